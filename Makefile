@@ -1,0 +1,44 @@
+# make demo   set up, train on the embedded images, export, prove, predict
+# make test   set up, run every test
+# make check  lint, format, types
+# make clean  remove what these made
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DEMO   := artifacts/demo
+
+.PHONY: demo test check format clean
+
+demo: $(DEMO)/conv.onnx
+	$(BIN)/clf-predict $(DEMO)/image.npy --model $(DEMO)/conv.onnx --top 3
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(DEMO) $(DEMO).partial build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	touch $@
+
+$(DEMO)/comparison.html: $(READY)
+	$(BIN)/clf-train --out $(DEMO) --overwrite
+
+$(DEMO)/conv.onnx: $(DEMO)/comparison.html
+	$(BIN)/clf-export $(DEMO) --overwrite
+	$(BIN)/python -c "import numpy; from clf_train import read_source; \
+	  numpy.save('$(DEMO)/image.npy', read_source('digits').test.images[0])"

@@ -1,0 +1,70 @@
+"""The command `clf-export`: parse, export, print."""
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from clf_runtime.command import make_app, one_line, run, say, show_version
+
+NAME = "clf-export"
+
+
+def export(
+    run_folder: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run folder of clf-train; one that holds both models gives two files."),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="The images of the training, if they are no longer where the run says: anything that clf-train --data "
+            "takes.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The .onnx file, or a folder for several.  [default: beside the run folder]"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Write a trained model as one ONNX file, after proving that it answers as PyTorch does.
+
+    All test images go through PyTorch and onnxruntime. If a probability differs by more than 1e-4, or a prediction
+    differs that is no tie, there is no file. Normalisation and softmax are inside the file; so is a card that says what
+    it is.
+
+    Exit codes: 0 all well; 2 any error.
+    """
+    from clf_export.exporting import export_run, find_test_images, output_files
+    from clf_export.parity import text_lines
+    from clf_train.run import find_runs, read_run
+
+    folders = find_runs(run_folder.resolve())
+    files = output_files(folders, out, overwrite=overwrite)
+    dataset = None
+    for folder, file in zip(folders, files, strict=True):
+        if not quiet:
+            say(NAME, f"exporting {folder}")
+        if dataset is None:
+            dataset, other = find_test_images(read_run(folder), data)
+            if other:
+                say(NAME, other)
+        made = export_run(folder, dataset, file, overwrite=overwrite)
+        print(one_line(f"{made.file}: {made.size:,} bytes, {made.card.model}, proven against PyTorch"))
+        for line in text_lines(made.comparison):
+            print(f"  {line}")
+        print(f"  sha256                           {made.sha256}")
+
+
+app = make_app(export)
+
+
+def main() -> NoReturn:
+    """Run `clf-export`."""
+    run(app, NAME)

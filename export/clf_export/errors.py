@@ -1,0 +1,26 @@
+"""What can go wrong in an export, below the one root of clf-edge.
+
+ClfError
+└── ExportError                      the root of this package
+    ├── TranslationError (ValueError)  the net cannot be translated to ONNX
+    ├── ParityError (ValueError)       the file does not answer as PyTorch does, so it is not written
+    └── OutputError (ValueError)       the file is in the way, or cannot be written
+"""
+
+from clf_runtime.errors import ClfError
+
+
+class ExportError(ClfError):
+    """Root of every error that clf_export raises on purpose."""
+
+
+class TranslationError(ExportError, ValueError):
+    """A net cannot be translated to ONNX."""
+
+
+class ParityError(ExportError, ValueError):
+    """A file does not answer as PyTorch does; it is not written."""
+
+
+class OutputError(ExportError, ValueError):
+    """The file to write is in the way, or cannot be written."""

@@ -1,0 +1,201 @@
+"""Classifier: a model file, loaded, that turns images into predictions."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clf_runtime.assume import assume_card
+from clf_runtime.card import ModelCard, from_metadata
+from clf_runtime.errors import ImageError, ModelError
+from clf_runtime.images import BLOCK, read_images, to_batch
+from clf_runtime.session import brief, open_session
+
+MAX_MODEL_BYTES = 512 << 20
+
+Image = np.ndarray | str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says of one image.
+
+    `probability` is that of the class `index`, called `name`; `distribution` holds the probabilities of all classes,
+    float32 [classes], if it was asked for. `model_sha256` is the hash of the very file that answered, `provider` the
+    onnxruntime execution provider that ran it.
+    """
+
+    index: int
+    name: str
+    probability: float
+    model_sha256: str
+    provider: str
+    distribution: np.ndarray | None = None
+
+
+class Classifier:
+    """A loaded model. Make one with `Classifier.load`; it may be shared by threads.
+
+    `card` says what the model is, `provider` what runs it, `sha256` which file it is, and `notes` holds sentences about
+    what had to be assumed or decided, for people.
+    """
+
+    card: ModelCard
+    provider: str
+    sha256: str
+    notes: tuple[str, ...]
+
+    def __init__(self, model: bytes, where: str, *, device: str = "auto", threads: int = 1) -> None:
+        """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
+        self.sha256 = hashlib.sha256(model).hexdigest()
+        session = open_session(model, where, device=device, threads=threads)
+        self._run = session.ort.run
+        self.provider = session.provider
+        inputs, outputs = session.ort.get_inputs(), session.ort.get_outputs()
+        try:
+            card = from_metadata(session.ort.get_modelmeta().custom_metadata_map)
+        except ModelError as error:
+            raise ModelError(f"{where}: {error}") from None
+        self._softmax = False
+        assumptions: tuple[str, ...] = ()
+        if card is None:
+            card, self._softmax, assumptions = assume_card(session.ort, where)
+        else:
+            _match(card, inputs, outputs, where)
+        self.card, self.notes = card, (*session.notes, *assumptions)
+        self._input, self._outputs = inputs[0].name, [outputs[0].name]
+        self._block = 1 if inputs[0].shape[0] == 1 else BLOCK
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str] | None = None, *, device: str = "auto", threads: int = 1
+    ) -> "Classifier":
+        """Load an `.onnx` file, or without `path` the CIFAR-10 model that ships with clf-edge.
+
+        `device` is `auto`, `cpu` or `cuda`; `threads` the count of intra-op threads. A file without a card runs too:
+        its shapes and names are assumed, and `notes` says how.
+        Raises ModelError if the file is missing, is no model, or its card is wrong; DeviceError if the device does not
+        work; MissingExtraError without onnxruntime.
+        """
+        file = default_model() if path is None else Path(path)
+        try:
+            with file.open("rb") as stream:
+                model = stream.read(MAX_MODEL_BYTES + 1)
+        except OSError as error:
+            raise ModelError(f"{file}: the model cannot be read: {error.strerror or error}") from None
+        if len(model) > MAX_MODEL_BYTES:
+            raise ModelError(f"{file}: larger than a model may be ({MAX_MODEL_BYTES >> 20} MiB)")
+        return cls(model, str(file), device=device, threads=threads)
+
+    def predict(self, image: Image, *, distribution: bool = False) -> Prediction:
+        """Classify one image: a path to a `.npy`, PNG or JPEG, or an array that `to_batch` takes.
+
+        An array is [channels, height, width] or [height, width, channels] in the model's dtype and range; uint8 and
+        floats in [0, 1] stand for each other. With `distribution` the prediction holds every class's probability.
+        Raises ImageError if it is not what the model takes, or holds more than one image.
+        """
+        if isinstance(image, np.ndarray):
+            batch = to_batch(image, self.card)
+            if len(batch) == 1:
+                return self._predictions(self.probabilities(batch), distribution)[0]
+            raise ImageError(f"{len(batch)} images where predict takes one: use predict_batch")
+        answers = iter(self.predict_file(image, distribution=distribution))
+        _, answer = next(answers)
+        if next(answers, None) is not None:
+            raise ImageError(f"{os.fspath(image)}: more than one image where predict takes one: use predict_file")
+        if isinstance(answer, ImageError):
+            raise answer
+        return answer
+
+    def predict_batch(self, images: np.ndarray | Iterable[Image], *, distribution: bool = False) -> list[Prediction]:
+        """Classify a batch: an array [n, channels, height, width] (or NHWC), or single images of any kind.
+
+        Raises ImageError that names the first image at fault; then nothing is returned.
+        """
+        if not isinstance(images, np.ndarray):
+            return [self.predict(image, distribution=distribution) for image in images]
+        batch = to_batch(images, self.card, "images")
+        return self._predictions(self.probabilities(batch), distribution)
+
+    def predict_file(
+        self, path: str | os.PathLike[str], *, distribution: bool = False
+    ) -> Iterator[tuple[int | None, Prediction | ImageError]]:
+        """Yield (index, prediction) for each image of a file, in memory that does not grow with it.
+
+        The index is None where the file holds one image, not a batch. An image of a batch that is at fault gives its
+        ImageError in place of a prediction, and the rest goes on. Raises ImageError if the file cannot be read,
+        MissingExtraError if it is a picture and Pillow is not installed.
+        """
+        where = os.fspath(path)
+        for first, block in read_images(path, self.card):
+            if first is None:
+                yield None, self._try(block, where, distribution)
+                continue
+            try:
+                batch = to_batch(block, self.card, where)
+            except ImageError:
+                for i, image in enumerate(block, first):
+                    yield i, self._try(image, f"{where}[{i}]", distribution)
+            else:
+                yield from enumerate(self._predictions(self.probabilities(batch), distribution), first)
+
+    def _try(self, image: np.ndarray, where: str, distribution: bool) -> Prediction | ImageError:
+        try:
+            batch = to_batch(image, self.card, where)
+        except ImageError as error:
+            return error
+        return self._predictions(self.probabilities(batch), distribution)[0]
+
+    def probabilities(self, batch: np.ndarray) -> np.ndarray:
+        """Run the model on a prepared batch (see `to_batch`) and return float32 [batch, classes].
+
+        Raises ModelError if the model fails on it, or answers with what are no probabilities.
+        """
+        try:
+            blocks = [
+                self._run(self._outputs, {self._input: batch[first : first + self._block]})[0]
+                for first in range(0, len(batch), self._block)
+            ]
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            raise ModelError(f"the model failed on a batch of {len(batch)}: {brief(error)}") from None
+        answer = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        if answer.shape != (len(batch), len(self.card.names)):
+            raise ModelError(f"the model answered with shape {answer.shape}, its card has {len(self.card.names)} names")
+        if self._softmax:
+            answer = np.exp(answer - answer.max(axis=1, keepdims=True))
+            answer /= answer.sum(axis=1, keepdims=True)
+        probabilities: np.ndarray = answer
+        return probabilities
+
+    def _predictions(self, probabilities: np.ndarray, distribution: bool) -> list[Prediction]:
+        best = probabilities.argmax(axis=1)
+        names = self.card.names
+        return [
+            Prediction(i, names[i], float(row[i]), self.sha256, self.provider, row.copy() if distribution else None)
+            for i, row in zip(best.tolist(), probabilities, strict=True)
+        ]
+
+
+def default_model() -> Path:
+    """The model that ships: inside the installed package, or in a checkout among the artifacts."""
+    packaged = Path(__file__).with_name("conv.onnx")
+    return packaged if packaged.exists() else Path(__file__).parents[2] / "artifacts" / "conv.onnx"
+
+
+def _match(card: ModelCard, inputs: Sequence[Any], outputs: Sequence[Any], where: str) -> None:
+    """Raise ModelError unless the graph takes and gives what its card says."""
+    channels, height, width = card.image_shape
+    sizes = [height, width, channels] if card.layout == "NHWC" else [channels, height, width]
+    dtype = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}[card.dtype]
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or list(inputs[0].shape[1:]) != sizes or inputs[0].type != dtype:
+        raise ModelError(f"{where}: its card says {card.dtype} {sizes}, its graph takes {_signature(inputs)}")
+    if not outputs or outputs[0].type != "tensor(float)" or list(outputs[0].shape[1:]) != [len(card.names)]:
+        raise ModelError(f"{where}: its card names {len(card.names)} classes, its graph gives {_signature(outputs)}")
+
+
+def _signature(nodes: Sequence[Any]) -> str:
+    return ", ".join(f"{node.type} {node.shape}" for node in nodes) or "nothing"

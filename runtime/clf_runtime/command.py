@@ -1,0 +1,76 @@
+"""How a command starts and ends: one line on stderr and exit code 2 for what goes wrong, never a traceback."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import typer
+
+from clf_runtime.errors import ClfError
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+def make_app(command: Callable[..., Any]) -> typer.Typer:
+    """Make the one command of a program: plain help and plain errors, no completion, no decorated tracebacks."""
+    app = typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    app.command()(command)
+    return app
+
+
+def run(app: typer.Typer, name: str) -> NoReturn:
+    """Run a command and exit: 0 all well, 2 any error (usage errors too), 130 interrupted."""
+    try:
+        code = app(prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except ClfError as error:
+        code = fail(name, str(error))
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = fail(name, "interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our results has gone. Python would complain once more when it flushes on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except MemoryError:
+        code = fail(name, "not enough memory")
+    except OSError as error:
+        code = fail(name, f"{error.filename or 'system'}: {error.strerror or error}")
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's usage errors have it; all else is a bug that must show
+            raise
+        code = fail(name, f"{error.format_message()} See {name} --help.")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(name: str, message: str, code: int = EXIT_ERROR) -> int:
+    """Print one line on stderr and return the exit code."""
+    say(name, message)
+    return code
+
+
+def say(name: str, message: str) -> None:
+    """Print one line on stderr, with control characters made visible."""
+    print(f"{name}: {one_line(message)}", file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """Escape what would break a line or a terminal (file names may hold anything)."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def show_version(value: bool) -> None:
+    """Callback of `--version`."""
+    if value:
+        from clf_runtime import __version__
+
+        print(f"clf-edge {__version__}")
+        raise typer.Exit

@@ -1,0 +1,31 @@
+"""What can go wrong on a device, as one tree.
+
+    ClfError (Exception)            the root: catch this to catch everything that clf-edge raises on purpose
+    ├── ModelError (ValueError)     the file is no ONNX model, cannot be run, or its card is wrong
+    ├── ImageError (ValueError)     an image cannot be read, or is not what the model takes
+    ├── DeviceError (RuntimeError)  the device that was asked for does not work here
+    └── MissingExtraError (ImportError)  a package of an extra is needed and absent
+
+Each message is one line that says what was wrong, in which file, and what to do.
+The training and export packages hang their own roots below `ClfError`.
+"""
+
+
+class ClfError(Exception):
+    """Root of every error that clf-edge raises on purpose."""
+
+
+class ModelError(ClfError, ValueError):
+    """A model file is missing, is no ONNX model, cannot be run, or carries a wrong card."""
+
+
+class ImageError(ClfError, ValueError):
+    """An image cannot be read, or its shape, dtype or range is not what the model takes."""
+
+
+class DeviceError(ClfError, RuntimeError):
+    """The device that was asked for does not work here."""
+
+
+class MissingExtraError(ClfError, ImportError):
+    """An optional dependency is needed and not installed."""

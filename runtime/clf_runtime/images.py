@@ -1,0 +1,180 @@
+"""Images as they come, made into what a model takes: `.npy`, PNG and JPEG files, and arrays of either layout.
+
+What is known to be meant is converted (uint8 for floats in [0, 1] and back); what could be a mistake is refused with
+the range that the model wants, since a wrong range gives a confident wrong answer.
+"""
+
+import io
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from typing import IO, Any
+
+import numpy as np
+
+from clf_runtime.card import ModelCard
+from clf_runtime.errors import ImageError, MissingExtraError
+from clf_runtime.npy import read_data, read_header, read_rows
+
+MAX_FILE_BYTES = 64 << 20  # of a PNG or JPEG
+MAX_PIXELS = 50_000_000  # of a PNG or JPEG once decoded
+MAX_ARRAY_BYTES = 1 << 30  # of what is read from a .npy at once
+BLOCK = 256  # images that are read and classified at a time
+
+_PICTURE_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
+_FIXED_RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
+
+
+def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple[int | None, np.ndarray]]:
+    """Yield a file's images as `to_batch` takes them: (None, one image), or (index of the first, block of a batch).
+
+    The format is told by the first bytes, not by the name. Raises ImageError if the file cannot be read or is neither
+    a `.npy` of images of the model's shape nor a PNG or JPEG picture, MissingExtraError if Pillow is needed and absent.
+    """
+    where = os.fspath(path)
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(8)
+            stream.seek(0)
+            if start.startswith(b"\x93NUMPY"):
+                yield from _read_npy(stream, card, where)
+            elif start.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+                data = stream.read(MAX_FILE_BYTES + 1)
+                yield None, decode_picture(data, where, card.image_shape[0], card.image_shape[1:])
+            else:
+                raise ImageError(f"{where}: neither a .npy array nor a PNG or JPEG picture")
+    except OSError as error:
+        raise ImageError(f"{where}: cannot be read: {error.strerror or error}") from None
+
+
+def _read_npy(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:
+    header = read_header(stream, where)
+    is_batch, _ = _layout(header.shape, card, where)
+    there = os.fstat(stream.fileno()).st_size - stream.tell()
+    if there < header.data_bytes:
+        raise ImageError(f"{where}: cut short: {header.data_bytes - there:,} bytes of the array are missing")
+    if there > header.data_bytes:
+        raise ImageError(f"{where}: damaged .npy: {there - header.data_bytes:,} bytes more than its header says")
+    if not is_batch:
+        yield None, read_data(stream, header, where, MAX_ARRAY_BYTES)
+    elif header.fortran_order:
+        yield 0, read_data(stream, header, where, MAX_ARRAY_BYTES)
+    else:
+        rows = read_rows(stream, header, where, BLOCK, MAX_ARRAY_BYTES)
+        yield from zip(range(0, header.shape[0], BLOCK), rows, strict=True)
+
+
+def decode_picture(data: bytes, where: str, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Decode a PNG or JPEG into uint8 [height, width, channels], upright, in RGB order or grey.
+
+    With `size` (height, width) the picture is scaled to it whole, by Pillow's antialiased bilinear filter; its
+    proportions give way. Raises ImageError if it is damaged, too large, or of a kind that has no 8-bit form.
+    """
+    try:
+        from PIL import Image, ImageOps
+    except ImportError:
+        raise MissingExtraError(f'{where}: PNG and JPEG need Pillow: pip install "clf-edge[images]"') from None
+    if channels not in (1, 3):
+        raise ImageError(f"{where}: a picture has 1 or 3 channels, the model takes {channels}; give it .npy arrays")
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below is lower
+            picture: Any = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+        pixels = math.prod(picture.size)
+        if pixels > MAX_PIXELS:
+            raise ImageError(f"{where}: {pixels:,} pixels; the most that is read is {MAX_PIXELS:,}")
+        if picture.mode not in _PICTURE_MODES:
+            raise ImageError(f"{where}: pixels of kind {picture.mode} are not read; save it with 8 bits a channel")
+        picture = ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
+    except ImageError:
+        raise
+    except Image.DecompressionBombError:
+        raise ImageError(f"{where}: too many pixels; the most that is read is {MAX_PIXELS:,}") from None
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        raise ImageError(f"{where}: does not decode: {' '.join(str(error).split())[:120]}") from None
+    if size is not None and (picture.height, picture.width) != size:
+        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    pixels_hwc: np.ndarray = np.asarray(picture).reshape(picture.height, picture.width, channels)
+    return pixels_hwc
+
+
+def to_batch(images: np.ndarray, card: ModelCard, where: str = "image") -> np.ndarray:
+    """Turn one image or a batch into the model's input: its dtype and layout, [batch, channels, height, width].
+
+    `images` is [channels, height, width] or [height, width, channels], or a batch of either; for a model of one channel
+    the channel axis may be absent. Dtypes: that of the model; whole numbers in 0..255 for a model of uint8, or of
+    floats in [0, 1] or [0, 255]; floats in [0, 1] for a model of uint8 (times 255, rounded).
+    Raises ImageError, naming `where` and the first image at fault, for any other shape, dtype or range, and for NaN.
+    """
+    is_batch, is_hwc = _layout(images.shape, card, where)
+    if not is_batch:
+        images = images[None]
+    if images.ndim == 3:
+        images = images[:, None]
+    elif is_hwc:
+        images = images.transpose(0, 3, 1, 2)
+    values = _to_model_values(images, card, (lambda i: f"{where}[{i}]") if is_batch else (lambda _: where))
+    if card.layout == "NHWC":
+        values = values.transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(values)
+
+
+def _layout(shape: tuple[int, ...], card: ModelCard, where: str) -> tuple[bool, bool]:
+    """Tell whether an array of this shape is a batch, and whether its channels come last. Raises ImageError."""
+    chw = card.image_shape
+    hwc = (*chw[1:], chw[0])
+    if shape == chw or shape[1:] == chw:
+        is_batch, is_hwc = shape != chw, False
+    elif shape == hwc or shape[1:] == hwc:
+        is_batch, is_hwc = shape != hwc, True
+    elif chw[0] == 1 and (shape == chw[1:] or shape[1:] == chw[1:]):
+        is_batch, is_hwc = shape != chw[1:], False
+    else:
+        raise ImageError(f"{where}: shape {_x(shape)}, the model wants {_x(chw)} or {_x(hwc)}, or a batch of them")
+    if shape[0] == 0:
+        raise ImageError(f"{where}: holds no image (shape {_x(shape)})")
+    return is_batch, is_hwc
+
+
+def _to_model_values(nchw: np.ndarray, card: ModelCard, label: Callable[[int], str]) -> np.ndarray:
+    """Convert the values of [n, channels, height, width], or refuse the first image that the model does not take."""
+    dtype, (low, high) = nchw.dtype, card.value_range
+    wants = f"the model wants {card.dtype} in {low:g}..{high:g}"
+    if dtype == np.uint8 and card.dtype == "uint8":
+        return nchw
+    if dtype.kind in "iu":
+        if dtype != np.uint8:
+            _refuse(nchw, (nchw < 0) | (nchw > 255), label, f"{dtype} values outside 0..255; {wants}")
+        if card.dtype == "uint8":
+            return nchw.astype(np.uint8)
+        if (low, high) == (0, 1):
+            return nchw.astype(np.float32) / np.float32(255)
+        if (low, high) == (0, 255):
+            return nchw.astype(np.float32)
+        raise ImageError(f"{label(0)}: {dtype} values; {wants}")
+    if dtype.kind != "f":
+        raise ImageError(f"{label(0)}: values of dtype {dtype}; {wants}")
+    _refuse(nchw, ~np.isfinite(nchw), label, f"a value that is NaN or infinite; {wants}")
+    if card.dtype == "uint8":
+        _refuse(nchw, (nchw < -1e-3) | (nchw > 1 + 1e-3), label, f"floats outside 0..1; {wants}, or floats in 0..1")
+        return np.clip(np.rint(nchw.astype(np.float32) * 255), 0, 255).astype(np.uint8)
+    # A fixed range is exact but for rounding; one that was only seen in the training images may be left a little.
+    slack = (1e-3 if card.value_range in _FIXED_RANGES else 0.25) * (high - low)
+    _refuse(nchw, (nchw < low - slack) | (nchw > high + slack), label, f"values outside the model's range; {wants}")
+    if (low, high) == (0, 255):
+        peak = nchw.reshape(len(nchw), -1).max(axis=1)[:, None, None, None]
+        _refuse(nchw, (peak > 0) & (peak <= 1), label, f"no value above 1, so it looks scaled to 0..1; {wants}")
+    return nchw.astype(np.float32, copy=False)
+
+
+def _refuse(nchw: np.ndarray, wrong: np.ndarray, label: Callable[[int], str], problem: str) -> None:
+    if wrong.any():
+        i = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1)))
+        raise ImageError(f"{label(i)}: {problem} (found {np.nanmin(nchw[i]):g}..{np.nanmax(nchw[i]):g})")
+
+
+def _x(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape) or "of a single number"

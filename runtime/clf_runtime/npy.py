@@ -1,0 +1,88 @@
+"""Read `.npy` data that nobody vouches for: the header is bounded and checked before memory is taken.
+
+The format is numpy's own, versions 1.0 and 2.0 (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
+`np.load(allow_pickle=False)` runs no pickle either, but lets a tiny file ask for a terabyte.
+"""
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+
+from clf_runtime.errors import ImageError
+
+MAX_HEADER_BYTES = 10_000
+MAX_DIMENSIONS = 8
+
+
+@dataclass(frozen=True)
+class NpyHeader:
+    """The shape, dtype and order of an array in a `.npy` stream, and the bytes that its data takes."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran_order: bool
+    data_bytes: int
+
+
+def read_header(stream: IO[bytes], where: str) -> NpyHeader:
+    """Read a header and leave `stream` at the first byte of the data.
+
+    Raises ImageError, naming `where`, if this is no `.npy`, of another version, of Python objects (a pickle) or absurd.
+    """
+    start = stream.read(8)
+    if len(start) < 8 or start[:6] != b"\x93NUMPY":
+        raise ImageError(f"{where}: not a .npy file, or cut short in its first bytes")
+    version = (start[6], start[7])
+    if version not in ((1, 0), (2, 0)):
+        raise ImageError(f"{where}: .npy version {version[0]}.{version[1]} is not read here; save it with numpy.save")
+    size_bytes = stream.read(2 if version == (1, 0) else 4)
+    size = int.from_bytes(size_bytes, "little")
+    if size > MAX_HEADER_BYTES:
+        raise ImageError(f"{where}: damaged .npy: a header of {size:,} bytes")
+    text = stream.read(size)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, fortran_order, dtype = read(io.BytesIO(size_bytes + text))
+    except Exception:  # numpy raises whatever its parser happened to meet: ValueError, SyntaxError, TypeError, ...
+        raise ImageError(f"{where}: damaged .npy header") from None
+    if dtype.hasobject:
+        raise ImageError(f"{where}: holds Python objects (a pickle), which are never loaded; save plain numbers")
+    if len(shape) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
+        raise ImageError(f"{where}: damaged .npy header: shape {str(shape)[:60]}")
+    return NpyHeader(tuple(shape), dtype, bool(fortran_order), math.prod(shape) * dtype.itemsize)
+
+
+def read_data(stream: IO[bytes], header: NpyHeader, where: str, max_bytes: int) -> np.ndarray:
+    """Read one whole array after its header. Raises ImageError if it is larger than `max_bytes`, or cut short."""
+    if header.data_bytes > max_bytes:
+        raise ImageError(f"{where}: an array of {header.data_bytes:,} bytes; the most that is read is {max_bytes:,}")
+    data = _read_exactly(stream, header.data_bytes, where)
+    flat = np.frombuffer(data, header.dtype)
+    return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
+
+
+def read_rows(stream: IO[bytes], header: NpyHeader, where: str, rows: int, max_bytes: int) -> Iterator[np.ndarray]:
+    """Yield an array in C order as blocks of up to `rows` rows of its first axis, each block freshly read.
+
+    Nothing is mapped: a mapped file that shrinks while it is read kills the process, a read only fails.
+    Raises ImageError if one block is larger than `max_bytes`, or the data is cut short.
+    """
+    row_shape = header.shape[1:]
+    row_bytes = math.prod(row_shape) * header.dtype.itemsize
+    for first in range(0, header.shape[0], rows):
+        count = min(rows, header.shape[0] - first)
+        if count * row_bytes > max_bytes:
+            raise ImageError(f"{where}: one row has {row_bytes:,} bytes; the most that is read is {max_bytes:,}")
+        data = _read_exactly(stream, count * row_bytes, where)
+        yield np.frombuffer(data, header.dtype).reshape(count, *row_shape)
+
+
+def _read_exactly(stream: IO[bytes], size: int, where: str) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise ImageError(f"{where}: cut short: {size - len(data):,} bytes of the array are missing")
+    return data

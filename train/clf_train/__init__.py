@@ -1,0 +1,58 @@
+"""The training side of clf-edge: labelled images in, a run folder out.
+
+    from pathlib import Path
+    from clf_train import find_recipe, read_source, train
+
+    runs = train(read_source("digits"), {"conv": find_recipe("fast", "conv")}, Path("artifacts/digits"))
+    print(runs[0].test.accuracy)
+
+Importing the package loads neither numpy nor torch; the first use of a name does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clf_train.dataset import Dataset, Split
+    from clf_train.errors import DataError, RecipeError, RunError, TrainError
+    from clf_train.recipe import Recipe, find_recipe
+    from clf_train.run import Run, read_run
+    from clf_train.sources import read_source
+    from clf_train.training import train
+
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Recipe",
+    "RecipeError",
+    "Run",
+    "RunError",
+    "Split",
+    "TrainError",
+    "find_recipe",
+    "read_run",
+    "read_source",
+    "train",
+]
+
+_HOME = {
+    **dict.fromkeys(("Dataset", "Split"), "dataset"),
+    **dict.fromkeys(("DataError", "RecipeError", "RunError", "TrainError"), "errors"),
+    **dict.fromkeys(("Recipe", "find_recipe"), "recipe"),
+    **dict.fromkeys(("Run", "read_run"), "run"),
+    "read_source": "sources",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on its first use (PEP 562), so that `--help` stays free of numpy and torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

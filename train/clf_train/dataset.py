@@ -1,0 +1,255 @@
+"""Dataset: labelled images in one shape, checked, whatever layout they came in.
+
+Letters in shapes: N images, C channels, H height, W width.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from clf_train.errors import DataError
+
+CHANNELS = (1, 3, 4)
+TEST_SHARE = 0.2
+SPLIT_SEED = 0  # of the test part that is made where a source has none: the same in every run, so that export finds it
+_CHUNK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """The training or the test part of a source as it was read: images [N, C, H, W] or [N, H, W, C] or [N, H, W].
+
+    `where` names its files in errors.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    where: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a source gives: its layout for people, its parts (perhaps no test part), and class names if it has any."""
+
+    layout: str
+    train: Part
+    test: Part | None = None
+    names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images, uint8 or float32 [N, C, H, W], perhaps mapped from a file, and labels, int64 [N] in 0..classes-1."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A source, read and checked.
+
+    `value_range` is 0..255 for uint8; for floats the first of 0..1, 0..255 and -1..1 that holds all training images,
+    else what they span. `mean` and `std`, one a channel, are of the training images in their own units.
+    `fingerprint` is a SHA-256 over the values, shapes and labels of both parts. `notes` are sentences for people.
+    """
+
+    source: str
+    layout: str
+    train: Split
+    test: Split
+    names: tuple[str, ...]
+    value_range: tuple[float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+    @property
+    def dtype(self) -> str:
+        """`uint8` or `float32`."""
+        return str(self.train.images.dtype)
+
+
+def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None) -> Dataset:
+    """Check the parts of a source and make them one Dataset; `names` stand in for the source's own.
+
+    Raises DataError, naming the part, for a wrong shape or dtype, unequal lengths, NaN, labels that are not 0..n-1, a
+    class without training images, or names that do not fit.
+    """
+    notes: list[str] = []
+    train = Split(_as_images(parts.train), _as_labels(parts.train))
+    if parts.test is None:
+        train, test = split_off(train, TEST_SHARE, SPLIT_SEED, parts.train.where)
+        notes.append(
+            f"there is no test part: {len(test):,} of {len(train) + len(test):,} images are held out for it "
+            f"(stratified, seed {SPLIT_SEED})"
+        )
+    else:
+        test = Split(_as_images(parts.test), _as_labels(parts.test))
+        a, b = train.images, test.images
+        if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
+            raise DataError(
+                f"{parts.test.where}: images of {b.dtype} {_x(b.shape[1:])}, "
+                f"but {parts.train.where} has {a.dtype} {_x(a.shape[1:])}"
+            )
+    names, missing = _check_classes(parts, train, test, names or parts.names)
+    if missing:
+        notes.append(f"the test part has no image of {', '.join(missing)}")
+
+    digest = hashlib.sha256()
+    low, high, mean, std = _scan(train, parts.train.where, digest)
+    test_where = parts.test.where if parts.test else parts.train.where
+    test_low, test_high, _, _ = _scan(test, test_where, digest)
+    value_range = (0.0, 255.0) if train.images.dtype == np.uint8 else _find_range(low, high)
+    slack = 1e-3 * (value_range[1] - value_range[0])
+    if test_low < value_range[0] - slack or test_high > value_range[1] + slack:
+        notes.append(
+            f"test images span {test_low:g}..{test_high:g}, training images {low:g}..{high:g}: are both scaled alike?"
+        )
+    return Dataset(source, parts.layout, train, test, names, value_range, mean, std, digest.hexdigest(), tuple(notes))
+
+
+def split_off(split: Split, share: float, seed: int, where: str) -> tuple[Split, Split]:
+    """Hold out a share of each class, at random from `seed`; returns (the rest, the held out), each in file order.
+
+    Raises DataError if a class has a single image, which cannot be in both.
+    """
+    from sklearn.model_selection import train_test_split
+
+    counts = np.bincount(split.labels)
+    for label in np.flatnonzero(counts == 1):
+        raise DataError(f"{where}: class {label} has one image, too few to hold one out for a test part")
+    kept, held = train_test_split(
+        np.arange(len(split)),
+        test_size=max(round(share * len(split)), int((counts > 0).sum())),
+        random_state=seed,
+        stratify=split.labels,
+    )
+    kept.sort()
+    held.sort()
+    return Split(split.images[kept], split.labels[kept]), Split(split.images[held], split.labels[held])
+
+
+def _as_images(part: Part) -> np.ndarray:
+    """Return uint8 or float32 [N, C, H, W], a view where the values need no conversion."""
+    images, where = part.images, part.where
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim != 4 or 0 in images.shape:
+        raise DataError(f"{where}: images of shape {_x(part.images.shape)}; wanted: N x channels x height x width")
+    if images.shape[1] not in CHANNELS:
+        if images.shape[3] not in CHANNELS:
+            raise DataError(
+                f"{where}: images of shape {_x(part.images.shape)}: neither the second nor the last axis is 1, 3 or 4 "
+                "channels"
+            )
+        images = images.transpose(0, 3, 1, 2)
+    if len(images) != len(part.labels):
+        raise DataError(f"{where}: {len(images):,} images, but {len(part.labels):,} labels")
+    if images.dtype.kind == "f":
+        return images.astype(np.float32, copy=False)
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind in "iu":
+        if images.min() < 0 or images.max() > 255:
+            raise DataError(f"{where}: {images.dtype} images with values {images.min()}..{images.max()}, not 0..255")
+        return images.astype(np.uint8)
+    raise DataError(f"{where}: images of dtype {images.dtype}; wanted: uint8 or float32")
+
+
+def _as_labels(part: Part) -> np.ndarray:
+    """Return int64 [N]."""
+    labels, where = part.labels, part.where
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise DataError(f"{where}: labels of shape {_x(labels.shape)}; wanted: one number an image")
+    if labels.dtype.kind not in "iufb":
+        raise DataError(f"{where}: labels of dtype {labels.dtype}; wanted: whole numbers")
+    with np.errstate(invalid="ignore"):  # NaN and infinity become some number, and then differ from it
+        whole: np.ndarray = labels.astype(np.int64)
+    if not np.array_equal(whole, labels):
+        i = int(np.argmax(whole != labels))
+        raise DataError(f"{where}: label {i} is {labels[i]}, not a whole number")
+    if len(whole) and whole.min() < 0:
+        raise DataError(f"{where}: label {int(np.argmin(whole))} is {whole.min()}; labels are 0 to n-1")
+    return whole
+
+
+def _check_classes(
+    parts: Parts, train: Split, test: Split, names: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the class names, and those of them that the test part lacks."""
+    where = parts.train.where
+    highest = int(train.labels.max())
+    if highest > len(train.labels):
+        raise DataError(f"{where}: a label is {highest:,} where there are {len(train):,} images; labels are 0 to n-1")
+    counts = np.bincount(train.labels, minlength=len(names or ()))
+    if names is not None and len(names) < len(counts):
+        raise DataError(f"{where}: labels go up to {highest}, but there are {len(names)} class names")
+    if names is None:
+        names = tuple(str(i) for i in range(len(counts)))
+    for label in np.flatnonzero(counts == 0):
+        raise DataError(f"{where}: class {label} ({names[label]}) has no training images; labels must be 0 to n-1")
+    if len(counts) < 2:
+        raise DataError(f"{where}: all images are of one class; a classifier needs two or more")
+    beyond = test.labels >= len(counts)
+    if beyond.any():
+        test_where = parts.test.where if parts.test else where
+        raise DataError(
+            f"{test_where}: label {int(np.argmax(beyond))} is {test.labels[beyond][0]}, a class without training images"
+        )
+    tested = np.bincount(test.labels, minlength=len(counts))
+    return names, [names[i] for i in np.flatnonzero(tested == 0)]
+
+
+def _scan(
+    split: Split, where: str, digest: "hashlib._Hash"
+) -> tuple[float, float, tuple[float, ...], tuple[float, ...]]:
+    """Read all images once, in chunks: hash them, refuse NaN; return lowest, highest, each channel's mean and std."""
+    images = split.images
+    n, channels, height, width = images.shape
+    digest.update(f"{images.dtype} {images.shape}\n".encode())
+    low, high = np.inf, -np.inf
+    total, squares = np.zeros(channels), np.zeros(channels)
+    rows = max(1, _CHUNK_BYTES // (channels * height * width * images.dtype.itemsize))
+    for first in range(0, n, rows):
+        chunk: np.ndarray[Any, Any] = np.ascontiguousarray(images[first : first + rows])
+        digest.update(chunk.data)
+        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+        if not (np.isfinite(low) and np.isfinite(high)):
+            bad = ~np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
+            raise DataError(f"{where}: image {first + int(np.argmax(bad))} holds NaN or infinity")
+        planes = chunk.reshape(len(chunk), channels, -1).astype(np.float32, copy=False)
+        total += planes.sum(axis=(0, 2), dtype=np.float64)
+        squares += np.einsum("ncp,ncp->nc", planes, planes).sum(axis=0, dtype=np.float64)
+    digest.update(split.labels.astype("<i8").data)
+    count = n * height * width
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return low, high, tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _find_range(low: float, high: float) -> tuple[float, float]:
+    for usual in ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)):
+        if usual[0] <= low and high <= usual[1]:
+            return usual
+    if low == high:
+        return low, low + 1
+    return low, high
+
+
+def _x(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape)

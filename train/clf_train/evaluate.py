@@ -1,0 +1,56 @@
+"""From images to probabilities with PyTorch: the one path that training, testing and the export's proof share.
+
+Letters in shapes: B images in a batch, N images in all, C channels, H height, W width, K classes.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_BLOCK = 500  # images at a time; bounds memory, changes nothing else
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What is subtracted from an image and what it is then divided by, one number a channel, in the image's units."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Uint8 or float32 [B, C, H, W] → float32 [B, C, H, W], on the same device."""
+        mean, std = (torch.tensor(v, device=images.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+        return (images.float() - mean) / std
+
+
+def as_tensor(array: np.ndarray) -> Tensor:
+    """Share an array's memory with a tensor, also where the array is read-only; nothing here writes to images."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "The given NumPy array is not writable"
+        return torch.from_numpy(array)
+
+
+@torch.inference_mode()
+def class_scores(net: nn.Module, images: np.ndarray, normalise: Normalisation, device: torch.device) -> Tensor:
+    """Run a net in evaluation mode on uint8 or float32 [N, C, H, W] and return its output, float32 [N, K] on the CPU.
+
+    The scores are logits or log-probabilities; a softmax makes the same probabilities of either.
+    """
+    was_training = net.training
+    net.eval()
+    tensor = as_tensor(images)
+    blocks = [net(normalise(tensor[i : i + _BLOCK].to(device))).cpu() for i in range(0, len(tensor), _BLOCK)]
+    net.train(was_training)
+    return torch.cat(blocks)
+
+
+def probabilities(
+    net: nn.Module, images: np.ndarray, normalise: Normalisation, device: torch.device, temperature: float = 1.0
+) -> np.ndarray:
+    """Class probabilities, float32 [N, K]: a softmax of the scores divided by the temperature (Guo et al., 2017)."""
+    scores = class_scores(net, images, normalise, device)
+    array: np.ndarray = torch.softmax(scores / temperature, dim=1).numpy()
+    return array

@@ -1,0 +1,128 @@
+"""The training loop.
+
+Letters in shapes: B images in a batch, C channels, H height, W width, K classes.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clf_train.dataset import Split
+from clf_train.errors import TrainError
+from clf_train.evaluate import Normalisation, as_tensor
+from clf_train.recipe import Recipe, learning_rate
+
+OnStep = Callable[[int, int, float], None]  # epoch (from 1), images of this step, loss so far in this epoch
+_LOOK_EVERY = 20  # steps between looks at the loss; each look makes a GPU wait
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training images did: mean loss, share of right answers (as the weights moved), and time.
+
+    `learning_rate` is that of its last step; `seconds` hold the training alone.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+
+
+def fit(
+    net: nn.Module,
+    split: Split,
+    recipe: Recipe,
+    normalise: Normalisation,
+    device: torch.device,
+    seed: int,
+    on_step: OnStep = lambda epoch, images, loss: None,
+) -> tuple[Epoch, ...]:
+    """Train `net`, which is on `device`, in place, and return what each epoch did.
+
+    Raises TrainError if the loss becomes NaN or infinite.
+    """
+    images, labels = as_tensor(split.images), as_tensor(split.labels)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = make_optimizer(net, recipe)
+    steps = -(-len(split) // recipe.batch_size) * recipe.epochs
+    step = 0
+    history: list[Epoch] = []
+    net.train()
+    for epoch in range(1, recipe.epochs + 1):
+        start = time.perf_counter()
+        loss_sum, hits = torch.zeros((), device=device), torch.zeros((), device=device)
+        seen = unreported = 0
+        rate = recipe.learning_rate
+        for index in batches(len(split), recipe, generator):
+            rate = learning_rate(recipe, step / steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            x = augment(normalise(images[index].to(device)), recipe, generator)  # [B, C, H, W]
+            y = labels[index].to(device)  # [B]
+            scores = net(x)  # [B, K]
+            loss = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            step += 1
+            seen += len(y)
+            unreported += len(y)
+            with torch.no_grad():
+                loss_sum += loss.detach() * len(y)
+                hits += (scores.argmax(1) == y).sum()
+            if step % _LOOK_EVERY == 0 or seen == len(split):
+                mean_loss = loss_sum.item() / seen
+                if not torch.isfinite(loss_sum):
+                    raise TrainError(f"the loss became {mean_loss} in epoch {epoch}: choose a lower learning rate")
+                on_step(epoch, unreported, mean_loss)
+                unreported = 0
+        seconds = time.perf_counter() - start
+        history.append(Epoch(epoch, mean_loss, hits.item() / seen, rate, seconds, seen / seconds))
+    return tuple(history)
+
+
+def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer over all parameters of a net."""
+    match recipe.optimizer:
+        case "sgd":
+            return torch.optim.SGD(
+                net.parameters(),
+                lr=recipe.learning_rate,
+                momentum=recipe.momentum,
+                nesterov=recipe.nesterov,
+                weight_decay=recipe.weight_decay,
+            )
+        case "adam":
+            return torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        case "adamw":
+            return torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def batches(count: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor | slice]:
+    """Yield what selects each batch of an epoch: slices in the order of the file, or shuffled int64 [B]."""
+    size = recipe.batch_size
+    if not recipe.shuffle:
+        yield from (slice(i, i + size) for i in range(0, count, size))
+    else:
+        yield from torch.split(torch.randperm(count, generator=generator), size)
+
+
+def augment(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Mirror half of [B, C, H, W] left to right and shift each image, as far as the recipe asks for it."""
+    count = len(x)
+    if recipe.flip:
+        mirror = torch.rand(count, generator=generator) < 0.5
+        x = torch.where(mirror.to(x.device).view(-1, 1, 1, 1), x.flip(3), x)
+    if recipe.shift:
+        reach = 2 * recipe.shift + 1
+        dy, dx = torch.randint(reach, (2, count), generator=generator).to(x.device)
+        windows = F.pad(x, [recipe.shift] * 4).unfold(2, x.shape[2], 1).unfold(3, x.shape[3], 1)
+        x = windows[torch.arange(count, device=x.device), :, dy, dx]  # [B, C, H, W]
+    return x

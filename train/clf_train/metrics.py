@@ -1,0 +1,82 @@
+"""What a model's answers on the test images are worth.
+
+Letters in shapes: N images, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_FIRST = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One test image: its place in the test part, its label, and the class and probability that the model gave."""
+
+    index: int
+    label: int
+    predicted: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class TestMetrics:
+    """A model's test: shares in [0, 1], the mean cross-entropy in nats, and the confusion matrix as counts.
+
+    `confusion[i][j]` counts the images of class i taken for class j; `class_accuracy` is None for a class without
+    test images; `first` holds the first ten answers.
+    """
+
+    images: int
+    accuracy: float
+    loss: float
+    class_accuracy: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    first: tuple[Answer, ...]
+
+
+def measure(probabilities: np.ndarray, labels: np.ndarray) -> TestMetrics:
+    """Score float32 [N, K] probabilities against int64 [N] labels."""
+    from sklearn.metrics import confusion_matrix
+
+    n, classes = probabilities.shape
+    predicted = probabilities.argmax(axis=1)
+    confusion = confusion_matrix(labels, predicted, labels=np.arange(classes))
+    counts = confusion.sum(axis=1)
+    of_label = probabilities[np.arange(n), labels].astype(np.float64)
+    return TestMetrics(
+        images=n,
+        accuracy=float((predicted == labels).mean()),
+        loss=float(-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean()),
+        class_accuracy=tuple(float(confusion[i, i] / counts[i]) if counts[i] else None for i in range(classes)),
+        confusion=tuple(tuple(int(c) for c in row) for row in confusion),
+        first=tuple(
+            Answer(i, int(labels[i]), int(predicted[i]), float(probabilities[i, predicted[i]]))
+            for i in range(min(_FIRST, n))
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Images of class `label` that were taken for class `predicted`, and how many."""
+
+    label: str
+    predicted: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.label} taken for {self.predicted}, {self.count:,}"
+
+
+def most_confused(metrics: TestMetrics, names: Sequence[str], most: int = 10) -> list[ConfusedPair]:
+    """The pairs of classes that are mistaken most often, the worst first; pairs that never happen are left out."""
+    pairs = [
+        ConfusedPair(names[i], names[j], count)
+        for i, row in enumerate(metrics.confusion)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    return sorted(pairs, key=lambda pair: -pair.count)[:most]

@@ -1,0 +1,86 @@
+"""Sources: what `--data` takes, told apart by looking at the files, never by a flag.
+
+Each module reads one layout: `recognises(path)` looks, `read(path)` gives the Parts. Two sources are words, not paths:
+`digits`, embedded in scikit-learn, and `cifar10`, downloaded once.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from clf_train.dataset import Dataset, Parts, assemble
+from clf_train.errors import DataError
+from clf_train.sources import cifar10, digits, folders, npz, tensors
+
+WORDS = ("digits", "cifar10")
+_LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Parts]], ...] = tuple(
+    (layout.recognises, layout.read) for layout in (tensors, npz, cifar10, folders)
+)
+_KNOWN = (
+    "known are: train_data_2, train_labels_2, test_data_2, test_labels_2 written with torch.save; class-named folders "
+    "of PNG or JPEG under train/ and test/; the CIFAR-10 binary or python version, packed or not; .npz with images, "
+    "labels, names; or one of the words digits and cifar10"
+)
+
+
+def read_source(source: str | Path, names: str | None = None) -> Dataset:
+    """Read a source of labelled images: a folder or file in any known layout, or the word `digits` or `cifar10`.
+
+    `names` gives class names where the source has none or others are wanted: a text file with one a line, or names
+    with commas between. Else a `names.txt` in the folder counts, then the source's own names, then "0" to "n-1".
+    Raises DataError, in one line that names the file, if anything about the source is wrong.
+    """
+    path = Path(source).expanduser()
+    named = None if names is None else _parse_names(names)
+    try:
+        if str(source) in WORDS and not path.exists():
+            parts = digits.read() if str(source) == "digits" else cifar10.download_and_read()
+            return assemble(str(source), parts, named)
+        if named is None and (path / "names.txt").is_file():
+            named = _read_names(path / "names.txt")
+        return assemble(str(path.resolve()), _read_path(path), named)
+    except OSError as error:
+        raise DataError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
+    except MemoryError:
+        raise DataError(f"{path}: does not fit into memory") from None
+
+
+def _read_path(path: Path) -> Parts:
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    for recognises, read in _LAYOUTS:
+        if recognises(path):
+            return read(path)
+    if path.is_dir():
+        inner = [p for p in sorted(path.iterdir()) if p.name in cifar10.FOLDERS]
+        if len(inner) == 1:
+            return _read_path(inner[0])
+    raise DataError(f"{path}: no layout that is known; {_KNOWN}")
+
+
+def _parse_names(names: str) -> tuple[str, ...]:
+    path = Path(names)
+    if path.is_file():
+        return _read_names(path)
+    if "," not in names:
+        raise DataError(
+            f"--names {names}: no such file; give a file with one name a line, or names with commas between"
+        )
+    return _check_names(names.split(","), "--names")
+
+
+def _read_names(path: Path) -> tuple[str, ...]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: class names must be text in UTF-8, one a line") from None
+    return _check_names(text.rstrip().splitlines(), str(path))
+
+
+def _check_names(names: list[str], where: str) -> tuple[str, ...]:
+    stripped = tuple(name.strip() for name in names)
+    if not all(stripped):
+        raise DataError(f"{where}: class name {stripped.index('')} is empty")
+    for i, name in enumerate(stripped):
+        if name in stripped[:i]:
+            raise DataError(f"{where}: the class name {name!r} is there twice")
+    return stripped

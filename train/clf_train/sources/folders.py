@@ -1,0 +1,89 @@
+"""Class-named folders of PNG or JPEG pictures: train/<class>/* and test/<class>/*, or <class>/* alone."""
+
+from pathlib import Path
+
+import numpy as np
+
+from clf_runtime.errors import ClfError
+from clf_runtime.images import MAX_FILE_BYTES, decode_picture
+from clf_train.dataset import Part, Parts
+from clf_train.errors import DataError
+from clf_train.sources.listing import refuse_extra, visible
+
+_LAYOUT = "class-named folders"
+_PICTURES = (".png", ".jpg", ".jpeg")
+_TEST_NAMES = ("test", "val", "valid", "validation")
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder holds folders of pictures, or a `train` folder that does."""
+    return path.is_dir() and any(_has_pictures(c) for c in (*_folders(path), *_folders(path / "train")))
+
+
+def read(path: Path) -> Parts:
+    """Decode every picture into memory, uint8 [N, 3, H, W]; the classes are the training folders in sorted order."""
+    if not (path / "train").is_dir():
+        refuse_extra(path, [c.name for c in _folders(path)], "class-named folders")
+        names = tuple(c.name for c in _folders(path))
+        return Parts(_LAYOUT, _read_part(path, names, None), names=names)
+    tests = [name for name in _TEST_NAMES if (path / name).is_dir()]
+    if len(tests) > 1:
+        raise DataError(f"{path}: both {tests[0]}/ and {tests[1]}/; keep one test part in the folder")
+    refuse_extra(path, ("train", *tests), "train/ and test/ folders")
+    names = tuple(c.name for c in _folders(path / "train"))
+    train = _read_part(path / "train", names, None)
+    if not tests:
+        return Parts(_LAYOUT, train, names=names)
+    _, _, height, width = train.images.shape
+    return Parts(_LAYOUT, train, _read_part(path / tests[0], names, (height, width)), names)
+
+
+def _read_part(folder: Path, names: tuple[str, ...], size: tuple[int, int] | None) -> Part:
+    refuse_extra(folder, [c.name for c in _folders(folder)], "class-named folders")
+    for extra in {c.name for c in _folders(folder)} - set(names):
+        raise DataError(f"{folder / extra}: a class without training images")
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(names):
+        if not (folder / name).is_dir():
+            continue
+        pictures = visible(folder / name)
+        for picture in pictures:
+            if picture.suffix.lower() not in _PICTURES or not picture.is_file():
+                raise DataError(f"{picture}: neither PNG nor JPEG; move it away")
+        files += pictures
+        labels += [label] * len(pictures)
+    if not files:
+        raise DataError(f"{folder}: no pictures")
+    images: np.ndarray | None = None
+    for i, file in enumerate(files):
+        picture_hwc = _decode(file)
+        if size is None:
+            size = picture_hwc.shape[:2]
+        if picture_hwc.shape[:2] != size:
+            raise DataError(
+                f"{file}: {picture_hwc.shape[1]}x{picture_hwc.shape[0]} pixels where "
+                f"{files[0] if i else 'training'} has {size[1]}x{size[0]}; scale all pictures to one size first"
+            )
+        if images is None:
+            images = np.empty((len(files), 3, *size), np.uint8)
+        images[i] = picture_hwc.transpose(2, 0, 1)
+    assert images is not None
+    return Part(images, np.array(labels), str(folder))
+
+
+def _decode(file: Path) -> np.ndarray:
+    with file.open("rb") as stream:
+        data = stream.read(MAX_FILE_BYTES + 1)
+    try:
+        return decode_picture(data, str(file), channels=3)
+    except ClfError as error:
+        raise DataError(str(error)) from None
+
+
+def _folders(path: Path) -> list[Path]:
+    return [entry for entry in visible(path) if entry.is_dir()] if path.is_dir() else []
+
+
+def _has_pictures(folder: Path) -> bool:
+    return any(entry.suffix.lower() in _PICTURES for entry in folder.iterdir())

@@ -1,0 +1,67 @@
+"""`.npz` archives of numpy: one file, or a folder with train.npz and test.npz, each with images, labels and names."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from clf_runtime.errors import ImageError
+from clf_runtime.npy import read_data, read_header
+from clf_train.dataset import Part, Parts
+from clf_train.errors import DataError
+from clf_train.sources.listing import refuse_extra
+
+_LAYOUT = "npz"
+MAX_ARRAY_BYTES = 64 << 30
+
+
+def recognises(path: Path) -> bool:
+    """Whether this is a zip file named `.npz`, or a folder with a `train.npz`."""
+    return (path.is_file() and path.suffix == ".npz") or (path.is_dir() and (path / "train.npz").is_file())
+
+
+def read(path: Path) -> Parts:
+    """Read the arrays into memory."""
+    if path.is_file():
+        train, names = _read_file(path)
+        return Parts(_LAYOUT, train, names=names)
+    refuse_extra(path, ("train.npz", "test.npz"), "a folder of .npz")
+    train, names = _read_file(path / "train.npz")
+    if not (path / "test.npz").is_file():
+        return Parts(_LAYOUT, train, names=names)
+    test, test_names = _read_file(path / "test.npz")
+    if test_names is not None and names is not None and test_names != names:
+        raise DataError(f"{path / 'test.npz'}: its class names are not those of train.npz")
+    return Parts(_LAYOUT, train, test, names or test_names)
+
+
+def _read_file(path: Path) -> tuple[Part, tuple[str, ...] | None]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {Path(info.filename).stem: info for info in archive.infolist()}
+            for wanted in ("images", "labels"):
+                if wanted not in members:
+                    there = ", ".join(sorted(members)) or "nothing"
+                    raise DataError(f"{path}: holds no array named {wanted} (it holds {there})")
+            images, labels = (_read_member(archive, members[key], path) for key in ("images", "labels"))
+            names = _read_member(archive, members["names"], path) if "names" in members else None
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise DataError(f"{path}: not an .npz archive, or damaged: {error}") from None
+    except ImageError as error:
+        raise DataError(str(error)) from None
+    if names is not None and (names.ndim != 1 or names.dtype.kind not in "US"):
+        raise DataError(f"{path}: names must be one text a class, not {names.dtype} of shape {names.shape}")
+    decoded = None if names is None else tuple(n.decode() if isinstance(n, bytes) else n for n in names.tolist())
+    return Part(images, labels, str(path)), decoded
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
+    """Read one array, after the archive's own size of it has been held against its header."""
+    where = f"{path}, {info.filename}"
+    with archive.open(info) as stream:
+        header = read_header(stream, where)
+        if info.file_size != stream.tell() + header.data_bytes:
+            raise DataError(
+                f"{where}: damaged: its header claims {header.data_bytes:,} bytes, the archive another size"
+            )
+        return read_data(stream, header, where, MAX_ARRAY_BYTES)

@@ -1,0 +1,66 @@
+"""Four tensors written with `torch.save`: train_data_2, train_labels_2, test_data_2, test_labels_2.
+
+Also without the `_2`, and with `.pt` or `.pth` behind. The test pair may be absent.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from clf_train.dataset import Part, Parts
+from clf_train.errors import DataError
+from clf_train.sources.listing import refuse_extra
+
+_LAYOUT = "tensors of torch.save"
+_SUFFIXES = ("_2", "", "_2.pt", ".pt", "_2.pth", ".pth")
+
+
+def recognises(path: Path) -> bool:
+    """Whether a folder holds a file named like the training images or labels."""
+    return path.is_dir() and any(
+        (path / f"train_{kind}{s}").is_file() for kind in ("data", "labels") for s in _SUFFIXES
+    )
+
+
+def read(path: Path) -> Parts:
+    """Read the four tensors; the images stay mapped from their files where the format allows it."""
+    suffixes = [s for s in _SUFFIXES if any((path / f"train_{kind}{s}").is_file() for kind in ("data", "labels"))]
+    if len(suffixes) > 1:
+        files = ", ".join(f"train_*{s}" for s in suffixes)
+        raise DataError(f"{path}: several sets of tensors ({files}); keep one of them in the folder")
+    suffix = suffixes[0]
+    names = [f"{split}_{kind}{suffix}" for split in ("train", "test") for kind in ("data", "labels")]
+    refuse_extra(path, names, "a folder of tensors")
+    there = [(path / name).is_file() for name in names]
+    has_test = any(there[2:])
+    for name, is_there in list(zip(names, there, strict=True))[: 4 if has_test else 2]:
+        if not is_there:
+            raise DataError(f"{path / name}: missing from the folder of tensors")
+    train = Part(_load(path / names[0]), _load(path / names[1]), str(path / names[0]))
+    if not has_test:
+        return Parts(_LAYOUT, train)
+    return Parts(_LAYOUT, train, Part(_load(path / names[2]), _load(path / names[3]), str(path / names[2])))
+
+
+def _load(path: Path) -> np.ndarray:
+    """Load one tensor as an array over its memory: mapped from the file, or one copy if torch wrote it before 1.6."""
+    import torch
+
+    try:
+        mapped = zipfile.is_zipfile(path)
+        value = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
+    except OSError:
+        raise
+    except Exception as error:  # torch.load raises what it met: UnpicklingError, RuntimeError, EOFError, KeyError, ...
+        reason = " ".join(str(error).split())
+        if "Unsupported global" in reason or "unsupported global" in reason:
+            raise DataError(f"{path}: holds Python objects other than tensors, which are never loaded") from None
+        raise DataError(f"{path}: not a tensor written with torch.save, or damaged: {reason[:120]}") from None
+    if not isinstance(value, torch.Tensor):
+        raise DataError(f"{path}: holds a {type(value).__name__}, wanted one tensor")
+    if value.layout != torch.strided or value.is_quantized or value.is_complex():
+        raise DataError(f"{path}: a tensor of kind {value.layout} {value.dtype}; wanted a plain one of real numbers")
+    if value.dtype == torch.bfloat16:
+        value = value.float()
+    return value.detach().numpy()
