@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from clf_runtime.assume import assume_card
+from clf_runtime.bounded import read_bounded
 from clf_runtime.card import ModelCard, from_metadata
 from clf_runtime.errors import ImageError, ModelError
 from clf_runtime.images import BLOCK, read_images, to_batch
@@ -83,11 +84,10 @@ class Classifier:
         """
         file = default_model() if path is None else Path(path)
         try:
-            with file.open("rb") as stream:
-                model = stream.read(MAX_MODEL_BYTES + 1)
+            model = read_bounded(file, MAX_MODEL_BYTES)
         except OSError as error:
             raise ModelError(f"{file}: the model cannot be read: {error.strerror or error}") from None
-        if len(model) > MAX_MODEL_BYTES:
+        if model is None:
             raise ModelError(f"{file}: larger than a model may be ({MAX_MODEL_BYTES >> 20} MiB)")
         return cls(model, str(file), device=device, threads=threads)
 

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from clf_runtime.bounded import read_bounded
 from clf_runtime.card import ModelCard
 from clf_runtime.errors import ImageError, MissingExtraError
 from clf_runtime.npy import read_data, read_header, read_rows
@@ -40,7 +41,9 @@ def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple
             if start.startswith(b"\x93NUMPY"):
                 yield from _read_npy(stream, card, where)
             elif start.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
-                data = stream.read(MAX_FILE_BYTES + 1)
+                data = read_bounded(stream, MAX_FILE_BYTES)
+                if data is None:
+                    raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
                 yield None, decode_picture(data, where, card.image_shape[0], card.image_shape[1:])
             else:
                 raise ImageError(f"{where}: neither a .npy array nor a PNG or JPEG picture")
@@ -77,8 +80,6 @@ def decode_picture(data: bytes, where: str, channels: int, size: tuple[int, int]
         raise MissingExtraError(f'{where}: PNG and JPEG need Pillow: pip install "clf-edge[images]"') from None
     if channels not in (1, 3):
         raise ImageError(f"{where}: a picture has 1 or 3 channels, the model takes {channels}; give it .npy arrays")
-    if len(data) > MAX_FILE_BYTES:
-        raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below is lower
@@ -173,7 +174,9 @@ def _to_model_values(nchw: np.ndarray, card: ModelCard, label: Callable[[int], s
 def _refuse(nchw: np.ndarray, wrong: np.ndarray, label: Callable[[int], str], problem: str) -> None:
     if wrong.any():
         i = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1)))
-        raise ImageError(f"{label(i)}: {problem} (found {np.nanmin(nchw[i]):g}..{np.nanmax(nchw[i]):g})")
+        finite = nchw[i][np.isfinite(nchw[i])]
+        found = f" (found {finite.min():g}..{finite.max():g})" if finite.size else ""
+        raise ImageError(f"{label(i)}: {problem}{found}")
 
 
 def _x(shape: tuple[int, ...]) -> str:

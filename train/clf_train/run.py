@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from torch import nn
 
+from clf_runtime.bounded import read_bounded
 from clf_train.errors import RunError
 from clf_train.evaluate import Normalisation
 from clf_train.fit import Epoch
@@ -148,12 +149,11 @@ def read_run(folder: Path) -> Run:
     """Read run.json. Raises RunError if it is missing, damaged, or of another schema."""
     file = folder / "run.json"
     try:
-        with file.open("rb") as stream:
-            text = stream.read(_MAX_JSON_BYTES + 1)
+        text = read_bounded(file, _MAX_JSON_BYTES)
     except OSError as error:
         raise RunError(f"{file}: cannot be read: {error.strerror}; is {folder} a run folder of clf-train?") from None
     try:
-        if len(text) > _MAX_JSON_BYTES:
+        if text is None:
             raise ValueError("it is too large")
         raw = json.loads(text)
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:

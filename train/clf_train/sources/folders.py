@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clf_runtime.bounded import read_bounded
 from clf_runtime.errors import ClfError
 from clf_runtime.images import MAX_FILE_BYTES, decode_picture
 from clf_train.dataset import Part, Parts
@@ -73,8 +74,9 @@ def _read_part(folder: Path, names: tuple[str, ...], size: tuple[int, int] | Non
 
 
 def _decode(file: Path) -> np.ndarray:
-    with file.open("rb") as stream:
-        data = stream.read(MAX_FILE_BYTES + 1)
+    data = read_bounded(file, MAX_FILE_BYTES)
+    if data is None:
+        raise DataError(f"{file}: larger than {MAX_FILE_BYTES >> 20} MiB")
     try:
         return decode_picture(data, str(file), channels=3)
     except ClfError as error:

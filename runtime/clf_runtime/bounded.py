@@ -1,0 +1,22 @@
+"""Read files that may be anything, without taking memory for more than they hold."""
+
+import os
+from pathlib import Path
+from typing import IO
+
+_PIECE = 1 << 20
+
+
+def read_bounded(source: str | os.PathLike[str] | IO[bytes], most: int) -> bytes | None:
+    """Read a whole file, or the rest of a stream; None if it holds more than `most` bytes. Raises OSError."""
+    if isinstance(source, str | os.PathLike):
+        with Path(source).open("rb") as stream:
+            return read_bounded(stream, most)
+    pieces: list[bytes] = []
+    size = 0
+    while piece := source.read(_PIECE):
+        size += len(piece)
+        if size > most:
+            return None
+        pieces.append(piece)
+    return b"".join(pieces)

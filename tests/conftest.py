@@ -1,0 +1,97 @@
+"""What several test folders need: a tiny generated model, and a way to run a command in this process.
+
+Nothing here imports torch, so that the runtime's tests run where a device's packages are all there is.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from clf_runtime.card import ModelCard, to_metadata
+
+COLOURS = ("red", "green", "blue")
+
+
+def _tiny_model(
+    *,
+    dtype: str = "uint8",
+    size: tuple[int, int] = (8, 8),
+    batch: int | str = "batch",
+    layout: str = "NCHW",
+    softmax: bool = True,
+    card: ModelCard | str | None = "own",
+    metadata: dict[str, str] | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> bytes:
+    """A model that names the brightest of the channels red, green and blue: mean over the image, times 10, softmax."""
+    height, width = size
+    shape = [batch, 3, height, width] if layout == "NCHW" else [batch, height, width, 3]
+    high = 255.0 if dtype == "uint8" else 1.0
+    value_range = value_range or (0.0, high)
+    axes = [2, 3] if layout == "NCHW" else [1, 2]
+    nodes = [
+        helper.make_node("Cast", ["image"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "gain"], ["probabilities" if not softmax else "logits"]),
+    ]
+    if softmax:
+        nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1))
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, 3])],
+        [
+            numpy_helper.from_array(np.array(axes, np.int64), "axes"),
+            numpy_helper.from_array(np.array(10 / value_range[1], np.float32), "gain"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    if card == "own":
+        card = ModelCard("tiny", COLOURS, (3, height, width), dtype, value_range, layout=layout)
+    properties = to_metadata(card) if isinstance(card, ModelCard) else {}
+    properties.update(metadata or {})
+    if properties:
+        helper.set_model_props(model, properties)
+    return model.SerializeToString()
+
+
+@pytest.fixture
+def tiny_model() -> Callable[..., bytes]:
+    return _tiny_model
+
+
+@pytest.fixture
+def tiny_file(tmp_path: Any) -> str:
+    file = tmp_path / "tiny.onnx"
+    file.write_bytes(_tiny_model())
+    return str(file)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: exit code, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run a command's `main` in this process with arguments."""
+
+    def run(main: Callable[[], None], *arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run

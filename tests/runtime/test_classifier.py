@@ -1,0 +1,152 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from clf_runtime import Classifier, ImageError, ModelCard, ModelError
+from clf_runtime.classifier import default_model
+
+RED = np.zeros((3, 8, 8), np.uint8)
+RED[0] = 200
+BLUE = RED[::-1].copy()
+
+
+def test_predict_gives_class_name_probability_model_and_provider(tiny_file):
+    prediction = Classifier.load(tiny_file).predict(RED)
+    assert (prediction.index, prediction.name) == (0, "red")
+    assert 0.99 < prediction.probability < 1
+    assert prediction.model_sha256 == hashlib.sha256(Path(tiny_file).read_bytes()).hexdigest()
+    assert prediction.provider == "CPUExecutionProvider"
+    assert prediction.distribution is None
+
+
+def test_path_and_array_and_either_layout_give_one_answer(tiny_file, tmp_path):
+    classifier = Classifier.load(tiny_file)
+    np.save(tmp_path / "x.npy", BLUE)
+    given = [BLUE, BLUE.transpose(1, 2, 0), BLUE / 255.0, tmp_path / "x.npy", str(tmp_path / "x.npy")]
+    answers = [classifier.predict(image) for image in given]
+    assert {answer.name for answer in answers} == {"blue"}
+    assert answers == [answers[0]] * len(answers)
+
+
+def test_the_answers_are_those_of_the_bare_session(tiny_file):
+    images = np.random.default_rng(0).integers(0, 256, (600, 3, 8, 8), dtype=np.uint8)
+    bare = onnxruntime.InferenceSession(tiny_file, providers=["CPUExecutionProvider"]).run(None, {"image": images})[0]
+    predictions = Classifier.load(tiny_file).predict_batch(images, distribution=True)
+    np.testing.assert_array_equal(np.stack([p.distribution for p in predictions]), bare)
+    assert [p.index for p in predictions] == bare.argmax(1).tolist()
+    assert [p.probability for p in predictions] == bare.max(1).tolist()
+
+
+def test_a_batch_may_be_single_images_of_any_kind(tiny_file, tmp_path):
+    np.save(tmp_path / "x.npy", BLUE)
+    predictions = Classifier.load(tiny_file).predict_batch([RED, tmp_path / "x.npy", RED / 255.0])
+    assert [p.name for p in predictions] == ["red", "blue", "red"]
+
+
+def test_predict_refuses_more_than_one_image(tiny_file, tmp_path):
+    classifier = Classifier.load(tiny_file)
+    batch = np.stack([RED, BLUE])
+    np.save(tmp_path / "x.npy", batch)
+    for images in (batch, tmp_path / "x.npy"):
+        with pytest.raises(ImageError, match="where predict takes one"):
+            classifier.predict(images)
+
+
+def test_a_bad_image_in_a_file_does_not_stop_the_others(tiny_model, tmp_path):
+    batch = np.full((300, 3, 8, 8), 0.2, np.float32)
+    batch[:, 1] = 0.9
+    batch[7, 0, 0, 0] = np.nan
+    batch[299] = 8
+    np.save(tmp_path / "x.npy", batch)
+    answers = dict(Classifier(tiny_model(dtype="float32"), "m").predict_file(tmp_path / "x.npy"))
+    bad = {i: str(answer) for i, answer in answers.items() if isinstance(answer, ImageError)}
+    assert list(answers) == list(range(300))
+    assert list(bad) == [7, 299]
+    assert "x.npy[7]: a value that is NaN" in bad[7]
+    assert "x.npy[299]: values outside" in bad[299]
+    assert {a.name for i, a in answers.items() if i not in bad} == {"green"}
+
+
+def test_a_model_with_a_fixed_batch_of_one_answers_a_batch(tiny_model):
+    classifier = Classifier(tiny_model(batch=1), "m")
+    assert [p.name for p in classifier.predict_batch(np.stack([RED, BLUE, RED]))] == ["red", "blue", "red"]
+
+
+def test_a_model_of_nhwc_answers_alike(tiny_model):
+    classifier = Classifier(tiny_model(layout="NHWC"), "m")
+    assert [classifier.predict(x).name for x in (RED, BLUE.transpose(1, 2, 0))] == ["red", "blue"]
+
+
+class TestWithoutACard:
+    def test_shapes_are_found_and_the_assumptions_said(self, tiny_model):
+        classifier = Classifier(tiny_model(card=None), "m.onnx")
+        assert classifier.card.image_shape == (3, 8, 8)
+        assert classifier.predict(RED).name == "0"
+        assert "carries no card" in classifier.notes[0]
+        assert "uint8 in 0..255" in classifier.notes[0]
+        assert "no names" in classifier.notes[1]
+        assert len(classifier.notes) == 2
+
+    def test_outputs_that_are_no_probabilities_get_a_softmax(self, tiny_model):
+        with_softmax = Classifier(tiny_model(card=None), "m").predict(RED, distribution=True)
+        classifier = Classifier(tiny_model(card=None, softmax=False), "m")
+        assert any("softmax is applied" in note for note in classifier.notes)
+        without = classifier.predict(RED, distribution=True)
+        np.testing.assert_allclose(without.distribution, with_softmax.distribution, rtol=1e-5)
+
+    def test_channels_last_are_seen(self, tiny_model):
+        classifier = Classifier(tiny_model(card=None, layout="NHWC", dtype="float32"), "m")
+        assert classifier.card.layout == "NHWC"
+        assert classifier.predict(BLUE).index == 2
+
+    @pytest.mark.parametrize("names", ["{0: 'r', 1: 'g', 2: 'b'}", '{"0": "r", "1": "g", "2": "b"}', '["r", "g", "b"]'])
+    def test_names_that_others_wrote_are_read(self, tiny_model, names):
+        classifier = Classifier(tiny_model(card=None, metadata={"names": names}), "m")
+        assert classifier.card.names == ("r", "g", "b")
+
+    @pytest.mark.parametrize(
+        "names", ["{", "3", "{0: 'a'}", "__import__('os')", "[" * 10_000, "{0: '', 1: 'b', 2: 'c'}"]
+    )
+    def test_names_that_do_not_fit_are_left(self, tiny_model, names):
+        classifier = Classifier(tiny_model(card=None, metadata={"names": names}), "m")
+        assert classifier.card.names == ("0", "1", "2")
+
+    @pytest.mark.parametrize("size", [("height", 8), (8, "width")])
+    def test_a_size_that_is_not_known_is_refused(self, tiny_model, size):
+        model = tiny_model(card=None, size=size)
+        with pytest.raises(ModelError, match="images have 4 axes of known size"):
+            Classifier(model, "m")
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        ModelCard("tiny", ("a", "b", "c"), (3, 8, 9), "uint8", (0.0, 255.0)),
+        ModelCard("tiny", ("a", "b", "c"), (3, 8, 8), "float32", (0.0, 1.0)),
+        ModelCard("tiny", ("a", "b"), (3, 8, 8), "uint8", (0.0, 255.0)),
+        ModelCard("tiny", ("a", "b", "c"), (3, 8, 8), "uint8", (0.0, 255.0), layout="NHWC"),
+    ],
+)
+def test_a_card_that_does_not_fit_the_graph_is_refused(tiny_model, card):
+    with pytest.raises(ModelError, match=r"m\.onnx: its card"):
+        Classifier(tiny_model(card=card), "m.onnx")
+
+
+def test_a_damaged_card_names_the_file(tiny_model):
+    with pytest.raises(ModelError, match=r"m\.onnx: the model's card is damaged"):
+        Classifier(tiny_model(metadata={"clf_edge.names": "["}), "m.onnx")
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"none\.onnx: the model cannot be read: No such file"):
+        Classifier.load(tmp_path / "none.onnx")
+
+
+def test_the_model_that_ships_loads_and_takes_uint8():
+    classifier = Classifier.load()
+    assert default_model().name == "conv.onnx"
+    assert (classifier.card.dtype, classifier.card.image_shape) == ("uint8", (3, 32, 32))
+    assert classifier.predict(np.zeros((32, 32, 3), np.uint8)).name in classifier.card.names

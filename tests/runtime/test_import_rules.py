@@ -1,0 +1,104 @@
+"""Who may import whom, and what no command may load before it needs it."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import clf_export
+import clf_runtime
+import clf_train
+
+ROOT = Path(__file__).parents[2]
+FORBIDDEN = {
+    "runtime/clf_runtime": {
+        "clf_train",
+        "clf_export",
+        "torch",
+        "onnx",
+        "onnxscript",
+        "sklearn",
+        "matplotlib",
+        "safetensors",
+    },
+    "train/clf_train": {"clf_export", "onnx", "onnxscript", "onnxruntime"},
+    "export/clf_export": set(),
+}
+SLOW = {"numpy", "onnxruntime", "torch", "onnx", "sklearn", "matplotlib", "PIL", "rich", "pydantic"}
+
+
+def imported(file):
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_go_one_way(package):
+    files = list((ROOT / package).rglob("*.py"))
+    assert files
+    assert [(f.name, name) for f in files for name in imported(f) if name in FORBIDDEN[package]] == []
+
+
+@pytest.mark.parametrize("folder", ["runtime", "train", "export"])
+def test_a_folder_on_the_path_holds_its_package_only(folder):
+    assert [p.name for p in (ROOT / folder).iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()] == [
+        f"clf_{folder}"
+    ]
+
+
+def loaded_after(code):
+    code += "\nimport json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("package", ["clf_runtime", "clf_train", "clf_export"])
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_load_nothing_slow(package, option):
+    code = (
+        f"import sys; sys.argv = ['x', '{option}']\nimport {package}.cli as c\ntry: c.main()\nexcept SystemExit: pass"
+    )
+    assert loaded_after(code) & SLOW == set()
+
+
+def test_a_prediction_loads_nothing_of_the_workstation(tiny_file, tmp_path):
+    code = (
+        f"import numpy, clf_runtime; c = clf_runtime.Classifier.load({tiny_file!r}); "
+        "c.predict(numpy.zeros((3, 8, 8), numpy.uint8))"
+    )
+    assert loaded_after(code) & (FORBIDDEN["runtime/clf_runtime"] | {"typer", "PIL"}) == set()
+
+
+@pytest.mark.parametrize("package", [clf_runtime, clf_train, clf_export])
+def test_every_public_name_is_there_and_nothing_else_is(package):
+    assert sorted(package.__all__) == package.__all__ == dir(package)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        package.nonsense  # noqa: B018
+
+
+def test_every_error_has_the_one_root_and_a_builtin():
+    from clf_export import errors as export_errors
+    from clf_runtime import ClfError
+    from clf_runtime import errors as runtime_errors
+    from clf_train import errors as train_errors
+
+    for module, root in (
+        (runtime_errors, ClfError),
+        (train_errors, train_errors.TrainError),
+        (export_errors, export_errors.ExportError),
+    ):
+        classes = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
+        assert root in classes
+        for error in classes:
+            assert issubclass(error, ClfError)
+            if error is not root:
+                assert issubclass(error, root)
+                assert issubclass(error, ValueError | RuntimeError | ImportError)

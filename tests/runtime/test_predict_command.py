@@ -1,0 +1,132 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import clf_runtime
+from clf_runtime.cli import main
+
+RED = np.zeros((3, 8, 8), np.uint8)
+RED[0] = 200
+
+
+@pytest.fixture
+def red(tmp_path):
+    np.save(tmp_path / "red.npy", RED)
+    return tmp_path / "red.npy"
+
+
+def test_a_line_on_stdout_for_each_image_and_the_provider_on_stderr(command, tiny_file, red):
+    ended = command(main, red, "--model", tiny_file)
+    assert ended.code == 0
+    assert ended.out == f"{red}: red 0.9992\n"
+    assert ended.err == "clf-predict: tiny.onnx on CPUExecutionProvider\n"
+
+
+def test_quiet_leaves_the_result(command, tiny_file, red):
+    ended = command(main, red, "--model", tiny_file, "--quiet")
+    assert ended.err == ""
+    assert ended.out
+
+
+def test_top_lists_the_likeliest_first_and_no_more_than_there_are(command, tiny_file, red):
+    ended = command(main, red, "--model", tiny_file, "--top", 9)
+    assert ended.out == f"{red}: red 0.9992  green 0.0004  blue 0.0004\n"
+
+
+def test_a_batch_is_numbered(command, tiny_file, tmp_path):
+    np.save(tmp_path / "x.npy", np.stack([RED, RED[::-1]]))
+    ended = command(main, tmp_path / "x.npy", "--model", tiny_file)
+    assert [line.split("npy")[1].split(" ")[:2] for line in ended.out.splitlines()] == [
+        ["[0]:", "red"],
+        ["[1]:", "blue"],
+    ]
+
+
+def test_json_is_one_object_a_line(command, tiny_file, red):
+    ended = command(main, red, red, "--model", tiny_file, "--json", "--top", 2)
+    first, second = map(json.loads, ended.out.splitlines())
+    assert first == second
+    assert first["image"] == str(red)
+    assert (first["index"], first["class"], first["name"]) == (None, 0, "red")
+    assert [t["name"] for t in first["top"]] == ["red", "green"]
+    assert len(first["model_sha256"]) == 64
+    assert first["provider"] == "CPUExecutionProvider"
+
+
+def test_pictures_are_scaled_and_classified(command, tiny_file, tmp_path):
+    blue = np.zeros((50, 70, 3), np.uint8)
+    blue[:, :, 2] = 220
+    files = [tmp_path / "b.png", tmp_path / "b.jpg"]
+    for file in files:
+        Image.fromarray(blue).save(file)
+    ended = command(main, *files, "--model", tiny_file)
+    assert [line.split(": ")[1][:4] for line in ended.out.splitlines()] == ["blue", "blue"]
+
+
+def test_bad_images_get_a_line_each_and_the_others_are_done(command, tiny_file, red, tmp_path):
+    np.save(tmp_path / "shape.npy", np.zeros((4, 4), np.uint8))
+    np.save(tmp_path / "range.npy", RED.astype(np.float32))
+    np.save(tmp_path / "nan.npy", np.full((3, 8, 8), np.nan))
+    np.save(tmp_path / "pickle.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "short.npy").write_bytes(red.read_bytes()[:-1])
+    (tmp_path / "text.npy").write_text("hello")
+    bad = [tmp_path / f"{name}.npy" for name in ("shape", "range", "nan", "pickle", "short", "text", "missing")]
+    ended = command(main, bad[0], red, *bad[1:], red, "--model", tiny_file, "--quiet")
+    assert ended.code == 2
+    assert ended.out == f"{red}: red 0.9992\n" * 2
+    lines = ended.err.splitlines()
+    assert len(lines) == len(bad)
+    assert all(line.startswith(f"clf-predict: {file}") for line, file in zip(lines, bad, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "Missing argument"),
+        (["x.npy", "--nonsense"], "No such option"),
+        (["x.npy", "--top", "0"], "0 is not in the range"),
+        (["x.npy", "--top", "many"], "not a valid int"),
+        (["x.npy", "--device", "gpu"], "'gpu' is not one of"),
+        (["x.npy", "--model"], "requires an argument"),
+        (["x.npy", "--model", "/nowhere/m.onnx"], "cannot be read: No such file"),
+        (["x.npy", "--device", "cuda"], "CUDA does not work here"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(command, arguments, says):
+    ended = command(main, *arguments)
+    assert ended.code == 2
+    assert ended.out == ""
+    assert ended.err.count("\n") == 1
+    assert says in ended.err
+
+
+def test_a_file_that_is_no_model_is_one_line(command, red, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"nonsense")
+    ended = command(main, red, "--model", tmp_path / "m.onnx")
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+
+
+def test_names_cannot_break_a_line_or_a_terminal(command, tiny_file, tmp_path):
+    file = tmp_path / "two\nlines\x1b[31m.npy"
+    np.save(file, RED)
+    ended = command(main, file, file.with_name("no\nfile.npy"), "--model", tiny_file)
+    assert ended.out.count("\n") == 1
+    assert "two\\nlines\\x1b[31m.npy" in ended.out
+    assert "no\\nfile.npy" in ended.err
+
+
+def test_without_a_card_the_assumptions_are_said_on_stderr(command, tiny_model, red, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(tiny_model(card=None))
+    ended = command(main, red, "--model", tmp_path / "m.onnx")
+    assert ended.code == 0
+    assert "carries no card, so it is assumed" in ended.err
+
+
+def test_version_and_help(command):
+    assert command(main, "--version").out == f"clf-edge {clf_runtime.__version__}\n"
+    ended = command(main, "--help")
+    assert ended.code == 0
+    for option in ("--model", "--top", "--json", "--device", "--quiet"):
+        assert option in ended.out

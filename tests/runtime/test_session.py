@@ -1,0 +1,155 @@
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import onnxruntime
+import pytest
+
+from clf_runtime import DeviceError, MissingExtraError, ModelError
+from clf_runtime import session as module
+from clf_runtime.session import import_onnxruntime, open_session
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+class StandIn:
+    """An onnxruntime that claims to have CUDA, whose CUDA sessions do what a test says."""
+
+    __version__ = "1.32.0"
+    SessionOptions = onnxruntime.SessionOptions
+    ExecutionMode = onnxruntime.ExecutionMode
+
+    def __init__(self, on_cuda):
+        self.on_cuda = on_cuda
+        self.asked = []
+
+    def get_available_providers(self):
+        return [CUDA, CPU]
+
+    def InferenceSession(self, model, options, providers, enable_fallback):  # noqa: N802
+        self.asked.append((providers, options, enable_fallback))
+        if providers == [CPU]:
+            return onnxruntime.InferenceSession(model, options, providers=providers)
+        return self.on_cuda(model)
+
+
+def fails(model):
+    raise RuntimeError("libcublasLt.so.12:\n cannot open shared object file")
+
+
+def falls_back(model):
+    return onnxruntime.InferenceSession(model, providers=[CPU])
+
+
+def fails_when_run(model):
+    def run(outputs, inputs):
+        raise RuntimeError("no kernel image is available for execution on the device")
+
+    inputs = [SimpleNamespace(name="image", shape=["batch", 3, 8, 8], type="tensor(uint8)")]
+    return SimpleNamespace(get_providers=lambda: [CUDA], get_inputs=lambda: inputs, run=run)
+
+
+def works(model):
+    real = onnxruntime.InferenceSession(model, providers=[CPU])
+    return SimpleNamespace(get_providers=lambda: [CUDA, CPU], get_inputs=real.get_inputs, run=real.run)
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    def make(on_cuda):
+        ort = StandIn(on_cuda)
+        monkeypatch.setattr(module, "import_onnxruntime", lambda: ort)
+        return ort
+
+    return make
+
+
+def test_the_cpu_is_taken_where_the_wheel_has_no_cuda(tiny_model):
+    opened = open_session(tiny_model(), "m.onnx", device="auto")
+    assert (opened.provider, opened.notes) == (CPU, ())
+
+
+def test_cuda_is_refused_where_the_wheel_has_none(tiny_model):
+    with pytest.raises(DeviceError, match=r"built without it.*clf-edge\[gpu\]"):
+        open_session(tiny_model(), "m.onnx", device="cuda")
+
+
+def test_auto_takes_cuda_when_it_works(stand_in, tiny_model):
+    ort = stand_in(works)
+    assert open_session(tiny_model(), "m.onnx", device="auto").provider == CUDA
+    [(providers, options, enable_fallback)] = ort.asked
+    assert providers == [(CUDA, {"use_tf32": "0"})]
+    assert options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
+    assert enable_fallback == 0
+
+
+@pytest.mark.parametrize(
+    ("on_cuda", "reason"),
+    [
+        (fails, "libcublasLt.so.12: cannot open"),
+        (falls_back, "on CPUExecutionProvider instead"),
+        (fails_when_run, "no kernel"),
+    ],
+)
+def test_cuda_that_does_not_work_is_refused_with_the_reason_and_auto_says_so(stand_in, tiny_model, on_cuda, reason):
+    stand_in(on_cuda)
+    with pytest.raises(DeviceError, match=reason) as error:
+        open_session(tiny_model(), "m.onnx", device="cuda")
+    assert "\n" not in str(error.value)
+    opened = open_session(tiny_model(), "m.onnx", device="auto")
+    assert opened.provider == CPU
+    assert reason in opened.notes[0]
+
+
+def test_cpu_never_asks_for_cuda(stand_in, tiny_model):
+    ort = stand_in(fails)
+    assert open_session(tiny_model(), "m.onnx", device="cpu").provider == CPU
+    assert [providers for providers, _, _ in ort.asked] == [[CPU]]
+
+
+def test_a_file_that_is_no_model_is_the_model_s_fault_on_cuda_too(stand_in):
+    stand_in(fails)
+    with pytest.raises(ModelError, match=r"m\.onnx: not an ONNX model"):
+        open_session(b"nonsense", "m.onnx", device="cuda")
+
+
+@pytest.mark.parametrize("data", [b"", b"nonsense", b"\x08\x08"])
+def test_what_is_no_model_is_refused_in_one_line_and_nothing_is_printed(data, capfd):
+    with pytest.raises(ModelError, match=r"m\.onnx: not an ONNX model") as error:
+        open_session(data, "m.onnx")
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_session_has_one_thread_that_does_not_spin(stand_in, tiny_model):
+    ort = stand_in(fails)
+    open_session(tiny_model(), "m.onnx", device="cpu")
+    [(_, options, _)] = ort.asked
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+@pytest.mark.parametrize(("device", "threads"), [("gpu", 1), ("", 1), ("cpu", 0), ("cpu", -1)])
+def test_an_unknown_device_or_no_thread_is_refused(tiny_model, device, threads):
+    with pytest.raises(DeviceError):
+        open_session(tiny_model(), "m.onnx", device=device, threads=threads)
+
+
+def test_telemetry_is_off_before_onnxruntime_loads_unless_somebody_decided():
+    code = "import os; from clf_runtime import session; session.import_onnxruntime(); print(os.environ[VARIABLE])"
+    code = code.replace("VARIABLE", "'ORT_DISABLE_TELEMETRY'")
+    for given, expected in ((None, "1"), ("0", "0")):
+        environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+        if given is not None:
+            environment["ORT_DISABLE_TELEMETRY"] = given
+        printed = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        assert printed.stdout.strip() == expected
+
+
+def test_a_missing_onnxruntime_is_answered_with_the_install_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match=r"pip install \"clf-edge\[cpu\]\""):
+        import_onnxruntime()

@@ -1,0 +1,139 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from clf_train.dataset import Split
+from clf_train.errors import TrainError
+from clf_train.evaluate import Normalisation, class_scores, probabilities
+from clf_train.fit import augment, fit, make_optimizer
+from clf_train.models import build_model
+from clf_train.recipe import Recipe, find_recipe
+
+CPU = torch.device("cpu")
+AS_IS = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+PLAIN = Recipe("plain", 2, 8, 0.05, momentum=0.9)
+
+
+def coloured(count=60, size=16, seed=0):
+    """Three classes that can be learned: noise with one channel brighter."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = rng.random((count, 3, size, size), dtype=np.float32) * 0.6
+    images[np.arange(count), labels] += 0.4
+    return Split(images, labels)
+
+
+@pytest.mark.parametrize("model", ["simple", "conv"])
+def test_the_recipe_seed_is_the_user_s_loop_to_the_last_bit(model):
+    split = coloured(130, 32)
+    recipe = replace(find_recipe("seed", model), epochs=2)
+    torch.manual_seed(0)
+    ours = build_model(model, (3, 32, 32), 3)
+    theirs = build_model(model, (3, 32, 32), 3)
+    theirs.load_state_dict(ours.state_dict())
+
+    fit(ours, split, recipe, AS_IS, CPU, seed=5)
+
+    x, y = torch.from_numpy(split.images), torch.from_numpy(split.labels)
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=recipe.learning_rate)
+    theirs.train()
+    for _ in range(2):
+        for i in range(0, len(x), recipe.batch_size):
+            theirs.zero_grad()
+            torch.nn.CrossEntropyLoss()(theirs(x[i : i + recipe.batch_size]), y[i : i + recipe.batch_size]).backward()
+            optimizer.step()
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=0, atol=0, msg=name)
+
+
+def test_it_learns_and_tells_each_epoch():
+    net = build_model("conv", (3, 16, 16), 3)
+    history = fit(net, coloured(), replace(PLAIN, epochs=6), AS_IS, CPU, seed=0)
+    assert [e.epoch for e in history] == [1, 2, 3, 4, 5, 6]
+    assert history[-1].loss < 0.5 * history[0].loss
+    assert history[-1].accuracy > 0.95
+    assert all(e.seconds > 0 and e.images_per_second > 0 for e in history)
+    test = coloured(seed=1)
+    assert (class_scores(net, test.images, AS_IS, CPU).argmax(1).numpy() == test.labels).mean() > 0.95
+
+
+def weights_after(seed, **changes):
+    torch.manual_seed(seed)
+    net = build_model("conv", (3, 16, 16), 3)
+    fit(net, coloured(), replace(PLAIN, flip=True, shift=1, **changes), AS_IS, CPU, seed)
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
+    assert torch.equal(weights_after(1), weights_after(1))
+    assert not torch.equal(weights_after(1), weights_after(2))
+
+
+def test_every_image_is_told_once_an_epoch():
+    told = []
+    fit(
+        build_model("simple", (3, 16, 16), 3),
+        coloured(61),
+        PLAIN,
+        AS_IS,
+        CPU,
+        0,
+        lambda e, n, loss: told.append((e, n)),
+    )
+    assert [sum(n for e, n in told if e == epoch) for epoch in (1, 2)] == [61, 61]
+
+
+def test_a_lost_loss_is_one_clear_error():
+    with pytest.raises(TrainError, match="epoch 1: choose a lower learning rate"):
+        fit(build_model("simple", (3, 16, 16), 3), coloured(), replace(PLAIN, learning_rate=100), AS_IS, CPU, 0)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
+def test_the_optimizer_is_the_recipe_s(name, kind):
+    recipe = replace(PLAIN, optimizer=name, weight_decay=0.01)
+    optimizer = make_optimizer(build_model("simple", (3, 16, 16), 3), recipe)
+    assert type(optimizer).__name__ == kind
+    assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.05, 0.01)
+    assert optimizer.defaults.get("momentum", 0.9) == 0.9
+
+
+def test_flip_mirrors_about_half_of_the_images_whole():
+    x = torch.rand(200, 3, 5, 4)
+    out = augment(x, replace(PLAIN, flip=True), torch.Generator().manual_seed(0))
+    mirrored = [torch.equal(o, i.flip(2)) for o, i in zip(out, x, strict=True)]
+    assert all(m or torch.equal(o, i) for m, o, i in zip(mirrored, out, x, strict=True))
+    assert 70 < sum(mirrored) < 130
+
+
+def test_shift_moves_each_image_whole_and_fills_with_zeros():
+    x = torch.rand(300, 3, 5, 4) + 1
+    out = augment(x, replace(PLAIN, shift=2), torch.Generator().manual_seed(0))
+    padded = F.pad(x, [2, 2, 2, 2])
+    seen = set()
+    for o, p in zip(out, padded, strict=True):
+        offsets = [(dy, dx) for dy in range(5) for dx in range(5) if torch.equal(o, p[:, dy : dy + 5, dx : dx + 4])]
+        assert len(offsets) == 1
+        seen.update(offsets)
+    assert len(seen) == 25
+
+
+def test_without_augmentation_nothing_is_changed():
+    x = torch.rand(3, 3, 5, 4)
+    assert augment(x, PLAIN, torch.Generator()) is x
+
+
+def test_probabilities_are_a_softmax_at_the_temperature_whatever_the_training_mode():
+    split = coloured(7)
+    net = build_model("conv", (3, 16, 16), 3).train()
+    normalise = Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    answers = probabilities(net, split.images, normalise, CPU, temperature=2.0)
+    assert net.training
+    x = torch.from_numpy(
+        (split.images - np.float32([0.1, 0.2, 0.3])[:, None, None]) / np.float32([0.5, 0.6, 0.7])[:, None, None]
+    )
+    with torch.no_grad():
+        expected = torch.softmax(net.eval()(x) / 2, 1).numpy()
+    np.testing.assert_allclose(answers, expected, atol=1e-6)

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from torch import nn
+
+from clf_train.errors import DataError
+from clf_train.models import ConvNN, SimpleNN, build_model, count_parameters
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("simple", 828_490), ("conv", 23_998)])
+def test_parameters_for_3x32x32_and_ten_classes(name, parameters):
+    assert count_parameters(build_model(name, (3, 32, 32), 10)) == parameters
+
+
+def users_conv():
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 4),
+        nn.BatchNorm2d(16),
+        nn.ReLU(True),
+        nn.MaxPool2d(2, 2),
+        nn.Conv2d(16, 8, 4),
+        nn.BatchNorm2d(8),
+        nn.ReLU(True),
+        nn.AvgPool2d(2, 2),
+        nn.Flatten(),
+        nn.Linear(200, 100),
+        nn.ReLU(True),
+        nn.Linear(100, 10),
+    )
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_conv_computes_what_the_user_s_conv_does(training):
+    ours, theirs = ConvNN((3, 32, 32), 10).train(training), users_conv().train(training)
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    x = torch.rand(5, 3, 32, 32)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=0)
+
+
+def test_simple_is_3072_256_128_64_10_with_relu_and_log_softmax():
+    net = SimpleNN((3, 32, 32), 10)
+    x = torch.rand(5, 3, 32, 32)
+    layers = [net.fc1, nn.ReLU(), net.fc2, nn.ReLU(), net.fc3, nn.ReLU(), net.fc4, nn.LogSoftmax(1)]
+    torch.testing.assert_close(net(x), nn.Sequential(nn.Flatten(), *layers)(x), rtol=0, atol=0)
+    torch.testing.assert_close(net(x).exp().sum(1), torch.ones(5))
+    assert [net.fc1.out_features, net.fc2.out_features, net.fc3.out_features] == [256, 128, 64]
+
+
+@pytest.mark.parametrize("name", ["simple", "conv"])
+@pytest.mark.parametrize(
+    ("shape", "classes"), [((1, 28, 28), 3), ((3, 48, 40), 7), ((4, 13, 13), 2), ((3, 33, 64), 100)]
+)
+def test_other_sizes_give_other_widths_not_an_error(name, shape, classes):
+    assert build_model(name, shape, classes)(torch.rand(2, *shape)).shape == (2, classes)
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 32), (3, 32, 12), (1, 8, 8)])
+def test_images_that_leave_conv_nothing_are_refused(shape):
+    with pytest.raises(DataError, match="13x13 or more"):
+        build_model("conv", shape, 10)

@@ -1,0 +1,188 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from clf_train import find_recipe, read_run, read_source
+from clf_train.errors import RunError
+from clf_train.run import find_runs, free_name, load_net, new_folder
+from clf_train.training import train
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return read_source("digits")
+
+
+@pytest.fixture(scope="module")
+def made(dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "both"
+    recipes = {model: replace(find_recipe("fast", model), epochs=1) for model in ("simple", "conv")}
+    return folder, train(dataset, recipes, folder, seed=3)
+
+
+def test_a_run_comes_back_from_its_folder_as_it_was(made):
+    folder, runs = made
+    assert find_runs(folder) == [folder / "simple", folder / "conv"]
+    assert [read_run(f) for f in find_runs(folder)] == runs
+    assert find_runs(folder / "conv") == [folder / "conv"]
+
+
+def test_a_run_folder_holds_what_the_design_says_and_no_more(made):
+    folder, _ = made
+    expected = ["confusion.png", "curves.png", "metrics.csv", "report.html", "run.json", "weights.safetensors"]
+    assert sorted(p.name for p in (folder / "conv").iterdir()) == expected
+    assert sorted(p.name for p in folder.iterdir()) == ["comparison.html", "conv", "simple"]
+    assert [p.name for p in folder.parent.iterdir()] == ["both"]
+
+
+def test_a_run_says_how_it_was_made(made, dataset):
+    _, (run, _) = made
+    assert (run.model, run.seed, run.recipe.epochs, run.parameters) == ("simple", 3, 1, 828_490)
+    assert (run.data.source, run.data.fingerprint) == ("digits", dataset.fingerprint)
+    assert (run.data.train_images, run.data.test_images) == (1438, 359)
+    assert run.versions["torch"] == torch.__version__
+    assert run.test.images == 359
+    assert len(run.history) == 1
+
+
+def test_metrics_csv_has_a_line_an_epoch(made):
+    folder, _ = made
+    heading, line = (folder / "conv" / "metrics.csv").read_text().splitlines()
+    assert heading == "epoch,loss,accuracy,learning_rate,seconds,images_per_second"
+    assert line.startswith("1,")
+
+
+def test_reports_stand_alone(made):
+    folder, (simple, _) = made
+    for page in ("comparison.html", "simple/report.html", "conv/report.html"):
+        html = (folder / page).read_text("utf-8")
+        assert "http" not in html
+        assert 'src="' not in html.replace('src="data:', "")
+    assert f"{100 * simple.test.accuracy:.2f} %" in (folder / "simple" / "report.html").read_text("utf-8")
+
+
+def test_the_net_comes_back_with_its_weights(made):
+    folder, (_, run) = made
+    net = load_net(folder / "conv", run)
+    assert not net.training
+    assert net.state_dict()["norm1.num_batches_tracked"] == 23
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    source = made[0] / "conv"
+    for name in ("run.json", "weights.safetensors"):
+        (tmp_path / name).write_bytes((source / name).read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: [],
+        lambda raw: {**raw, "schema": 2},
+        lambda raw: {**raw, "extra": 1},
+        lambda raw: {k: v for k, v in raw.items() if k != "names"},
+        lambda raw: {**raw, "model": "resnet"},
+        lambda raw: {**raw, "names": [1, 2]},
+        lambda raw: {**raw, "image_shape": [3, 32]},
+        lambda raw: {**raw, "temperature": "warm"},
+        lambda raw: {**raw, "recipe": None},
+        lambda raw: {**raw, "recipe": {**raw["recipe"], "epochs": 0}},
+    ],
+)
+def test_a_damaged_run_json_is_one_clear_error(copy, damage):
+    file = copy / "run.json"
+    file.write_text(json.dumps(damage(json.loads(file.read_text()))))
+    with pytest.raises(RunError, match=r"run\.json: damaged") as error:
+        read_run(copy)
+    assert "\n" not in str(error.value)
+
+
+def test_text_that_is_no_json_and_a_missing_file_are_clear_errors(copy, tmp_path):
+    (copy / "run.json").write_text("{")
+    with pytest.raises(RunError, match="damaged"):
+        read_run(copy)
+    with pytest.raises(RunError, match=r"is .* a run folder"):
+        read_run(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="no run folder"):
+        find_runs(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b"", lambda b: b"\xff" * 100, lambda b: None])
+def test_damaged_or_missing_weights_are_a_clear_error(copy, damage):
+    run = read_run(copy)
+    file = copy / "weights.safetensors"
+    data = damage(file.read_bytes())
+    file.unlink() if data is None else file.write_bytes(data)
+    with pytest.raises(RunError, match=r"weights\.safetensors"):
+        load_net(copy, run)
+
+
+def test_weights_of_another_model_are_refused(copy):
+    run = replace(read_run(copy), model="simple")
+    with pytest.raises(RunError, match="not the weights of this run"):
+        load_net(copy, run)
+
+
+class TestNewFolder:
+    def test_it_appears_whole_or_not_at_all(self, tmp_path):
+        folder = tmp_path / "run"
+        with new_folder(folder) as partial:
+            (partial / "x").write_text("1")
+            assert partial == tmp_path / "run.partial"
+            assert not folder.exists()
+        assert [p.name for p in folder.iterdir()] == ["x"]
+        assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+    def test_nothing_is_left_when_the_work_fails(self, tmp_path):
+        with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "run"):
+            raise KeyboardInterrupt
+        assert list(tmp_path.iterdir()) == []
+
+    def test_an_existing_run_is_kept_unless_asked(self, copy):
+        with pytest.raises(RunError, match="--overwrite"), new_folder(copy):
+            pass
+        assert (copy / "run.json").exists()
+        with new_folder(copy, overwrite=True) as partial:
+            (partial / "new").write_text("")
+        assert [p.name for p in copy.iterdir()] == ["new"]
+        assert [p for p in copy.parent.iterdir() if p.suffix in (".old", ".partial")] == []
+
+    def test_the_old_run_is_kept_when_overwriting_fails(self, copy):
+        with pytest.raises(RuntimeError), new_folder(copy, overwrite=True):
+            raise RuntimeError
+        assert (copy / "run.json").exists()
+
+    def test_a_folder_that_is_no_run_is_never_overwritten(self, tmp_path):
+        (tmp_path / "home" / "photos").mkdir(parents=True)
+        with pytest.raises(RunError, match="no run folder"), new_folder(tmp_path / "home", overwrite=True):
+            pass
+        assert (tmp_path / "home" / "photos").exists()
+
+    def test_a_second_training_is_refused_while_the_first_works(self, tmp_path):
+        code = (
+            "import sys; from pathlib import Path; from clf_train.run import new_folder\n"
+            "with new_folder(Path(sys.argv[1])): pass"
+        )
+        with new_folder(tmp_path / "run") as partial:
+            (partial / "x").write_text("1")
+            second = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], capture_output=True, text=True)
+            assert "another training is at work" in second.stderr
+            assert (partial / "x").exists()
+
+    def test_what_a_killed_training_left_is_cleared(self, tmp_path):
+        (tmp_path / "run.partial" / "conv").mkdir(parents=True)
+        with new_folder(tmp_path / "run"):
+            pass
+        assert list((tmp_path / "run").iterdir()) == []
+
+    def test_a_free_name_is_one_that_nothing_has(self, tmp_path):
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a-2.partial").mkdir()
+        assert free_name(tmp_path, "a").name == "a-3"
+        assert free_name(tmp_path, "b").name == "b"

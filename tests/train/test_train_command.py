@@ -1,0 +1,128 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clf_train.cli import main
+
+
+@pytest.fixture
+def inside(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_both_models_are_trained_compared_and_reported(command, inside):
+    ended = command(main, "--epochs", 1)
+    assert ended.code == 0
+    for text in (
+        "simple: test accuracy",
+        "conv: test accuracy",
+        "accuracy by class",
+        "confusion matrix",
+        "most confused",
+        "taken for",
+        "the first 10 test images",
+        "parameters",
+        "828,490",
+        "23,998",
+    ):
+        assert text in ended.out
+    assert "359 of 1,797 images are held out" in ended.err
+    assert "training conv by recipe fast, changed on cpu" in ended.err
+    folder = Path(ended.out.splitlines()[-1].removeprefix("run folder: "))
+    assert folder.parent == Path("artifacts")
+    assert (folder / "comparison.html").is_file()
+
+
+def test_out_and_one_model_and_overwrite(command, inside):
+    arguments = ("--model", "conv", "--epochs", 1, "--out", "run", "--quiet")
+    first = command(main, *arguments)
+    assert (first.code, first.err) == (
+        0,
+        "clf-train: there is no test part: 359 of 1,797 images are held out for it (stratified, seed 0)\n",
+    )
+    before = (inside / "run" / "run.json").read_text()
+    second = command(main, *arguments)
+    assert (second.code, second.out, second.err.count("\n")) == (2, "", 2)
+    assert "--overwrite" in second.err
+    assert (inside / "run" / "run.json").read_text() == before
+    assert command(main, *arguments, "--overwrite", "--seed", 7).code == 0
+    assert json.loads((inside / "run" / "run.json").read_text())["seed"] == 7
+
+
+def test_options_change_the_recipe(command, inside):
+    options = {"--optimizer": "adam", "--schedule": "multistep", "--learning-rate": 0.001, "--batch-size": 100}
+    command(main, "--model", "simple", "--epochs", 2, "--out", "run", *(x for pair in options.items() for x in pair))
+    recipe = json.loads((inside / "run" / "run.json").read_text())["recipe"]
+    assert recipe["name"] == "fast, changed"
+    assert (recipe["optimizer"], recipe["schedule"], recipe["momentum"]) == ("adam", "multistep", 0)
+    assert (recipe["learning_rate"], recipe["batch_size"], recipe["epochs"]) == (0.001, 100, 2)
+
+
+def test_show_describes_the_source_and_draws_a_sheet_and_trains_nothing(command, inside):
+    ended = command(main, "--show")
+    assert ended.code == 0
+    for text in (
+        "scikit-learn's digits",
+        "uint8 1438x3x32x32",
+        "uint8 359x3x32x32",
+        "0..255",
+        "fingerprint  3d20283f538b",
+    ):
+        assert text in ended.out
+    assert "    3  3       146        37" in ended.out
+    assert [p.name for p in inside.iterdir()] == ["digits-samples.png"]
+
+
+def test_names_are_taken_and_must_fit(command, inside):
+    names = ",".join(f"digit {i}" for i in range(10))
+    assert "digit 7" in command(main, "--show", "--names", names).out
+    ended = command(main, "--show", "--names", "a,b,c")
+    assert ended.code == 2
+    assert "labels go up to 9, but there are 3 class names" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data", "nowhere"], "no such file or folder"),
+        (["--recipe", "quick"], "seed, fast, best"),
+        (["--epochs", "0"], "epochs must be 1"),
+        (["--epochs", "many"], "not a valid int"),
+        (["--learning-rate", "-1"], "learning rate must be"),
+        (["--momentum", "2"], "momentum must be"),
+        (["--model", "resnet"], "is not one of"),
+        (["--device", "cuda"], "CUDA does not work here"),
+        (["--nonsense"], "No such option"),
+        (["extra"], "unexpected extra argument"),
+        (["--out", "/proc/nowhere/run"], "cannot be written"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(command, inside, arguments, says):
+    ended = command(main, *arguments, "--quiet")
+    assert ended.code == 2
+    assert ended.out == ""
+    lines = [line for line in ended.err.splitlines() if "held out" not in line]
+    assert len(lines) == 1
+    assert says in lines[0]
+    assert list(inside.iterdir()) == []
+
+
+def test_a_loss_that_is_lost_leaves_no_folder(command, inside):
+    ended = command(main, "--model", "simple", "--learning-rate", 100, "--out", "run")
+    assert ended.code == 2
+    assert "choose a lower learning rate" in ended.err
+    assert list(inside.iterdir()) == []
+
+
+def test_floats_are_trained_as_they_stand_by_the_recipe_seed(command, inside):
+    rng = np.random.default_rng(0)
+    np.savez("x.npz", images=rng.random((40, 3, 16, 16), dtype=np.float32), labels=np.arange(40) % 2)
+    assert (
+        command(main, "--data", "x.npz", "--recipe", "seed", "--epochs", 1, "--model", "conv", "--out", "run").code == 0
+    )
+    run = json.loads((inside / "run" / "run.json").read_text())
+    assert run["normalisation"] == {"mean": [0, 0, 0], "std": [1, 1, 1]}
+    assert (run["dtype"], run["value_range"], run["names"]) == ("float32", [0, 1], ["0", "1"])
