@@ -67,4 +67,4 @@ app = make_app(export)
 
 def main() -> NoReturn:
     """Run `clf-export`."""
-    run(app, NAME)
+    run(app, NAME, "all")

@@ -100,4 +100,4 @@ app = make_app(predict)
 
 def main() -> NoReturn:
     """Run `clf-predict`."""
-    run(app, NAME)
+    run(app, NAME, "cpu")

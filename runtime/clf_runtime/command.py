@@ -25,8 +25,11 @@ def make_app(command: Callable[..., Any]) -> typer.Typer:
     return app
 
 
-def run(app: typer.Typer, name: str) -> NoReturn:
-    """Run a command and exit: 0 all well, 2 any error (usage errors too), 130 interrupted."""
+def run(app: typer.Typer, name: str, extras: str) -> NoReturn:
+    """Run a command and exit: 0 all well, 2 any error (usage errors too), 130 interrupted.
+
+    `extras` are those of clf-edge that the command needs, for the install line where a package is missing.
+    """
     try:
         code = app(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
@@ -40,6 +43,10 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         # Whoever read our results has gone. Python would complain once more when it flushes on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("clf_"):
+            raise
+        code = fail(name, f'{name} needs {error.name}, which is not installed: pip install "clf-edge[{extras}]"')
     except MemoryError:
         code = fail(name, "not enough memory")
     except OSError as error:

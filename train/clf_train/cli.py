@@ -186,4 +186,4 @@ app = make_app(train)
 
 def main() -> NoReturn:
     """Run `clf-train`."""
-    run(app, NAME)
+    run(app, NAME, "all")

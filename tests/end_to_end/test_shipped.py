@@ -1,0 +1,67 @@
+"""The models that ship, on the images that their cards speak of.
+
+CIFAR-10 here is the JPEG-coded copy that the models were made with. `CLF_EDGE_CIFAR10` names a folder that holds its
+`test/<class>/*.jpg`; without it the archive is looked for beside the checkout, and where there is neither, the tests of
+accuracy are skipped.
+"""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clf_runtime import Classifier
+
+ROOT = Path(__file__).parents[2]
+ARCHIVE = ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.xz"
+MODELS = ("simple", "conv")
+
+
+def pixels(jpeg):
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+@pytest.fixture(scope="module")
+def test_images():
+    """uint8 [n, 32, 32, 3], and the class name of each."""
+    images, names = [], []
+    if folder := os.environ.get("CLF_EDGE_CIFAR10"):
+        for file in sorted(Path(folder).glob("test/*/*.jpg")):
+            images.append(pixels(file.read_bytes()))
+            names.append(file.parent.name)
+        assert images, f"CLF_EDGE_CIFAR10: no test/<class>/*.jpg in {folder}"
+    elif ARCHIVE.exists():
+        with tarfile.open(ARCHIVE) as archive:
+            for member in archive:
+                split, name, _ = member.name.split("/")
+                if split == "test":
+                    images.append(pixels(archive.extractfile(member).read()))
+                    names.append(name)
+    else:
+        pytest.skip("CIFAR-10 is not at hand: name a folder with test/<class>/*.jpg in CLF_EDGE_CIFAR10")
+    return np.stack(images), names
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_accuracy_is_what_the_card_says(model, test_images):
+    images, names = test_images
+    classifier = Classifier.load(ROOT / "artifacts" / f"{model}.onnx", device="cpu")
+    right = sum(p.name == name for p, name in zip(classifier.predict_batch(images), names, strict=True))
+    card = classifier.card
+    assert (len(images), right) == (card.test_images, round(card.test_accuracy * card.test_images))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_card_in_plain_words_says_what_the_file_says(model):
+    card = Classifier.load(ROOT / "artifacts" / f"{model}.onnx", device="cpu").card
+    words = (ROOT / "artifacts" / f"{model}.md").read_text("utf-8")
+    assert f"{100 * card.test_accuracy:.2f} %" in words
+    assert f"{card.test_images:,}" in words
+    assert f"{card.parameters:,}" in words
+    assert card.parity.max_difference < 1e-4
+    assert (card.dtype, card.image_shape, len(card.names)) == ("uint8", (3, 32, 32), 10)

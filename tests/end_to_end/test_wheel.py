@@ -1,0 +1,120 @@
+"""What a user installs: the wheel's contents, and a device's environment made of it."""
+
+import json
+import subprocess
+import sys
+import venv
+import zipfile
+from email.parser import BytesParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OWN = "clf_edge-0.1.0.dist-info"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [file] = folder.glob("*.whl")
+    return file
+
+
+def test_its_top_level_names_are_exactly_the_three_packages(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names} == {"clf_train", "clf_export", "clf_runtime", OWN}
+    assert not [name for name in names if name.endswith(("ruff.toml", ".pyc")) or "test" in name.split("/")[-1]]
+
+
+def test_it_carries_the_model_that_ships(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read("clf_runtime/conv.onnx") == (ROOT / "artifacts" / "conv.onnx").read_bytes()
+        assert "clf_runtime/py.typed" in archive.namelist()
+
+
+def test_its_extras_and_base_are_the_design_s(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = BytesParser().parsebytes(archive.read(f"{OWN}/METADATA"))
+        commands = archive.read(f"{OWN}/entry_points.txt").decode()
+    assert set(metadata.get_all("Provides-Extra")) == {"cpu", "gpu", "images", "train", "all"}
+    base = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
+    assert sorted(r.split(">")[0].split("<")[0] for r in base) == ["numpy", "typer"]
+    for command in (
+        "clf-train = clf_train.cli:main",
+        "clf-export = clf_export.cli:main",
+        "clf-predict = clf_runtime.cli:main",
+    ):
+        assert command in commands
+
+
+@pytest.fixture(scope="module")
+def device(wheel, tmp_path_factory):
+    """A virtual environment with the base and [cpu], as a device has it; the versions are the tested ones."""
+    folder = tmp_path_factory.mktemp("device") / "venv"
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", f"{wheel}[cpu]"]
+    done = subprocess.run(install, capture_output=True, text=True)
+    if done.returncode != 0 and any(w in done.stderr for w in ("NewConnectionError", "Name or service", "timed out")):
+        pytest.skip("no package index can be reached, so no device's environment can be made")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_device_predicts_right_after_an_install(device, tmp_path):
+    np.save(tmp_path / "image.npy", np.zeros((3, 32, 32), np.uint8))
+    command = [device / "bin" / "clf-predict", "image.npy", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["provider"] == "CPUExecutionProvider"
+    assert 0 < answer["probability"] <= 1
+
+
+def test_a_device_gets_nothing_but_numpy_onnxruntime_typer_and_what_these_need(device):
+    lines = subprocess.run([device / "bin" / "pip", "list", "--format", "json"], capture_output=True, check=True).stdout
+    installed = {package["name"].lower() for package in json.loads(lines)} - {"pip", "setuptools", "clf-edge"}
+    of_typer = {"typer", "annotated-doc", "rich", "shellingham", "markdown-it-py", "mdurl", "pygments"}
+    of_onnxruntime = {"onnxruntime", "flatbuffers", "packaging", "protobuf"}
+    assert installed <= {"numpy"} | of_typer | of_onnxruntime | {
+        "coloredlogs",
+        "humanfriendly",
+        "sympy",
+        "mpmath",
+        "click",
+    }
+    assert "torch" not in installed
+
+
+def test_clf_edge_itself_is_below_a_megabyte(device):
+    [packages] = device.glob("lib/python*/site-packages")
+    own = [
+        f
+        for name in ("clf_runtime", "clf_train", "clf_export", OWN)
+        for f in (packages / name).rglob("*")
+        if f.is_file()
+    ]
+    assert sum(f.stat().st_size for f in own) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["clf-train"], "clf-train needs"),
+        (["clf-export", "run"], "clf-export needs"),
+        (["clf-predict", "picture.png"], 'pip install "clf-edge[images]"'),
+    ],
+)
+def test_what_is_not_installed_is_answered_with_the_install_line(device, tmp_path, command, says):
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    done = subprocess.run([device / "bin" / command[0], *command[1:]], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "clf-edge[" in done.stderr
+    assert "Traceback" not in done.stderr
