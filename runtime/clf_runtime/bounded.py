@@ -7,6 +7,14 @@ from typing import IO
 _PIECE = 1 << 20
 
 
+def physical_memory() -> int:
+    """The machine's memory in bytes; 1 TiB where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 40
+
+
 def read_bounded(source: str | os.PathLike[str] | IO[bytes], most: int) -> bytes | None:
     """Read a whole file, or the rest of a stream; None if it holds more than `most` bytes. Raises OSError."""
     if isinstance(source, str | os.PathLike):

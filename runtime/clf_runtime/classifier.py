@@ -3,11 +3,12 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from clf_runtime.assume import assume_card
 from clf_runtime.bounded import read_bounded
@@ -18,7 +19,7 @@ from clf_runtime.session import brief, open_session
 
 MAX_MODEL_BYTES = 512 << 20
 
-Image = np.ndarray | str | os.PathLike[str]
+Image = ArrayLike | str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Prediction:
     probability: float
     model_sha256: str
     provider: str
-    distribution: np.ndarray | None = None
+    distribution: np.ndarray | None = field(default=None, compare=False)
 
 
 class Classifier:
@@ -92,14 +93,14 @@ class Classifier:
         return cls(model, str(file), device=device, threads=threads)
 
     def predict(self, image: Image, *, distribution: bool = False) -> Prediction:
-        """Classify one image: a path to a `.npy`, PNG or JPEG, or an array that `to_batch` takes.
+        """Classify one image: a path to a `.npy`, PNG or JPEG, or an array (or what numpy makes one of).
 
         An array is [channels, height, width] or [height, width, channels] in the model's dtype and range; uint8 and
         floats in [0, 1] stand for each other. With `distribution` the prediction holds every class's probability.
         Raises ImageError if it is not what the model takes, or holds more than one image.
         """
-        if isinstance(image, np.ndarray):
-            batch = to_batch(image, self.card)
+        if not isinstance(image, str | os.PathLike):
+            batch = to_batch(np.asarray(image), self.card)
             if len(batch) == 1:
                 return self._predictions(self.probabilities(batch), distribution)[0]
             raise ImageError(f"{len(batch)} images where predict takes one: use predict_batch")

@@ -30,8 +30,11 @@ def run(app: typer.Typer, name: str, extras: str) -> NoReturn:
 
     `extras` are those of clf-edge that the command needs, for the install line where a package is missing.
     """
+    command = typer.main.get_command(app)
     try:
-        code = app(prog_name=name, standalone_mode=False)
+        # Not app(): typer would turn an interrupt and a closed pipe into exits of its own.
+        with command.make_context(name, sys.argv[1:]) as context:
+            code = command.invoke(context)
         sys.stdout.flush()
     except ClfError as error:
         code = fail(name, str(error))

@@ -70,7 +70,7 @@ RECIPES: dict[str, dict[Model, Recipe]] = {
     },
     # One-cycle SGD (Smith and Topin, 2018, https://arxiv.org/abs/1708.07120), in little time.
     "fast": {
-        "simple": _FAST,
+        "simple": replace(_FAST, learning_rate=0.05),
         "conv": _FAST,
     },
     # The same for longer, on photographs that may be mirrored: not for digits or letters.

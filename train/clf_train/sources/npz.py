@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clf_runtime.bounded import physical_memory
 from clf_runtime.errors import ImageError
 from clf_runtime.npy import read_data, read_header
 from clf_train.dataset import Part, Parts
@@ -12,7 +13,6 @@ from clf_train.errors import DataError
 from clf_train.sources.listing import refuse_extra
 
 _LAYOUT = "npz"
-MAX_ARRAY_BYTES = 64 << 30
 
 
 def recognises(path: Path) -> bool:
@@ -64,4 +64,4 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) ->
             raise DataError(
                 f"{where}: damaged: its header claims {header.data_bytes:,} bytes, the archive another size"
             )
-        return read_data(stream, header, where, MAX_ARRAY_BYTES)
+        return read_data(stream, header, where, physical_memory())
