@@ -226,6 +226,13 @@ def test_what_is_no_batch_is_refused_soon(case: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "put", [b"r" + struct.pack("<I", 5_000_000), b"r" + struct.pack("<I", 2**32 - 1), b"p5000000\n", b"p99999999999\n"]
+)
+def test_a_memo_larger_than_the_file_is_refused_before_memory_is_taken(put: bytes) -> None:
+    refuse(b"\x80\x02}" + put + b".", "it reserves absurd memory")
+
+
+@pytest.mark.parametrize(
     "state",
     [
         b"N",

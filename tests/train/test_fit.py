@@ -91,7 +91,7 @@ def test_a_lost_loss_is_one_clear_error():
         fit(build_model("simple", (3, 16, 16), 3), coloured(), replace(PLAIN, learning_rate=100), AS_IS, CPU, 0)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
+@pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW"), ("muon", "Muon")])
 def test_the_optimizer_is_the_recipe_s(name, kind):
     recipe = replace(PLAIN, optimizer=name, weight_decay=0.01)
     optimizer = make_optimizer(build_model("simple", (3, 16, 16), 3), recipe)

@@ -225,7 +225,9 @@ def test_an_archive_that_claims_more_than_any_memory_too_is_refused_by_its_size(
         archive.writestr("labels.npy", npy(make_labels()))
         archive.writestr("images.npy", member)
         archive.getinfo("images.npy").file_size = archive.getinfo("images.npy").compress_size = claimed
-    with pytest.raises(DataError, match=r"images.npy: an array of 1,000,000,000,000,000,000 bytes; the most that is read is"):
+    with pytest.raises(
+        DataError, match=r"images.npy: an array of 1,000,000,000,000,000,000 bytes; the most that is read is"
+    ):
         read_source(file)
 
 

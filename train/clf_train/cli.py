@@ -1,5 +1,6 @@
 """The command `clf-train`: parse, read, train, print."""
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -39,10 +40,10 @@ def train(
         ),
     ] = "fast",
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training images.")] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option(help="sgd takes --momentum.")] = None,
-    schedule: Annotated[Schedule | None, typer.Option(help="How the learning rate falls.")] = None,
+    optimizer: Annotated[Optimizer | None, typer.Option(help="sgd and muon take --momentum.")] = None,
+    schedule: Annotated[Schedule | None, typer.Option(help="How the learning rate moves.")] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Its highest value.")] = None,
-    momentum: Annotated[float | None, typer.Option(metavar="SHARE", help="Of sgd.")] = None,
+    momentum: Annotated[float | None, typer.Option(metavar="SHARE", help="Of sgd and muon.")] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Of weights and order.")] = 0,
     device: Annotated[
@@ -85,6 +86,8 @@ def train(
     models: tuple[Model, ...] = MODELS if model == "both" else (model,)
     recipes = {m: _change(find_recipe(recipe, m), changes) for m in models}
 
+    # OpenMP's threads sleep while they wait: where another program runs too, waiting busily costs nearly all the speed.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from clf_train.sources import read_source
 
     if not quiet:
@@ -119,13 +122,13 @@ def train(
 
 
 def _change(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """A recipe with some values changed, which its name then says; without momentum there is nothing for Nesterov."""
+    """A recipe with some values changed, which its name then says; Nesterov is for sgd with momentum only."""
     if not changes:
         return recipe
-    changed = {**changes, "name": f"{recipe.name}, changed"}
-    if changes.get("momentum") == 0 or changes.get("optimizer", "sgd") != "sgd":
-        changed |= {"momentum": 0.0, "nesterov": False}
-    return replace(recipe, **changed)
+    optimizer = changes.get("optimizer", recipe.optimizer)
+    momentum = changes.get("momentum", recipe.momentum if optimizer in ("sgd", "muon") else 0.0)
+    nesterov = recipe.nesterov and optimizer == "sgd" and momentum > 0
+    return replace(recipe, **{**changes, "momentum": momentum, "nesterov": nesterov, "name": f"{recipe.name}, changed"})
 
 
 def _progress(dataset: "Dataset", bars: ExitStack, quiet: bool) -> Callable[[Model, Recipe, str], Any]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from clf_train.dataset import Split
 from clf_train.errors import TrainError
 from clf_train.evaluate import Normalisation, as_tensor
+from clf_train.muon import Muon
 from clf_train.recipe import Recipe, learning_rate
 
 OnStep = Callable[[int, int, float], None]  # epoch (from 1), images of this step, loss so far in this epoch
@@ -103,6 +104,8 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             return torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         case "adamw":
             return torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        case "muon":
+            return Muon(net.parameters(), recipe.learning_rate, recipe.momentum, recipe.weight_decay)
 
 
 def batches(count: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor | slice]:

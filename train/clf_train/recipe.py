@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from clf_train.errors import RecipeError
 
 Model = Literal["simple", "conv"]
-Optimizer = Literal["sgd", "adam", "adamw"]
+Optimizer = Literal["sgd", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "step", "multistep", "cosine", "onecycle"]
 
 MODELS: tuple[Model, ...] = get_args(Model)
@@ -21,7 +21,7 @@ _WARM_UP = 0.2  # the share of a one-cycle run in which the learning rate rises
 class Recipe:
     """One way to train one model.
 
-    `learning_rate` is the highest that the schedule reaches. `normalise` subtracts the training images' mean and
+    `momentum` is that of sgd and muon. `learning_rate` is the highest that the schedule reaches. `normalise` subtracts the training images' mean and
     divides by their standard deviation, channel by channel; without it uint8 images are only scaled to 0..1 and floats
     taken as they stand. `flip` mirrors half of the images left to right, `shift` moves each by up to so many pixels,
     the border filled with zeros after normalisation.
@@ -60,7 +60,15 @@ class Recipe:
 
 
 _FAST = Recipe("fast", 5, 64, 0.1, schedule="onecycle", momentum=0.9, nesterov=True, weight_decay=5e-4)
-_BEST = replace(_FAST, name="best", epochs=40, flip=True, shift=2)
+_BEST = Recipe(
+    *("best", 50, 128, 0.03),
+    optimizer="muon",
+    schedule="onecycle",
+    momentum=0.95,
+    weight_decay=0.05,
+    flip=True,
+    shift=2,
+)
 
 RECIPES: dict[str, dict[Model, Recipe]] = {
     # The user's own two loops: plain SGD in the order of the file, on the values as they stand.
@@ -73,9 +81,9 @@ RECIPES: dict[str, dict[Model, Recipe]] = {
         "simple": replace(_FAST, learning_rate=0.05),
         "conv": _FAST,
     },
-    # The same for longer, on photographs that may be mirrored: not for digits or letters.
+    # Muon (see muon.py), longer, on photographs that may be mirrored: not for digits or letters.
     "best": {
-        "simple": _BEST,
+        "simple": replace(_BEST, batch_size=512, weight_decay=0.1),
         "conv": _BEST,
     },
 }

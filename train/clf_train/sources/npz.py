@@ -12,7 +12,7 @@ from clf_train.dataset import Part, Parts
 from clf_train.errors import DataError
 from clf_train.sources.listing import refuse_extra
 
-_LAYOUT = "npz"
+_LAYOUT = "npz arrays"
 
 
 def recognises(path: Path) -> bool:

@@ -1,0 +1,60 @@
+"""The optimizer Muon, made exact for small nets.
+
+Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) follows not a weight matrix's gradient but the
+nearest matrix whose singular values are all one, so that rare directions are learned as fast as common ones. The
+original approximates it by Newton-Schulz steps for large matrices on a GPU; these nets' matrices have at most 256 rows,
+and an eigendecomposition of the small side gives it exactly.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+BIAS_SHARE = 0.1  # of the learning rate, for what is no matrix: biases and batch norm
+_RIDGE = 1e-6  # of the largest eigenvalue: directions below its root are noise and are not blown up
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for weights of two or more axes (flattened to [outputs, rest]), Nesterov SGD for the others.
+
+    `lr` is the length of a step in the matrix's spectral norm, times the root of outputs/rest; `weight_decay` is
+    decoupled from the gradient and holds for the matrices.
+    """
+
+    def __init__(self, params: Any, lr: float, momentum: float, weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Take one step along the gradients that are there."""
+        for group in self.param_groups:
+            lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["momentum"] = torch.zeros_like(p)
+                average: Tensor = state["momentum"]
+                if p.ndim < 2:
+                    average.mul_(momentum).add_(p.grad)
+                    p.sub_(p.grad.add(average, alpha=momentum), alpha=lr * BIAS_SHARE)
+                    continue
+                average.lerp_(p.grad, 1 - momentum)
+                ahead = p.grad.lerp(average, momentum).flatten(1)
+                step = orthogonalise(ahead).view_as(p)
+                p.mul_(1 - lr * decay).sub_(step, alpha=lr * math.sqrt(ahead.shape[0] / ahead.shape[1]))
+
+
+def orthogonalise(matrix: Tensor) -> Tensor:
+    """The nearest matrix [m, n] with orthonormal rows (or columns, if there are fewer): U·V of its U·S·V.
+
+    Directions whose singular value is below a thousandth of the largest are shortened; a matrix of zeros stays zeros.
+    """
+    if matrix.shape[0] > matrix.shape[1]:
+        return orthogonalise(matrix.T).T
+    eigenvalues, vectors = torch.linalg.eigh(matrix @ matrix.T)
+    smallest = _RIDGE * eigenvalues[-1].clamp_min(0) + torch.finfo(matrix.dtype).tiny
+    return (vectors * (eigenvalues.clamp_min(0) + smallest).rsqrt()) @ (vectors.T @ matrix)
