@@ -86,9 +86,14 @@ def test_every_image_is_told_once_an_epoch():
     assert [sum(n for e, n in told if e == epoch) for epoch in (1, 2)] == [61, 61]
 
 
-def test_a_lost_loss_is_one_clear_error():
-    with pytest.raises(TrainError, match="epoch 1: choose a lower learning rate"):
-        fit(build_model("simple", (3, 16, 16), 3), coloured(), replace(PLAIN, learning_rate=100), AS_IS, CPU, 0)
+@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
+def test_a_lost_loss_is_one_clear_error(optimizer):
+    recipe = replace(PLAIN, learning_rate=100, optimizer=optimizer, epochs=20)
+    split = coloured()
+    if optimizer == "muon":
+        split.images[3] = np.inf
+    with pytest.raises(TrainError, match=r"the loss became (nan|inf) in epoch \d+: choose a lower learning rate"):
+        fit(build_model("simple", (3, 16, 16), 3), split, recipe, AS_IS, CPU, 0)
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW"), ("muon", "Muon")])

@@ -71,7 +71,10 @@ def fit(
             loss = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            try:
+                optimizer.step()
+            except torch.linalg.LinAlgError:  # Muon's, of a gradient that is not finite
+                raise _lost(float("nan"), epoch) from None
             step += 1
             seen += len(y)
             unreported += len(y)
@@ -81,12 +84,16 @@ def fit(
             if step % _LOOK_EVERY == 0 or seen == len(split):
                 mean_loss = loss_sum.item() / seen
                 if not torch.isfinite(loss_sum):
-                    raise TrainError(f"the loss became {mean_loss} in epoch {epoch}: choose a lower learning rate")
+                    raise _lost(mean_loss, epoch)
                 on_step(epoch, unreported, mean_loss)
                 unreported = 0
         seconds = time.perf_counter() - start
         history.append(Epoch(epoch, mean_loss, hits.item() / seen, rate, seconds, seen / seconds))
     return tuple(history)
+
+
+def _lost(loss: float, epoch: int) -> TrainError:
+    return TrainError(f"the loss became {loss} in epoch {epoch}: choose a lower learning rate")
 
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

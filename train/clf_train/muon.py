@@ -57,4 +57,5 @@ def orthogonalise(matrix: Tensor) -> Tensor:
         return orthogonalise(matrix.T).T
     eigenvalues, vectors = torch.linalg.eigh(matrix @ matrix.T)
     smallest = _RIDGE * eigenvalues[-1].clamp_min(0) + torch.finfo(matrix.dtype).tiny
-    return (vectors * (eigenvalues.clamp_min(0) + smallest).rsqrt()) @ (vectors.T @ matrix)
+    nearest: Tensor = (vectors * (eigenvalues.clamp_min(0) + smallest).rsqrt()) @ (vectors.T @ matrix)
+    return nearest

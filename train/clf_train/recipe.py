@@ -21,10 +21,10 @@ _WARM_UP = 0.2  # the share of a one-cycle run in which the learning rate rises
 class Recipe:
     """One way to train one model.
 
-    `momentum` is that of sgd and muon. `learning_rate` is the highest that the schedule reaches. `normalise` subtracts the training images' mean and
-    divides by their standard deviation, channel by channel; without it uint8 images are only scaled to 0..1 and floats
-    taken as they stand. `flip` mirrors half of the images left to right, `shift` moves each by up to so many pixels,
-    the border filled with zeros after normalisation.
+    `learning_rate` is the highest that the schedule reaches, `momentum` that of sgd and muon. `normalise` subtracts the
+    training images' mean and divides by their standard deviation, channel by channel; without it uint8 images are only
+    scaled to 0..1 and floats taken as they stand. `flip` mirrors half of the images left to right, `shift` moves each
+    by up to so many pixels, the border filled with zeros after normalisation.
     """
 
     name: str
@@ -60,15 +60,7 @@ class Recipe:
 
 
 _FAST = Recipe("fast", 5, 64, 0.1, schedule="onecycle", momentum=0.9, nesterov=True, weight_decay=5e-4)
-_BEST = Recipe(
-    *("best", 50, 128, 0.03),
-    optimizer="muon",
-    schedule="onecycle",
-    momentum=0.95,
-    weight_decay=0.05,
-    flip=True,
-    shift=2,
-)
+_BEST = Recipe("best", 50, 128, 0.03, "muon", "onecycle", momentum=0.95, weight_decay=0.05, flip=True, shift=2)
 
 RECIPES: dict[str, dict[Model, Recipe]] = {
     # The user's own two loops: plain SGD in the order of the file, on the values as they stand.
