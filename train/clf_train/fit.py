@@ -73,7 +73,7 @@ def fit(
             loss.backward()  # type: ignore[no-untyped-call]
             try:
                 optimizer.step()
-            except torch.linalg.LinAlgError:  # Muon's, of a gradient that is not finite
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # Muon's, of a gradient that is not finite
                 raise _lost(float("nan"), epoch) from None
             step += 1
             seen += len(y)
