@@ -82,14 +82,16 @@ def decode_picture(data: bytes, where: str, channels: int, size: tuple[int, int]
         raise ImageError(f"{where}: a picture has 1 or 3 channels, the model takes {channels}; give it .npy arrays")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bound below is lower
+            warnings.simplefilter("ignore")  # of odd metadata; and of size, whose bound below is lower
             picture: Any = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
         pixels = math.prod(picture.size)
         if pixels > MAX_PIXELS:
             raise ImageError(f"{where}: {pixels:,} pixels; the most that is read is {MAX_PIXELS:,}")
         if picture.mode not in _PICTURE_MODES:
             raise ImageError(f"{where}: pixels of kind {picture.mode} are not read; save it with 8 bits a channel")
-        picture = ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata, and of the alpha that is dropped here
+            picture = ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
     except ImageError:
         raise
     except Image.DecompressionBombError:

@@ -6,6 +6,7 @@ The format is numpy's own, versions 1.0 and 2.0 (https://numpy.org/doc/stable/re
 
 import io
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -53,6 +54,8 @@ def read_header(stream: IO[bytes], where: str) -> NpyHeader:
         raise ImageError(f"{where}: holds Python objects (a pickle), which are never loaded; save plain numbers")
     if len(shape) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
         raise ImageError(f"{where}: damaged .npy header: shape {str(shape)[:60]}")
+    if dtype.itemsize == 0 or any(n > sys.maxsize for n in (*shape, math.prod(n or 1 for n in shape) * dtype.itemsize)):
+        raise ImageError(f"{where}: damaged .npy header: {str(dtype)[:20]} of shape {str(shape)[:60]}")
     return NpyHeader(tuple(shape), dtype, bool(fortran_order), math.prod(shape) * dtype.itemsize)
 
 

@@ -82,8 +82,8 @@ def write_class_folders(folder: Path) -> Path:
 
 WRITERS: dict[str, tuple[Callable[[Path], Path], str, str]] = {  # writer, module that reads it, its layout for people
     "tensors": (write_tensors, "tensors", "tensors of torch.save"),
-    "npz file": (write_npz_file, "npz", "npz"),
-    "npz folder": (write_npz_folder, "npz", "npz"),
+    "npz file": (write_npz_file, "npz", "npz arrays"),
+    "npz folder": (write_npz_folder, "npz", "npz arrays"),
     "cifar10 folder": (write_cifar10_folder, "cifar10", "CIFAR-10, binary version"),
     "cifar10 archive": (write_cifar10_archive, "cifar10", "CIFAR-10, binary version"),
     "train and test folders": (write_pictures, "folders", "class-named folders"),

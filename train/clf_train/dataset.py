@@ -15,6 +15,7 @@ CHANNELS = (1, 3, 4)
 TEST_SHARE = 0.2
 SPLIT_SEED = 0  # of the test part that is made where a source has none: the same in every run, so that export finds it
 _CHUNK_BYTES = 16 << 20
+_WIDE_BYTES = 1 << 20  # of a chunk as float64, small enough for the cache
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None) ->
     class without training images, or names that do not fit.
     """
     notes: list[str] = []
-    train = Split(_as_images(parts.train), _as_labels(parts.train))
+    train = Split(_as_images(parts.train), _as_labels(parts.train, is_train=True))
     if parts.test is None:
         train, test = split_off(train, TEST_SHARE, SPLIT_SEED, parts.train.where)
         notes.append(
@@ -156,10 +157,11 @@ def _as_images(part: Part) -> np.ndarray:
                 "channels"
             )
         images = images.transpose(0, 3, 1, 2)
-    if len(images) != len(part.labels):
+    if part.labels.ndim and len(images) != len(part.labels):
         raise DataError(f"{where}: {len(images):,} images, but {len(part.labels):,} labels")
     if images.dtype.kind == "f":
-        return images.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # becomes infinity, which is refused with its image's number
+            return images.astype(np.float32, copy=False)
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind in "iu":
@@ -169,7 +171,7 @@ def _as_images(part: Part) -> np.ndarray:
     raise DataError(f"{where}: images of dtype {images.dtype}; wanted: uint8 or float32")
 
 
-def _as_labels(part: Part) -> np.ndarray:
+def _as_labels(part: Part, is_train: bool = False) -> np.ndarray:
     """Return int64 [N]."""
     labels, where = part.labels, part.where
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -185,6 +187,10 @@ def _as_labels(part: Part) -> np.ndarray:
         raise DataError(f"{where}: label {i} is {labels[i]}, not a whole number")
     if len(whole) and whole.min() < 0:
         raise DataError(f"{where}: label {int(np.argmin(whole))} is {whole.min()}; labels are 0 to n-1")
+    if len(whole) and is_train and whole.max() > len(whole):
+        raise DataError(
+            f"{where}: a label is {whole.max():,} where there are {len(whole):,} images; labels are 0 to n-1"
+        )
     return whole
 
 
@@ -194,8 +200,6 @@ def _check_classes(
     """Return the class names, and those of them that the test part lacks."""
     where = parts.train.where
     highest = int(train.labels.max())
-    if highest > len(train.labels):
-        raise DataError(f"{where}: a label is {highest:,} where there are {len(train):,} images; labels are 0 to n-1")
     counts = np.bincount(train.labels, minlength=len(names or ()))
     if names is not None and len(names) < len(counts):
         raise DataError(f"{where}: labels go up to {highest}, but there are {len(names)} class names")
@@ -225,16 +229,20 @@ def _scan(
     low, high = np.inf, -np.inf
     total, squares = np.zeros(channels), np.zeros(channels)
     rows = max(1, _CHUNK_BYTES // (channels * height * width * images.dtype.itemsize))
+    few = max(1, _WIDE_BYTES // (channels * height * width * 8))
     for first in range(0, n, rows):
         chunk: np.ndarray[Any, Any] = np.ascontiguousarray(images[first : first + rows])
         digest.update(chunk.data)
-        low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
-        if not (np.isfinite(low) and np.isfinite(high)):
+        lowest, highest = float(chunk.min()), float(chunk.max())
+        if not (np.isfinite(lowest) and np.isfinite(highest)):
             bad = ~np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
             raise DataError(f"{where}: image {first + int(np.argmax(bad))} holds NaN or infinity")
-        planes = chunk.reshape(len(chunk), channels, -1).astype(np.float32, copy=False)
-        total += planes.sum(axis=(0, 2), dtype=np.float64)
-        squares += np.einsum("ncp,ncp->nc", planes, planes).sum(axis=0, dtype=np.float64)
+        low, high = min(low, lowest), max(high, highest)
+        planes = chunk.reshape(len(chunk), channels, -1)
+        for i in range(0, len(planes), few):
+            wide = planes[i : i + few].astype(np.float64)
+            total += wide.sum(axis=(0, 2))
+            squares += np.einsum("ncp,ncp->c", wide, wide)
     digest.update(split.labels.astype("<i8").data)
     count = n * height * width
     mean = total / count

@@ -4,12 +4,14 @@ Each module reads one layout: `recognises(path)` looks, `read(path)` gives the P
 `digits`, embedded in scikit-learn, and `cifar10`, downloaded once.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from clf_train.dataset import Dataset, Parts, assemble
 from clf_train.errors import DataError
 from clf_train.sources import cifar10, digits, folders, npz, tensors
+from clf_train.sources.listing import check_names
 
 WORDS = ("digits", "cifar10")
 _LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Parts]], ...] = tuple(
@@ -29,15 +31,19 @@ def read_source(source: str | Path, names: str | None = None) -> Dataset:
     with commas between. Else a `names.txt` in the folder counts, then the source's own names, then "0" to "n-1".
     Raises DataError, in one line that names the file, if anything about the source is wrong.
     """
-    path = Path(source).expanduser()
-    named = None if names is None else _parse_names(names)
     try:
+        path = Path(source).expanduser()
+    except RuntimeError:  # a home folder that is not known
+        path = Path(source)
+    try:
+        named = None if names is None else _parse_names(names)
         if str(source) in WORDS and not path.exists():
             parts = digits.read() if str(source) == "digits" else cifar10.download_and_read()
             return assemble(str(source), parts, named)
         if named is None and (path / "names.txt").is_file():
             named = _read_names(path / "names.txt")
-        return assemble(str(path.resolve()), _read_path(path), named)
+        parts = _read_path(path)
+        return assemble(os.path.realpath(path), parts, named)
     except OSError as error:
         raise DataError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
     except MemoryError:
@@ -45,7 +51,7 @@ def read_source(source: str | Path, names: str | None = None) -> Dataset:
 
 
 def _read_path(path: Path) -> Parts:
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists it raises for no path whatever
         raise DataError(f"{path}: no such file or folder")
     for recognises, read in _LAYOUTS:
         if recognises(path):
@@ -58,14 +64,13 @@ def _read_path(path: Path) -> Parts:
 
 
 def _parse_names(names: str) -> tuple[str, ...]:
-    path = Path(names)
-    if path.is_file():
-        return _read_names(path)
+    if os.path.isfile(names):  # unlike Path.is_file it takes a text that is too long for a path
+        return _read_names(Path(names))
     if "," not in names:
         raise DataError(
             f"--names {names}: no such file; give a file with one name a line, or names with commas between"
         )
-    return _check_names(names.split(","), "--names")
+    return check_names(names.split(","), "--names")
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
@@ -73,14 +78,4 @@ def _read_names(path: Path) -> tuple[str, ...]:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError:
         raise DataError(f"{path}: class names must be text in UTF-8, one a line") from None
-    return _check_names(text.rstrip().splitlines(), str(path))
-
-
-def _check_names(names: list[str], where: str) -> tuple[str, ...]:
-    stripped = tuple(name.strip() for name in names)
-    if not all(stripped):
-        raise DataError(f"{where}: class name {stripped.index('')} is empty")
-    for i, name in enumerate(stripped):
-        if name in stripped[:i]:
-            raise DataError(f"{where}: the class name {name!r} is there twice")
-    return stripped
+    return check_names(text.rstrip().splitlines(), str(path))

@@ -3,6 +3,7 @@
 Layouts and checksum: https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
+import lzma
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -29,7 +30,10 @@ def recognises(path: Path) -> bool:
     """Whether a folder holds a batch of either version, or a file is a tar archive."""
     if path.is_dir():
         return any((path / name).is_file() for name in (*_BINARY, *_PYTHON))
-    return path.is_file() and tarfile.is_tarfile(path)
+    try:
+        return path.is_file() and tarfile.is_tarfile(path)
+    except (EOFError, ValueError, zlib.error):  # packed, but cut or damaged in its first bytes: read says so
+        return True
 
 
 def read(path: Path) -> Parts:
@@ -79,6 +83,8 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     try:
         with tarfile.open(path, "r:*") as archive:
             for info in archive:
+                if info.size < 0:  # Python before 3.11.14 would come back to it for ever (CVE-2025-8194)
+                    raise DataError(f"{path}: damaged: a member of {info.size} bytes")
                 name = PurePosixPath(info.name).name
                 if not info.isfile() or name not in (*_BINARY, *_PYTHON):
                     continue
@@ -87,7 +93,11 @@ def _read_archive(path: Path) -> dict[str, bytes]:
                 stream = archive.extractfile(info)
                 assert stream is not None
                 members[name] = stream.read()
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+            while archive.fileobj is not None and archive.fileobj.read(1 << 20):
+                pass  # up to the end, where gzip, bzip2 and xz check their checksums
+    except DataError:  # a ValueError too
+        raise
+    except (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path}: damaged or cut short: {error}") from None
     if not members:
         raise DataError(f"{path}: an archive without the batches of CIFAR-10")

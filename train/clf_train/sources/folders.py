@@ -23,7 +23,7 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path) -> Parts:
     """Decode every picture into memory, uint8 [N, 3, H, W]; the classes are the training folders in sorted order."""
-    if not (path / "train").is_dir():
+    if not any(_has_pictures(c) for c in _folders(path / "train")):  # there is none, or it is the class of trains
         refuse_extra(path, [c.name for c in _folders(path)], "class-named folders")
         names = tuple(c.name for c in _folders(path))
         return Parts(_LAYOUT, _read_part(path, names, None), names=names)

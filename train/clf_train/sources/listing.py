@@ -7,6 +7,7 @@ from clf_train.errors import DataError
 
 _HARMLESS = ("names.txt", "thumbs.db", "desktop.ini")
 _HARMLESS_STEMS = ("readme", "license", "licence")
+_HARMLESS_SUFFIXES = ("", ".txt", ".md", ".rst", ".html")
 
 
 def visible(folder: Path) -> list[Path]:
@@ -16,7 +17,9 @@ def visible(folder: Path) -> list[Path]:
         for entry in folder.iterdir()
         if not entry.name.startswith(".")
         and entry.name.lower() not in _HARMLESS
-        and entry.name.split(".")[0].lower() not in _HARMLESS_STEMS
+        and not (
+            entry.stem.lower() in _HARMLESS_STEMS and entry.suffix.lower() in _HARMLESS_SUFFIXES and entry.is_file()
+        )
     )
 
 
@@ -25,3 +28,16 @@ def refuse_extra(folder: Path, known: Iterable[str], layout: str) -> None:
     for entry in visible(folder):
         if entry.name not in known:
             raise DataError(f"{entry}: an extra file or folder, not part of {layout}; move it away")
+
+
+def check_names(names: list[str], where: str) -> tuple[str, ...]:
+    """Strip class names. Raises DataError, naming `where`, if there is none, one is empty, or one is there twice."""
+    stripped = tuple(name.strip() for name in names)
+    if not stripped:
+        raise DataError(f"{where}: holds no class name")
+    if not all(stripped):
+        raise DataError(f"{where}: class name {stripped.index('')} is empty")
+    for i, name in enumerate(stripped):
+        if name in stripped[:i]:
+            raise DataError(f"{where}: the class name {name!r} is there twice")
+    return stripped

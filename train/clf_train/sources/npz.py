@@ -10,14 +10,14 @@ from clf_runtime.errors import ImageError
 from clf_runtime.npy import read_data, read_header
 from clf_train.dataset import Part, Parts
 from clf_train.errors import DataError
-from clf_train.sources.listing import refuse_extra
+from clf_train.sources.listing import check_names, refuse_extra
 
 _LAYOUT = "npz arrays"
 
 
 def recognises(path: Path) -> bool:
     """Whether this is a zip file named `.npz`, or a folder with a `train.npz`."""
-    return (path.is_file() and path.suffix == ".npz") or (path.is_dir() and (path / "train.npz").is_file())
+    return (path.is_file() and path.suffix.lower() == ".npz") or (path.is_dir() and (path / "train.npz").is_file())
 
 
 def read(path: Path) -> Parts:
@@ -38,21 +38,36 @@ def read(path: Path) -> Parts:
 def _read_file(path: Path) -> tuple[Part, tuple[str, ...] | None]:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {Path(info.filename).stem: info for info in archive.infolist()}
+            members: dict[str, zipfile.ZipInfo] = {}
+            for info in archive.infolist():
+                key = info.filename.removesuffix(".npy")
+                if key in members:
+                    raise DataError(f"{path}: holds {key} twice")
+                members[key] = info
             for wanted in ("images", "labels"):
                 if wanted not in members:
                     there = ", ".join(sorted(members)) or "nothing"
                     raise DataError(f"{path}: holds no array named {wanted} (it holds {there})")
+            for key in sorted(members.keys() - {"images", "labels", "names"}):
+                raise DataError(f"{path}: holds an array {key}, which is not read; wanted: images, labels, names")
             images, labels = (_read_member(archive, members[key], path) for key in ("images", "labels"))
             names = _read_member(archive, members["names"], path) if "names" in members else None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise DataError(f"{path}: not an .npz archive, or damaged: {error}") from None
+    except (DataError, OSError, MemoryError):
+        raise
     except ImageError as error:
         raise DataError(str(error)) from None
+    except Exception as error:  # of zipfile and its decompressors: BadZipFile, zlib.error, UnicodeDecodeError, ...
+        raise DataError(f"{path}: not an .npz archive, or damaged: {error}") from None
     if names is not None and (names.ndim != 1 or names.dtype.kind not in "US"):
         raise DataError(f"{path}: names must be one text a class, not {names.dtype} of shape {names.shape}")
-    decoded = None if names is None else tuple(n.decode() if isinstance(n, bytes) else n for n in names.tolist())
-    return Part(images, labels, str(path)), decoded
+    if names is None:
+        return Part(images, labels, str(path)), None
+    try:
+        texts = [n.decode() if isinstance(n, bytes) else n for n in names.tolist()]
+        "".join(texts).encode()
+    except (UnicodeError, ValueError, SystemError):  # numpy lets any number stand for a character
+        raise DataError(f"{path}: names must be text in UTF-8") from None
+    return Part(images, labels, str(path)), check_names(texts, str(path))
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:

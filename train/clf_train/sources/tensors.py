@@ -48,19 +48,34 @@ def _load(path: Path) -> np.ndarray:
     import torch
 
     try:
-        mapped = zipfile.is_zipfile(path)
+        mapped = _is_stored_zip(path)
         value = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
-    except OSError:
+    except OSError as error:
+        if error.filename is None:  # torch's own seeks in a file that was cut short
+            raise DataError(f"{path}: damaged or cut short: {error.strerror or error}") from None
         raise
     except Exception as error:  # torch.load raises what it met: UnpicklingError, RuntimeError, EOFError, KeyError, ...
         reason = " ".join(str(error).split())
-        if "Unsupported global" in reason or "unsupported global" in reason:
+        if "unsupported global" in reason.lower():
             raise DataError(f"{path}: holds Python objects other than tensors, which are never loaded") from None
-        raise DataError(f"{path}: not a tensor written with torch.save, or damaged: {reason[:120]}") from None
+        raise DataError(
+            f"{path}: not a tensor written with torch.save, or damaged: {reason[:120] or type(error).__name__}"
+        ) from None
     if not isinstance(value, torch.Tensor):
         raise DataError(f"{path}: holds a {type(value).__name__}, wanted one tensor")
     if value.layout != torch.strided or value.is_quantized or value.is_complex():
         raise DataError(f"{path}: a tensor of kind {value.layout} {value.dtype}; wanted a plain one of real numbers")
     if value.dtype == torch.bfloat16:
         value = value.float()
-    return value.detach().numpy()
+    try:
+        return value.detach().resolve_neg().numpy()
+    except (TypeError, RuntimeError):  # float8, a tensor without memory
+        raise DataError(f"{path}: a tensor of kind {value.dtype} on {value.device}; wanted plain numbers") from None
+
+
+def _is_stored_zip(path: Path) -> bool:
+    """Whether this is a zip file whose members are not compressed, as torch.save writes it: only such can be mapped."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())

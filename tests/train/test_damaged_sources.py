@@ -1,0 +1,401 @@
+"""Sources that are damaged, hostile or odd in ways that once got through: each of these was a bug."""
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import tarfile
+import time
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from clf_train.dataset import Part, Parts, assemble
+from clf_train.errors import DataError
+from clf_train.sources import cifar10_pickle, read_source
+from clf_train.sources.cifar10_pickle import unpickle
+
+X = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 6), dtype=np.uint8)
+Y = np.arange(20) % 2
+
+
+def parts(x=X, y=Y, test=True, **_):
+    return Parts("l", Part(x, y, "TRAIN"), Part(x[:6], Y[:6], "TEST") if test else None)
+
+
+def tensors(folder, images=None, labels=None):
+    for split in ("train", "test"):
+        torch.save(torch.from_numpy(X) if images is None else images, folder / f"{split}_data_2")
+        torch.save(torch.from_numpy(Y) if labels is None else labels, folder / f"{split}_labels_2")
+    return folder
+
+
+def npy(a):
+    b = io.BytesIO()
+    np.save(b, a)
+    return b.getvalue()
+
+
+def npz(file, **members):
+    with zipfile.ZipFile(file, "w") as z:
+        for k, v in ({"images": npy(X), "labels": npy(Y)} | members).items():
+            z.writestr(k + ".npy", v)
+    return file
+
+
+def header(descr, shape, data=b""):
+    t = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(t)) + t + data
+
+
+def four(root, content):
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def cifar_tar(file, mode):
+    with tarfile.open(file, mode) as t:
+        for n in (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin", "batches.meta.txt"):
+            rec = b"".join(bytes([i % 2]) + np.random.default_rng(i).bytes(3072) for i in range(6))
+            data = b"cat\ndog\n" if n.endswith("txt") else rec
+            i = tarfile.TarInfo(n)
+            i.size = len(data)
+            t.addfile(i, io.BytesIO(data))
+    return file
+
+
+# 1
+def test_nan_beyond_the_first_chunk_is_refused(monkeypatch):
+    monkeypatch.setattr("clf_train.dataset._CHUNK_BYTES", 1)
+    x = X.astype(np.float32)
+    x[7, 0, 0, 0] = np.nan
+    with pytest.raises(DataError, match="TRAIN: image 7 holds NaN"):
+        assemble("s", parts(x))
+
+
+# 2
+def test_std_of_large_pictures():
+    x = np.random.default_rng(0).integers(150, 256, (4, 1, 1024, 1024), dtype=np.uint8)
+    made = assemble("s", Parts("l", Part(x, np.array([0, 1, 0, 1]), "TRAIN"), Part(x[:2], np.array([0, 1]), "TEST")))
+    np.testing.assert_allclose(made.std, x.astype("f8").std(axis=(0, 2, 3)), rtol=1e-5)
+
+
+def test_std_of_values_far_from_zero():
+    x = (1000 + 0.1 * np.random.default_rng(0).standard_normal((20, 3, 32, 32))).astype("f4")
+    np.testing.assert_allclose(assemble("s", parts(x)).std, x.astype("f8").std(axis=(0, 2, 3)), rtol=1e-3)
+
+
+def test_std_is_finite_for_finite_images():
+    x = X.astype("f4")
+    x[3, 0, 0, 0] = -3.4e38
+    try:
+        assert np.isfinite(assemble("s", parts(x)).std).all()
+    except DataError:
+        pass
+
+
+# 3
+def run(data):
+    code = "import sys; from clf_train.sources.cifar10_pickle import unpickle; from clf_train.errors import DataError\ntry: unpickle(sys.stdin.buffer.read(), 'here')\nexcept DataError: print('refused')"
+    return subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=10)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02})" + b"\x85" * 1_000_000 + b"Ns.",
+        b"\x80\x02})" + b"".join(b"q%ch%ch%c\x87" % (i, i, i) for i in range(40)) + b"Ns.",
+        b"\x80\x02}("
+        + b"".join(b"\x8a\x0a" + (i * (2**61 - 1)).to_bytes(10, "little") + b"N" for i in range(100_000))
+        + b"u.",
+    ],
+    ids=["deep tuple key: segmentation fault", "shared tuple key: exponential", "colliding int keys: quadratic"],
+)
+def test_hostile_keys(data):
+    assert run(data).stdout.split() == [b"refused"]
+
+
+# 4
+def test_memory_bomb_of_encode():
+    import resource
+
+    bomb = b"\x80\x02}U\x01x(c_codecs\nencode\nq\x00X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"U\x06latin1\x86q\x01"
+    bomb += b"h\x00h\x01R" * 500 + b"ls."
+    code = "import sys,resource; from clf_train.sources.cifar10_pickle import unpickle\nd=sys.stdin.buffer.read()\na=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\ntry: unpickle(d, 'here')\nexcept Exception: pass\nprint((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss-a)//1024)"
+    out = subprocess.run([sys.executable, "-c", code], input=bomb, capture_output=True, timeout=60)
+    assert int(out.stdout) < 100
+
+
+# 5
+def test_a_pickle_cannot_change_the_reader():
+    data = b"\x80\x02}U\x01xcnumpy\ndtype\nN}U\x0c__defaults__K\x07\x85s\x86bs."
+    before = cifar10_pickle._dtype.__defaults__ if hasattr(cifar10_pickle, "_dtype") else None
+    with pytest.raises(DataError):
+        unpickle(data, "here")
+    assert not hasattr(cifar10_pickle, "_dtype") or cifar10_pickle._dtype.__defaults__ == before
+
+
+@pytest.mark.parametrize("data", [b"\x80\x02}U\x01xcnumpy\ndtype\ns.", b"\x80\x02}U\x01x](K\x01K\x02\x86es.", b"\x80\x02}U\x01x}s."])
+def test_only_what_is_promised_comes_out(data):
+    with pytest.raises(DataError):
+        unpickle(data, "here")
+
+
+# 6
+@pytest.mark.parametrize("kept", [2, 20, 90])
+def test_a_gz_cut_in_its_first_bytes(tmp_path, kept):
+    f = cifar_tar(tmp_path / "a.tar.gz", "w:gz")
+    f.write_bytes(f.read_bytes()[:kept])
+    with pytest.raises(DataError, match="a.tar.gz"):
+        read_source(f)
+
+
+def test_damaged_xz(tmp_path):
+    f = cifar_tar(tmp_path / "a.tar.xz", "w:xz")
+    d = bytearray(f.read_bytes())
+    d[len(d) // 2] ^= 0xFF
+    f.write_bytes(d)
+    with pytest.raises(DataError, match="a.tar.xz"):
+        read_source(f)
+
+
+def test_damaged_gz_is_told_by_its_checksum(tmp_path):
+    f = cifar_tar(tmp_path / "a.tar.gz", "w:gz")
+    d = bytearray(f.read_bytes())
+    d[len(d) // 2] ^= 1  # noise is stored, not deflated: one pixel changes
+    f.write_bytes(d)
+    with pytest.raises(DataError, match="a.tar.gz"):
+        read_source(f)
+
+
+@pytest.mark.parametrize("headers", [{"GNU.sparse.map": "a,b"}, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}])
+def test_pax_headers(tmp_path, headers):
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as t:
+        i = tarfile.TarInfo("data_batch_1.bin")
+        i.size, i.pax_headers = 3073, headers
+        t.addfile(i, io.BytesIO(b"\xff" * 3073))
+    with pytest.raises(DataError, match="a.tar"):
+        read_source(tmp_path / "a.tar")
+
+
+def test_negative_size_does_not_hang(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.GNU_FORMAT) as t:
+        t.addfile(tarfile.TarInfo("x"))
+        i = tarfile.TarInfo("other")
+        i.size = -512
+        t.fileobj.write(i.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    code = f"from clf_train.sources import read_source\nread_source({str(tmp_path / 'a.tar')!r})"
+    try:
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=15)
+    except subprocess.TimeoutExpired:
+        pytest.fail("hangs")
+    assert b"DataError" in out.stderr
+
+
+# 7
+def test_corrupt_deflate(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", images=X, labels=Y)
+    d = bytearray((tmp_path / "a.npz").read_bytes())
+    d[60:70] = b"\xff" * 10
+    (tmp_path / "a.npz").write_bytes(d)
+    with pytest.raises(DataError, match="a.npz"):
+        read_source(tmp_path / "a.npz")
+
+
+def test_zip_member_name_that_is_not_utf8(tmp_path):
+    f = npz(tmp_path / "a.npz", **{"ü": b""})
+    f.write_bytes(f.read_bytes().replace("ü".encode(), b"\xff\xff"))
+    with pytest.raises(DataError, match="a.npz"):
+        read_source(f)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"images": header("|S0", (20, 3, 4, 4))},
+        {"images": header("|V0", (20, 3, 4, 4))},
+        {"images": header("|u1", (2**62, 2**62, 0))},
+        {"images": header("|u1", (0, 10**26))},
+        {"names": header("<U1", (2,), b"\xff" * 8)},
+        {"names": npy(np.array([b"\xff", b"a"]))},
+    ],
+    ids=["S0", "V0", "huge shape", "huge dimension", "code point", "latin1 names"],
+)
+def test_npy_members(tmp_path, members):
+    with pytest.raises(DataError, match="a.npz"):
+        read_source(npz(tmp_path / "a.npz", **members))
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a", ""], ["a", " "]])
+def test_npz_names_are_checked_like_others(tmp_path, names):
+    with pytest.raises(DataError, match="there twice|is empty"):
+        read_source(npz(tmp_path / "a.npz", names=npy(np.array(names))))
+
+
+def test_npz_arrays_that_are_not_read_are_refused(tmp_path):
+    with pytest.raises(DataError, match="test_images"):
+        read_source(npz(tmp_path / "a.npz", test_images=npy(X), test_labels=npy(Y)))
+
+
+def test_npz_the_same_array_twice(tmp_path):
+    with pytest.raises(DataError, match="twice"):
+        read_source(npz(tmp_path / "a.npz", **{"old/images": npy(X[::-1])}))
+
+
+def test_npz_suffix_in_upper_case(tmp_path):
+    assert read_source(npz(tmp_path / "A.NPZ")).layout == "npz arrays"
+
+
+# 8
+def test_labels_without_axis(tmp_path):
+    with pytest.raises(DataError, match="labels of shape"):
+        assemble("s", parts(y=np.array(3)))
+
+
+def test_labels_without_axis_in_a_tensor(tmp_path):
+    with pytest.raises(DataError):
+        read_source(tensors(tmp_path, labels=torch.tensor(3)))
+
+
+def test_huge_label_without_test_part():
+    y = Y.copy()
+    y[3] = 10**15
+    with pytest.raises(DataError, match="a label is 1,000,000,000,000,000 where there are"):
+        assemble("s", parts(y=y, test=False))
+
+
+def test_float64_beyond_float32():
+    x = X.astype("f8")
+    x[3, 0, 0, 0] = 1e300
+    with pytest.raises(DataError, match="image 3"):
+        assemble("s", parts(x))
+
+
+# 9
+@pytest.mark.parametrize("images", [torch.from_numpy(X).to(torch.float8_e4m3fn), torch.empty(20, 3, 8, 6, device="meta"), torch._neg_view(torch.from_numpy(X).float())], ids=["float8", "meta", "neg"])
+def test_tensors_that_numpy_does_not_take(tmp_path, images):
+    try:
+        read_source(tensors(tmp_path, images=images))
+    except DataError as error:
+        assert "train_data_2" in str(error)
+
+
+def test_hostile_pickle_is_called_that(tmp_path):
+    class P:
+        def __reduce__(self):
+            return os.system, ("false",)
+
+    torch.save(P(), tensors(tmp_path) / "train_data_2")
+    with pytest.raises(DataError, match="train_data_2: holds Python objects other than tensors"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0.9, 0.999])
+def test_truncated_tensor_is_named(tmp_path, kept):
+    f = tensors(tmp_path) / "train_data_2"
+    f.write_bytes(f.read_bytes()[: int(kept * f.stat().st_size)])
+    with pytest.raises(DataError, match="train_data_2"):
+        read_source(tmp_path)
+
+
+def test_empty_tensor_file_has_a_reason(tmp_path):
+    (tensors(tmp_path) / "train_data_2").write_bytes(b"")
+    with pytest.raises(DataError, match=r"train_data_2: .*[a-z]$"):
+        read_source(tmp_path)
+
+
+def test_repacked_tensor(tmp_path):
+    f = tensors(tmp_path, images=torch.from_numpy(X)) / "train_data_2"
+    with zipfile.ZipFile(f) as a, zipfile.ZipFile(tmp_path / "q", "w", zipfile.ZIP_DEFLATED) as b:
+        for i in a.infolist():
+            b.writestr(i.filename, a.read(i.filename))
+    (tmp_path / "q").replace(f)
+    try:
+        np.testing.assert_array_equal(read_source(tmp_path).train.images, X)
+    except DataError:
+        pass
+
+
+# 10
+def test_palette_with_transparency_bytes(tmp_path):
+    b = io.BytesIO()
+    Image.fromarray(X[0].transpose(1, 2, 0)).quantize(8).save(b, "PNG", transparency=bytes([0, 255, 3]))
+    assert len(read_source(four(tmp_path, b.getvalue())).train) == 2
+
+
+def test_jpeg_with_bad_exif(tmp_path):
+    b = io.BytesIO()
+    Image.fromarray(X[0].transpose(1, 2, 0)).save(b, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12\0\x03\xff\xff")
+    assert len(read_source(four(tmp_path, b.getvalue())).train) == 2
+
+
+# 11
+def png():
+    b = io.BytesIO()
+    Image.fromarray(X[0].transpose(1, 2, 0)).save(b, "PNG")
+    return b.getvalue()
+
+
+def test_a_class_named_license_is_read_or_refused(tmp_path):
+    four(tmp_path, png())
+    (tmp_path / "license").mkdir()
+    for i in range(2):
+        (tmp_path / "license" / f"{i}.png").write_bytes(png())
+    try:
+        assert read_source(tmp_path).names == ("a", "b", "license")
+    except DataError:
+        pass
+
+
+def test_a_picture_named_readme_is_read_or_refused(tmp_path):
+    four(tmp_path, png())
+    (tmp_path / "a" / "readme.png").write_bytes(png())
+    try:
+        made = read_source(tmp_path)
+        assert len(made.train) + len(made.test) == 5
+    except DataError:
+        pass
+
+
+def test_a_class_named_train(tmp_path):
+    for c in ("bus", "train"):
+        (tmp_path / c).mkdir()
+        for i in range(2):
+            (tmp_path / c / f"{i}.png").write_bytes(png())
+    assert read_source(tmp_path).names == ("bus", "train")
+
+
+# 12
+def test_a_long_list_of_names(tmp_path):
+    y = np.arange(80) % 40
+    np.savez(tmp_path / "a.npz", images=np.repeat(X, 4, 0), labels=y)
+    names = ",".join(f"a_long_name_{i}" for i in range(40))
+    assert len(read_source(tmp_path / "a.npz", names=names).names) == 40
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("given", [True, False])
+def test_an_empty_file_of_names(tmp_path, content, given):
+    (tensors(tmp_path) / "names.txt").write_bytes(content)
+    with pytest.raises(DataError, match="names.txt"):
+        read_source(tmp_path, names=str(tmp_path / "names.txt") if given else None)
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/x", "a\0b"])
+def test_paths_that_cannot_be(name):
+    with pytest.raises(DataError):
+        read_source(name)
+
+
+def test_link_to_itself(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(DataError, match="loop"):
+        read_source(tmp_path / "loop")
