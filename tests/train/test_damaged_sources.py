@@ -127,7 +127,9 @@ def test_hostile_keys(data):
 def test_memory_bomb_of_encode():
     import resource
 
-    bomb = b"\x80\x02}U\x01x(c_codecs\nencode\nq\x00X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"U\x06latin1\x86q\x01"
+    bomb = (
+        b"\x80\x02}U\x01x(c_codecs\nencode\nq\x00X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"U\x06latin1\x86q\x01"
+    )
     bomb += b"h\x00h\x01R" * 500 + b"ls."
     code = "import sys,resource; from clf_train.sources.cifar10_pickle import unpickle\nd=sys.stdin.buffer.read()\na=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\ntry: unpickle(d, 'here')\nexcept Exception: pass\nprint((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss-a)//1024)"
     out = subprocess.run([sys.executable, "-c", code], input=bomb, capture_output=True, timeout=60)
@@ -143,7 +145,9 @@ def test_a_pickle_cannot_change_the_reader():
     assert not hasattr(cifar10_pickle, "_dtype") or cifar10_pickle._dtype.__defaults__ == before
 
 
-@pytest.mark.parametrize("data", [b"\x80\x02}U\x01xcnumpy\ndtype\ns.", b"\x80\x02}U\x01x](K\x01K\x02\x86es.", b"\x80\x02}U\x01x}s."])
+@pytest.mark.parametrize(
+    "data", [b"\x80\x02}U\x01xcnumpy\ndtype\ns.", b"\x80\x02}U\x01x](K\x01K\x02\x86es.", b"\x80\x02}U\x01x}s."]
+)
 def test_only_what_is_promised_comes_out(data):
     with pytest.raises(DataError):
         unpickle(data, "here")
@@ -280,7 +284,15 @@ def test_float64_beyond_float32():
 
 
 # 9
-@pytest.mark.parametrize("images", [torch.from_numpy(X).to(torch.float8_e4m3fn), torch.empty(20, 3, 8, 6, device="meta"), torch._neg_view(torch.from_numpy(X).float())], ids=["float8", "meta", "neg"])
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.from_numpy(X).to(torch.float8_e4m3fn),
+        torch.empty(20, 3, 8, 6, device="meta"),
+        torch._neg_view(torch.from_numpy(X).float()),
+    ],
+    ids=["float8", "meta", "neg"],
+)
 def test_tensors_that_numpy_does_not_take(tmp_path, images):
     try:
         read_source(tensors(tmp_path, images=images))
@@ -333,7 +345,9 @@ def test_palette_with_transparency_bytes(tmp_path):
 
 def test_jpeg_with_bad_exif(tmp_path):
     b = io.BytesIO()
-    Image.fromarray(X[0].transpose(1, 2, 0)).save(b, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12\0\x03\xff\xff")
+    Image.fromarray(X[0].transpose(1, 2, 0)).save(
+        b, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12\0\x03\xff\xff"
+    )
     assert len(read_source(four(tmp_path, b.getvalue())).train) == 2
 
 
