@@ -1,15 +1,13 @@
 """Sources that are damaged, hostile or odd in ways that once got through: each of these was a bug."""
 
+import contextlib
 import io
 import os
 import struct
 import subprocess
 import sys
 import tarfile
-import time
-import warnings
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,15 +94,21 @@ def test_std_of_values_far_from_zero():
 def test_std_is_finite_for_finite_images():
     x = X.astype("f4")
     x[3, 0, 0, 0] = -3.4e38
-    try:
+    with contextlib.suppress(DataError):
         assert np.isfinite(assemble("s", parts(x)).std).all()
-    except DataError:
-        pass
 
 
 # 3
 def run(data):
-    code = "import sys; from clf_train.sources.cifar10_pickle import unpickle; from clf_train.errors import DataError\ntry: unpickle(sys.stdin.buffer.read(), 'here')\nexcept DataError: print('refused')"
+    code = """if True:
+        import sys
+        from clf_train.errors import DataError
+        from clf_train.sources.cifar10_pickle import unpickle
+        try:
+            unpickle(sys.stdin.buffer.read(), "here")
+        except DataError:
+            print("refused")
+    """
     return subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=10)
 
 
@@ -125,13 +129,23 @@ def test_hostile_keys(data):
 
 # 4
 def test_memory_bomb_of_encode():
-    import resource
 
     bomb = (
         b"\x80\x02}U\x01x(c_codecs\nencode\nq\x00X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"U\x06latin1\x86q\x01"
     )
     bomb += b"h\x00h\x01R" * 500 + b"ls."
-    code = "import sys,resource; from clf_train.sources.cifar10_pickle import unpickle\nd=sys.stdin.buffer.read()\na=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\ntry: unpickle(d, 'here')\nexcept Exception: pass\nprint((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss-a)//1024)"
+    code = """if True:
+        import resource, sys
+        from clf_train.errors import DataError
+        from clf_train.sources.cifar10_pickle import unpickle
+        data = sys.stdin.buffer.read()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            unpickle(data, "here")
+        except DataError:
+            pass
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    """
     out = subprocess.run([sys.executable, "-c", code], input=bomb, capture_output=True, timeout=60)
     assert int(out.stdout) < 100
 
@@ -158,7 +172,7 @@ def test_only_what_is_promised_comes_out(data):
 def test_a_gz_cut_in_its_first_bytes(tmp_path, kept):
     f = cifar_tar(tmp_path / "a.tar.gz", "w:gz")
     f.write_bytes(f.read_bytes()[:kept])
-    with pytest.raises(DataError, match="a.tar.gz"):
+    with pytest.raises(DataError, match=r"a.tar.gz"):
         read_source(f)
 
 
@@ -167,7 +181,7 @@ def test_damaged_xz(tmp_path):
     d = bytearray(f.read_bytes())
     d[len(d) // 2] ^= 0xFF
     f.write_bytes(d)
-    with pytest.raises(DataError, match="a.tar.xz"):
+    with pytest.raises(DataError, match=r"a.tar.xz"):
         read_source(f)
 
 
@@ -176,7 +190,7 @@ def test_damaged_gz_is_told_by_its_checksum(tmp_path):
     d = bytearray(f.read_bytes())
     d[len(d) // 2] ^= 1  # noise is stored, not deflated: one pixel changes
     f.write_bytes(d)
-    with pytest.raises(DataError, match="a.tar.gz"):
+    with pytest.raises(DataError, match=r"a.tar.gz"):
         read_source(f)
 
 
@@ -186,7 +200,7 @@ def test_pax_headers(tmp_path, headers):
         i = tarfile.TarInfo("data_batch_1.bin")
         i.size, i.pax_headers = 3073, headers
         t.addfile(i, io.BytesIO(b"\xff" * 3073))
-    with pytest.raises(DataError, match="a.tar"):
+    with pytest.raises(DataError, match=r"a.tar"):
         read_source(tmp_path / "a.tar")
 
 
@@ -210,14 +224,14 @@ def test_corrupt_deflate(tmp_path):
     d = bytearray((tmp_path / "a.npz").read_bytes())
     d[60:70] = b"\xff" * 10
     (tmp_path / "a.npz").write_bytes(d)
-    with pytest.raises(DataError, match="a.npz"):
+    with pytest.raises(DataError, match=r"a.npz"):
         read_source(tmp_path / "a.npz")
 
 
 def test_zip_member_name_that_is_not_utf8(tmp_path):
     f = npz(tmp_path / "a.npz", **{"ü": b""})
     f.write_bytes(f.read_bytes().replace("ü".encode(), b"\xff\xff"))
-    with pytest.raises(DataError, match="a.npz"):
+    with pytest.raises(DataError, match=r"a.npz"):
         read_source(f)
 
 
@@ -234,13 +248,13 @@ def test_zip_member_name_that_is_not_utf8(tmp_path):
     ids=["S0", "V0", "huge shape", "huge dimension", "code point", "latin1 names"],
 )
 def test_npy_members(tmp_path, members):
-    with pytest.raises(DataError, match="a.npz"):
+    with pytest.raises(DataError, match=r"a.npz"):
         read_source(npz(tmp_path / "a.npz", **members))
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["a", ""], ["a", " "]])
 def test_npz_names_are_checked_like_others(tmp_path, names):
-    with pytest.raises(DataError, match="there twice|is empty"):
+    with pytest.raises(DataError, match=r"there twice|is empty"):
         read_source(npz(tmp_path / "a.npz", names=npy(np.array(names))))
 
 
@@ -294,10 +308,8 @@ def test_float64_beyond_float32():
     ids=["float8", "meta", "neg"],
 )
 def test_tensors_that_numpy_does_not_take(tmp_path, images):
-    try:
-        read_source(tensors(tmp_path, images=images))
-    except DataError as error:
-        assert "train_data_2" in str(error)
+    with contextlib.suppress(DataError):  # a numpy or torch that learns to convert it may
+        assert read_source(tensors(tmp_path, images=images)).dtype == "float32"
 
 
 def test_hostile_pickle_is_called_that(tmp_path):
@@ -330,10 +342,8 @@ def test_repacked_tensor(tmp_path):
         for i in a.infolist():
             b.writestr(i.filename, a.read(i.filename))
     (tmp_path / "q").replace(f)
-    try:
+    with contextlib.suppress(DataError):
         np.testing.assert_array_equal(read_source(tmp_path).train.images, X)
-    except DataError:
-        pass
 
 
 # 10
@@ -363,20 +373,16 @@ def test_a_class_named_license_is_read_or_refused(tmp_path):
     (tmp_path / "license").mkdir()
     for i in range(2):
         (tmp_path / "license" / f"{i}.png").write_bytes(png())
-    try:
+    with contextlib.suppress(DataError):
         assert read_source(tmp_path).names == ("a", "b", "license")
-    except DataError:
-        pass
 
 
 def test_a_picture_named_readme_is_read_or_refused(tmp_path):
     four(tmp_path, png())
     (tmp_path / "a" / "readme.png").write_bytes(png())
-    try:
+    with contextlib.suppress(DataError):
         made = read_source(tmp_path)
         assert len(made.train) + len(made.test) == 5
-    except DataError:
-        pass
 
 
 def test_a_class_named_train(tmp_path):
@@ -399,7 +405,7 @@ def test_a_long_list_of_names(tmp_path):
 @pytest.mark.parametrize("given", [True, False])
 def test_an_empty_file_of_names(tmp_path, content, given):
     (tensors(tmp_path) / "names.txt").write_bytes(content)
-    with pytest.raises(DataError, match="names.txt"):
+    with pytest.raises(DataError, match=r"names.txt"):
         read_source(tmp_path, names=str(tmp_path / "names.txt") if given else None)
 
 
