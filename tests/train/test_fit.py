@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from clf_train.dataset import Split
 from clf_train.errors import TrainError
 from clf_train.evaluate import Normalisation, class_scores, probabilities
-from clf_train.fit import augment, fit, make_optimizer
+from clf_train.fit import augment, fit, make_optimizer, validate
 from clf_train.models import build_model
 from clf_train.recipe import Recipe, find_recipe
 
@@ -51,7 +51,10 @@ def test_the_recipe_seed_is_the_user_s_loop_to_the_last_bit(model):
 
 def test_it_learns_and_tells_each_epoch():
     net = build_model("conv", (3, 16, 16), 3)
-    history = fit(net, coloured(), replace(PLAIN, epochs=6), AS_IS, CPU, seed=0)
+    fitted = fit(net, coloured(), replace(PLAIN, epochs=6), AS_IS, CPU, seed=0)
+    history = fitted.history
+    assert fitted.best_epoch == 6
+    assert history[0].validation_accuracy is None
     assert [e.epoch for e in history] == [1, 2, 3, 4, 5, 6]
     assert history[-1].loss < 0.5 * history[0].loss
     assert history[-1].accuracy > 0.95
@@ -84,6 +87,35 @@ def test_every_image_is_told_once_an_epoch():
         lambda e, n, loss: told.append((e, n)),
     )
     assert [sum(n for e, n in told if e == epoch) for epoch in (1, 2)] == [61, 61]
+
+
+def test_rows_that_are_held_out_never_train():
+    split, held = coloured(90), np.arange(0, 90, 9)
+    seen = []
+    net = build_model("conv", (3, 16, 16), 3)
+    net.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]) if module.training else None)
+    fit(net, split, replace(PLAIN, epochs=1), AS_IS, CPU, 0, held_out=held)
+    trained = torch.cat(seen)
+    assert len(trained) == 80
+    kept = torch.from_numpy(np.delete(split.images, held, axis=0))
+    assert torch.equal(trained.sum((1, 2, 3)).sort().values, kept.sum((1, 2, 3)).sort().values)
+
+
+def test_the_best_epoch_by_validation_is_kept():
+    split, held = coloured(90), np.arange(0, 90, 9)
+    torch.manual_seed(0)
+    net = build_model("conv", (3, 16, 16), 3)
+    fitted = fit(net, split, replace(PLAIN, epochs=8, learning_rate=0.3), AS_IS, CPU, 0, held_out=held)
+    best = max(fitted.history, key=lambda e: (e.validation_accuracy, -e.validation_loss))
+    assert fitted.best_epoch == best.epoch
+    assert validate(net, split, held, AS_IS, CPU) == (best.validation_loss, best.validation_accuracy)
+
+
+def test_patience_ends_a_training_that_gets_no_better():
+    split, held = coloured(90), np.arange(0, 90, 9)
+    recipe = replace(PLAIN, epochs=60, validation_share=0.1, patience=3)
+    fitted = fit(build_model("conv", (3, 16, 16), 3), split, recipe, AS_IS, CPU, 0, held_out=held)
+    assert len(fitted.history) == fitted.best_epoch + 3 < 60
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "muon"])

@@ -14,6 +14,7 @@ def test_seed_is_the_user_s_own():
     assert (conv.learning_rate, conv.batch_size, conv.epochs) == (0.01, 25, 10)
     for recipe in (simple, conv):
         assert (recipe.optimizer, recipe.schedule, recipe.momentum, recipe.weight_decay) == ("sgd", "constant", 0, 0)
+        assert recipe.validation_share == 0
         assert not any((recipe.shuffle, recipe.normalise, recipe.flip, recipe.shift, recipe.label_smoothing))
 
 
@@ -58,6 +59,9 @@ def test_learning_rate_follows_its_schedule(schedule, expected):
         ("weight_decay", -0.1),
         ("label_smoothing", 1),
         ("shift", -1),
+        ("validation_share", 0.6),
+        ("patience", -1),
+        ("patience", 3),
     ],
 )
 def test_an_impossible_value_is_refused_with_what_is_possible(field, value):

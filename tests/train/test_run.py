@@ -33,7 +33,8 @@ def test_a_run_comes_back_from_its_folder_as_it_was(made):
 
 def test_a_run_folder_holds_what_the_design_says_and_no_more(made):
     folder, _ = made
-    expected = ["confusion.png", "curves.png", "metrics.csv", "report.html", "run.json", "weights.safetensors"]
+    expected = ["confusion.png", "curves.png", "metrics.csv", "reliability.png", "report.html", "run.json"]
+    expected.append("weights.safetensors")
     assert sorted(p.name for p in (folder / "conv").iterdir()) == expected
     assert sorted(p.name for p in folder.iterdir()) == ["comparison.html", "conv", "simple"]
     assert [p.name for p in folder.parent.iterdir()] == ["both"]
@@ -43,7 +44,7 @@ def test_a_run_says_how_it_was_made(made, dataset):
     _, (run, _) = made
     assert (run.model, run.seed, run.recipe.epochs, run.parameters) == ("simple", 3, 1, 828_490)
     assert (run.data.source, run.data.fingerprint) == ("digits", dataset.fingerprint)
-    assert (run.data.train_images, run.data.test_images) == (1438, 359)
+    assert (run.data.train_images, run.data.validation_images, run.data.test_images) == (1366, 72, 359)
     assert run.versions["torch"] == torch.__version__
     assert run.test.images == 359
     assert len(run.history) == 1
@@ -52,7 +53,7 @@ def test_a_run_says_how_it_was_made(made, dataset):
 def test_metrics_csv_has_a_line_an_epoch(made):
     folder, _ = made
     heading, line = (folder / "conv" / "metrics.csv").read_text().splitlines()
-    assert heading == "epoch,loss,accuracy,learning_rate,seconds,images_per_second"
+    assert heading == "epoch,loss,accuracy,learning_rate,seconds,images_per_second,validation_loss,validation_accuracy"
     assert line.startswith("1,")
 
 
@@ -69,7 +70,7 @@ def test_the_net_comes_back_with_its_weights(made):
     folder, (_, run) = made
     net = load_net(folder / "conv", run)
     assert not net.training
-    assert net.state_dict()["norm1.num_batches_tracked"] == 23
+    assert net.state_dict()["norm1.num_batches_tracked"] == 22
 
 
 @pytest.fixture

@@ -45,6 +45,18 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Its highest value.")] = None,
     momentum: Annotated[float | None, typer.Option(metavar="SHARE", help="Of sgd and muon.")] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(metavar="SHARE", help="Pull of the weights to zero.")] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Of each label, spread over all.")
+    ] = None,
+    shift: Annotated[int | None, typer.Option(metavar="PIXELS", help="Move images by up to so much.")] = None,
+    validation_share: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Of the training images, held out to choose the epoch and the temperature."),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(metavar="N", help="Stop after N epochs without a better one; 0 never does.")
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Of weights and order.")] = 0,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
@@ -81,6 +93,11 @@ def train(
         "learning_rate": learning_rate,
         "momentum": momentum,
         "batch_size": batch_size,
+        "weight_decay": weight_decay,
+        "label_smoothing": label_smoothing,
+        "shift": shift,
+        "validation_share": validation_share,
+        "patience": patience,
     }
     changes = {key: value for key, value in changes.items() if value is not None}
     models: tuple[Model, ...] = MODELS if model == "both" else (model,)
@@ -141,7 +158,8 @@ def _progress(dataset: "Dataset", bars: ExitStack, quiet: bool) -> Callable[[Mod
         if not quiet:
             say(NAME, f"training {model} by recipe {recipe.name} on {device}")
         hidden = quiet or not sys.stderr.isatty()
-        total = recipe.epochs * len(dataset.train)
+        held_out = round(recipe.validation_share * len(dataset.train))
+        total = recipe.epochs * (len(dataset.train) - held_out)
         bar = bars.enter_context(tqdm(total=total, unit=" images", unit_scale=True, disable=hidden, dynamic_ncols=True))
 
         def on_step(epoch: int, images: int, loss: float) -> None:

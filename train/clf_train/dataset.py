@@ -123,24 +123,31 @@ def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None) ->
 
 
 def split_off(split: Split, share: float, seed: int, where: str) -> tuple[Split, Split]:
-    """Hold out a share of each class, at random from `seed`; returns (the rest, the held out), each in file order.
+    """Hold out a share of each class as a part of its own; returns (the rest, the held out), copied, in file order.
+
+    Raises DataError if a class has a single image, which cannot be in both.
+    """
+    kept, held = split_rows(split.labels, share, seed, where)
+    return Split(split.images[kept], split.labels[kept]), Split(split.images[held], split.labels[held])
+
+
+def split_rows(labels: np.ndarray, share: float, seed: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Choose a share of each class at random from `seed`: the rows of the rest and of the chosen, int64, sorted.
 
     Raises DataError if a class has a single image, which cannot be in both.
     """
     from sklearn.model_selection import train_test_split
 
-    counts = np.bincount(split.labels)
+    counts = np.bincount(labels)
     for label in np.flatnonzero(counts == 1):
-        raise DataError(f"{where}: class {label} has one image, too few to hold one out for a test part")
+        raise DataError(f"{where}: class {label} has one image, too few to hold one out")
     kept, held = train_test_split(
-        np.arange(len(split)),
-        test_size=max(round(share * len(split)), int((counts > 0).sum())),
+        np.arange(len(labels)),
+        test_size=max(round(share * len(labels)), int((counts > 0).sum())),
         random_state=seed,
-        stratify=split.labels,
+        stratify=labels,
     )
-    kept.sort()
-    held.sort()
-    return Split(split.images[kept], split.labels[kept]), Split(split.images[held], split.labels[held])
+    return np.sort(kept), np.sort(held)
 
 
 def _as_images(part: Part) -> np.ndarray:

@@ -34,15 +34,27 @@ def as_tensor(array: np.ndarray) -> Tensor:
 
 
 @torch.inference_mode()
-def class_scores(net: nn.Module, images: np.ndarray, normalise: Normalisation, device: torch.device) -> Tensor:
+def class_scores(
+    net: nn.Module,
+    images: np.ndarray,
+    normalise: Normalisation,
+    device: torch.device,
+    rows: np.ndarray | None = None,
+) -> Tensor:
     """Run a net in evaluation mode on uint8 or float32 [N, C, H, W] and return its output, float32 [N, K] on the CPU.
 
-    The scores are logits or log-probabilities; a softmax makes the same probabilities of either.
+    With `rows`, int64 [M], only those images are run, and the result is [M, K]. The scores are logits or
+    log-probabilities; a softmax makes the same probabilities of either.
     """
     was_training = net.training
     net.eval()
     tensor = as_tensor(images)
-    blocks = [net(normalise(tensor[i : i + _BLOCK].to(device))).cpu() for i in range(0, len(tensor), _BLOCK)]
+    chosen: list[Tensor | slice] = (
+        [slice(i, i + _BLOCK) for i in range(0, len(tensor), _BLOCK)]
+        if rows is None
+        else list(torch.split(as_tensor(rows), _BLOCK))
+    )
+    blocks = [net(normalise(tensor[block].to(device))).cpu() for block in chosen]
     net.train(was_training)
     return torch.cat(blocks)
 
@@ -51,6 +63,10 @@ def probabilities(
     net: nn.Module, images: np.ndarray, normalise: Normalisation, device: torch.device, temperature: float = 1.0
 ) -> np.ndarray:
     """Class probabilities, float32 [N, K]: a softmax of the scores divided by the temperature (Guo et al., 2017)."""
-    scores = class_scores(net, images, normalise, device)
+    return softmax(class_scores(net, images, normalise, device), temperature)
+
+
+def softmax(scores: Tensor, temperature: float = 1.0) -> np.ndarray:
+    """Turn logits or log-probabilities [N, K] into probabilities at a temperature, float32 [N, K]."""
     array: np.ndarray = torch.softmax(scores / temperature, dim=1).numpy()
     return array

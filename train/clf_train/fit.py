@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clf_train.dataset import Split
 from clf_train.errors import TrainError
-from clf_train.evaluate import Normalisation, as_tensor
+from clf_train.evaluate import Normalisation, as_tensor, class_scores
 from clf_train.muon import Muon
 from clf_train.recipe import Recipe, learning_rate
 
@@ -25,7 +26,8 @@ _LOOK_EVERY = 20  # steps between looks at the loss; each look makes a GPU wait
 class Epoch:
     """What one pass over the training images did: mean loss, share of right answers (as the weights moved), and time.
 
-    `learning_rate` is that of its last step; `seconds` hold the training alone.
+    `learning_rate` is that of its last step; `seconds` hold the training alone. The validation figures, of the weights
+    as the epoch left them, are None where no images were held out.
     """
 
     epoch: int
@@ -34,6 +36,16 @@ class Epoch:
     learning_rate: float
     seconds: float
     images_per_second: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a training went: each epoch, and which of them the net has the weights of."""
+
+    history: tuple[Epoch, ...]
+    best_epoch: int
 
 
 def fit(
@@ -44,24 +56,30 @@ def fit(
     device: torch.device,
     seed: int,
     on_step: OnStep = lambda epoch, images, loss: None,
-) -> tuple[Epoch, ...]:
-    """Train `net`, which is on `device`, in place, and return what each epoch did.
+    held_out: np.ndarray | None = None,
+) -> Fit:
+    """Train `net`, which is on `device`, in place, on the images of `split` that are not among the rows `held_out`.
 
+    Without `held_out` (int64 [M]) the net ends with the weights of the last epoch, else with those of the epoch of
+    the highest accuracy on these rows, of the lowest loss among equals.
     Raises TrainError if the loss becomes NaN or infinite.
     """
     images, labels = as_tensor(split.images), as_tensor(split.labels)
+    rows = None if held_out is None else torch.from_numpy(np.setdiff1d(np.arange(len(split)), held_out))
+    count = len(split) if rows is None else len(rows)
     generator = torch.Generator().manual_seed(seed)
     optimizer = make_optimizer(net, recipe)
-    steps = -(-len(split) // recipe.batch_size) * recipe.epochs
+    steps = -(-count // recipe.batch_size) * recipe.epochs
     step = 0
     history: list[Epoch] = []
+    best: tuple[tuple[float, float], int, dict[str, Tensor]] | None = None
     net.train()
     for epoch in range(1, recipe.epochs + 1):
         start = time.perf_counter()
         loss_sum, hits = torch.zeros((), device=device), torch.zeros((), device=device)
         seen = unreported = 0
         rate = recipe.learning_rate
-        for index in batches(len(split), recipe, generator):
+        for index in batches(count, recipe, generator, rows):
             rate = learning_rate(recipe, step / steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -81,15 +99,36 @@ def fit(
             with torch.no_grad():
                 loss_sum += loss.detach() * len(y)
                 hits += (scores.argmax(1) == y).sum()
-            if step % _LOOK_EVERY == 0 or seen == len(split):
+            if step % _LOOK_EVERY == 0 or seen == count:
                 mean_loss = loss_sum.item() / seen
                 if not torch.isfinite(loss_sum):
                     raise _lost(mean_loss, epoch)
                 on_step(epoch, unreported, mean_loss)
                 unreported = 0
         seconds = time.perf_counter() - start
-        history.append(Epoch(epoch, mean_loss, hits.item() / seen, rate, seconds, seen / seconds))
-    return tuple(history)
+        figures = (epoch, mean_loss, hits.item() / seen, rate, seconds, seen / seconds)
+        if held_out is None:
+            history.append(Epoch(*figures))
+            continue
+        loss_held, accuracy_held = validate(net, split, held_out, normalise, device)
+        history.append(Epoch(*figures, loss_held, accuracy_held))
+        if best is None or (accuracy_held, -loss_held) > best[0]:
+            best = (accuracy_held, -loss_held), epoch, {k: v.clone() for k, v in net.state_dict().items()}
+        if recipe.patience and epoch - best[1] >= recipe.patience:
+            break
+    if best is None:
+        return Fit(tuple(history), recipe.epochs)
+    net.load_state_dict(best[2])
+    return Fit(tuple(history), best[1])
+
+
+def validate(
+    net: nn.Module, split: Split, rows: np.ndarray, normalise: Normalisation, device: torch.device
+) -> tuple[float, float]:
+    """Mean cross-entropy (nats) and accuracy of a net, in evaluation mode, on some rows of a split."""
+    scores = class_scores(net, split.images, normalise, device, rows)
+    labels = torch.from_numpy(split.labels[rows])
+    return F.cross_entropy(scores, labels).item(), (scores.argmax(1) == labels).float().mean().item()
 
 
 def _lost(loss: float, epoch: int) -> TrainError:
@@ -115,13 +154,16 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             return Muon(net.parameters(), recipe.learning_rate, recipe.momentum, recipe.weight_decay)
 
 
-def batches(count: int, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor | slice]:
-    """Yield what selects each batch of an epoch: slices in the order of the file, or shuffled int64 [B]."""
+def batches(
+    count: int, recipe: Recipe, generator: torch.Generator, rows: Tensor | None = None
+) -> Iterator[Tensor | slice]:
+    """Yield what selects each batch of an epoch: slices in the order of the file, or int64 [B] of all or of `rows`."""
     size = recipe.batch_size
-    if not recipe.shuffle:
+    if not recipe.shuffle and rows is None:
         yield from (slice(i, i + size) for i in range(0, count, size))
-    else:
-        yield from torch.split(torch.randperm(count, generator=generator), size)
+        return
+    order = torch.randperm(count, generator=generator) if recipe.shuffle else torch.arange(count)
+    yield from torch.split(order if rows is None else rows[order], size)
 
 
 def augment(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

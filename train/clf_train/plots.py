@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from clf_train.calibration import Calibration
 from clf_train.dataset import Dataset
 from clf_train.fit import Epoch
 from clf_train.metrics import TestMetrics
@@ -46,17 +47,46 @@ def save_curves(history: Sequence[Epoch], file: Path) -> None:
     """Draw loss, accuracy and learning rate by epoch, side by side."""
     epochs = [e.epoch for e in history]
     figure = Figure(figsize=(11, 3), layout="constrained")
+    held = [e for e in history if e.validation_loss is not None and e.validation_accuracy is not None]
     panels = [
-        ("training loss (nats)", [e.loss for e in history]),
-        ("training accuracy (%)", [100 * e.accuracy for e in history]),
-        ("learning rate at the end of the epoch", [e.learning_rate for e in history]),
+        ("loss (nats)", [e.loss for e in history], [e.validation_loss for e in held]),
+        (
+            "accuracy (%)",
+            [100 * e.accuracy for e in history],
+            [100 * e.validation_accuracy for e in held if e.validation_accuracy is not None],
+        ),
+        ("learning rate at the end of the epoch", [e.learning_rate for e in history], []),
     ]
-    for axis, (title, values) in zip(figure.subplots(1, 3), panels, strict=True):
-        axis.plot(epochs, values, marker="o", markersize=3)
+    for axis, (title, values, held_values) in zip(figure.subplots(1, 3), panels, strict=True):
+        axis.plot(epochs, values, marker="o", markersize=3, label="training, as the weights moved")
+        if held_values:
+            axis.plot([e.epoch for e in held], held_values, marker="o", markersize=3, label="validation")
+            axis.legend(fontsize=8)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("epoch")
         axis.grid(alpha=0.3)
         axis.xaxis.get_major_locator().set_params(integer=True)
+    _save(figure, file)
+
+
+def save_reliability(calibration: Calibration, file: Path) -> None:
+    """Draw the reliability diagram, accuracy by probability, and beside it accuracy by the share that is answered."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="gray", linewidth=1)
+    left.bar(
+        [b.probability for b in calibration.bins],
+        [b.accuracy for b in calibration.bins],
+        width=1 / 18,
+        edgecolor="white",
+    )
+    left.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability that the model gives", ylabel="accuracy")
+    left.set_title(f"calibration error {100 * calibration.error:.1f} %", fontsize=10)
+    right.plot(
+        [100 * c.share for c in calibration.coverage], [100 * c.accuracy for c in calibration.coverage], marker="o"
+    )
+    right.set(xlabel="images answered, the surest first (%)", ylabel="accuracy on them (%)", xlim=(0, 103))
+    right.grid(alpha=0.3)
     _save(figure, file)
 
 

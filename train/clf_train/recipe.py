@@ -25,6 +25,10 @@ class Recipe:
     training images' mean and divides by their standard deviation, channel by channel; without it uint8 images are only
     scaled to 0..1 and floats taken as they stand. `flip` mirrors half of the images left to right, `shift` moves each
     by up to so many pixels, the border filled with zeros after normalisation.
+
+    `validation_share` of the training images is held out, the same share of each class: the epoch that does best on it
+    is kept, and the temperature is fitted to it. 0 keeps the last epoch and a temperature of 1. `patience` ends the
+    training after so many epochs without a better one; 0 never does.
     """
 
     name: str
@@ -41,6 +45,8 @@ class Recipe:
     normalise: bool = True
     flip: bool = False
     shift: int = 0
+    validation_share: float = 0.0
+    patience: int = 0
 
     def __post_init__(self) -> None:
         def demand(condition: bool, field: str, wanted: str) -> None:
@@ -57,10 +63,27 @@ class Recipe:
         demand(0 <= self.weight_decay < 1, "weight_decay", "0 or more and below 1")
         demand(0 <= self.label_smoothing < 1, "label_smoothing", "0 or more and below 1")
         demand(0 <= self.shift <= 64, "shift", "0 to 64 pixels")
+        demand(0 <= self.validation_share <= 0.5, "validation_share", "0 to 0.5")
+        demand(self.patience >= 0, "patience", "0 (never) or more epochs")
+        demand(not self.patience or self.validation_share > 0, "patience", "0 without a validation share")
 
 
-_FAST = Recipe("fast", 5, 64, 0.1, schedule="onecycle", momentum=0.9, nesterov=True, weight_decay=5e-4)
-_BEST = Recipe("best", 50, 128, 0.03, "muon", "onecycle", momentum=0.95, weight_decay=0.05, flip=True, shift=2)
+_FAST = Recipe(
+    "fast", 5, 64, 0.1, schedule="onecycle", momentum=0.9, nesterov=True, weight_decay=5e-4, validation_share=0.05
+)
+_BEST = Recipe(
+    "best",
+    50,
+    128,
+    0.03,
+    "muon",
+    "onecycle",
+    momentum=0.95,
+    weight_decay=0.05,
+    flip=True,
+    shift=2,
+    validation_share=0.05,
+)
 
 RECIPES: dict[str, dict[Model, Recipe]] = {
     # The user's own two loops: plain SGD in the order of the file, on the values as they stand.

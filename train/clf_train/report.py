@@ -42,6 +42,7 @@ def text_report(run: Run) -> list[str]:
         f"  {name:<{width}}" + "".join(f"{count:>{cell},}" for count in row)
         for name, row in zip(names, test.confusion, strict=True)
     ]
+    lines += ["", calibration_line(run)]
     pairs = most_confused(test, names)
     lines += ["", "most confused", *(f"  {pair}" for pair in pairs)] if pairs else ["", "no image was mistaken"]
     lines += ["", f"the first {len(test.first)} test images"]
@@ -61,9 +62,9 @@ def comparison_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
             run.model,
             f"{run.parameters:,}",
             run.recipe.name,
-            str(run.recipe.epochs),
+            str(len(run.history)),
             f"{run.seconds:.1f} s",
-            f"{run.recipe.epochs * run.data.train_images / run.seconds:,.0f}",
+            f"{len(run.history) * run.data.train_images / run.seconds:,.0f}",
             percent(run.test.accuracy),
         )
         for run in runs
@@ -101,7 +102,12 @@ def html_report(run: Run, folder: Path) -> str:
         for a in test.first
     ]
     facts = [
-        ("images", f"{run.data.layout}: {run.data.train_images:,} to train, {run.data.test_images:,} to test"),
+        (
+            "images",
+            f"{run.data.layout}: {run.data.train_images:,} to train, {run.data.validation_images:,} to validate, "
+            f"{run.data.test_images:,} to test",
+        ),
+        ("weights", f"of epoch {run.best_epoch} of {len(run.history)}"),
         ("source", run.data.source),
         ("fingerprint", run.data.fingerprint),
         (
@@ -119,6 +125,9 @@ def html_report(run: Run, folder: Path) -> str:
         f'<p class="big">{percent(test.accuracy)}</p><p>of {test.images:,} test images are told right.</p>',
         "<h2>Learning</h2>" + _picture(folder / "curves.png", "loss, accuracy and learning rate by epoch"),
         "<h2>Classes</h2>" + _table(("class", "accuracy"), _class_rows(test, names), numbers=(1,)),
+        "<h2>Calibration</h2>"
+        + _picture(folder / "reliability.png", "accuracy by probability, and by the share of images answered")
+        + _paragraph(calibration_line(run)),
         "<h2>Confusion</h2>" + _picture(folder / "confusion.png", "confusion matrix"),
         "<h2>Most confused</h2>" + _table(("is", "taken for", "images"), pairs, numbers=(2,)),
         "<h2>First answers</h2>" + _table(("image", "is", "taken for", "probability", ""), first, numbers=(0, 3)),
@@ -142,6 +151,21 @@ def html_comparison(runs: Sequence[Run]) -> str:
         + "</ul>",
     ]
     return _PAGE.format(title=escape(f"Models on {runs[0].data.layout}"), body="\n".join(body))
+
+
+def calibration_line(run: Run) -> str:
+    """The temperature and what it does to the expected calibration error, in a sentence."""
+    error = f"expected calibration error {percent(run.calibration.error_before)}"
+    if run.data.validation_images == 0:
+        return f"{error}; no images were held out to fit a temperature to"
+    return (
+        f"{error} at a temperature of 1, {percent(run.calibration.error)} at {run.temperature:.3f}, "
+        f"fitted to {run.data.validation_images:,} validation images"
+    )
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{escape(text)}.</p>"
 
 
 def _class_rows(test: TestMetrics, names: Sequence[str]) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from clf_runtime.bounded import read_bounded
+from clf_train.calibration import Calibration
 from clf_train.errors import RunError
 from clf_train.evaluate import Normalisation
 from clf_train.fit import Epoch
@@ -35,12 +36,16 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True)
 class DataRecord:
-    """Where the images came from: a word or an absolute path, its layout, its fingerprint, and each part's size."""
+    """Where the images came from: a word or an absolute path, its layout, its fingerprint, and each part's size.
+
+    `train_images` are those that trained; the `validation_images` were held out of the training part.
+    """
 
     source: str
     layout: str
     fingerprint: str
     train_images: int
+    validation_images: int
     test_images: int
 
 
@@ -49,7 +54,9 @@ class Run:
     """One training of one model, as run.json holds it.
 
     `image_shape` is (channels, height, width); `dtype` and `value_range` are those of the images, and `normalisation`
-    is in the same units. `created` is ISO 8601 in UTC, `seconds` the time of the training loop alone.
+    is in the same units. `best_epoch` is the epoch that the weights are of, `temperature` what the scores are divided
+    by before the softmax: 1 where no images were held out to fit it to. `created` is ISO 8601 in UTC, `seconds` the
+    time of the training loop alone.
     """
 
     schema: int
@@ -68,7 +75,9 @@ class Run:
     seconds: float
     data: DataRecord
     history: tuple[Epoch, ...]
+    best_epoch: int
     test: TestMetrics
+    calibration: Calibration
     versions: dict[str, str]
 
 

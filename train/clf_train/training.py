@@ -5,14 +5,16 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from clf_runtime import __version__
 from clf_train import plots, report
-from clf_train.dataset import Dataset
+from clf_train.calibration import calibration, fit_temperature
+from clf_train.dataset import Dataset, split_rows
 from clf_train.device import Device, select_device
 from clf_train.errors import TrainError
-from clf_train.evaluate import Normalisation, probabilities
+from clf_train.evaluate import Normalisation, class_scores, softmax
 from clf_train.fit import OnStep, fit
 from clf_train.metrics import measure
 from clf_train.models import build_model, count_parameters
@@ -71,8 +73,16 @@ def _train_one(
     torch.manual_seed(seed)
     net = build_model(model, dataset.image_shape, len(dataset.names)).to(device)
     normalise = choose_normalisation(dataset, recipe)
-    history = fit(net, dataset.train, recipe, normalise, device, seed, on_step)
-    test = measure(probabilities(net, dataset.test.images, normalise, device), dataset.test.labels)
+    held_out = hold_out(dataset, recipe, seed)
+    fitted = fit(net, dataset.train, recipe, normalise, device, seed, on_step, held_out)
+    temperature = 1.0
+    if held_out is not None:
+        scores = class_scores(net, dataset.train.images, normalise, device, held_out)
+        temperature = fit_temperature(scores, dataset.train.labels[held_out])
+    test_scores = class_scores(net, dataset.test.images, normalise, device)
+    before, after = softmax(test_scores), softmax(test_scores, temperature)
+    test = measure(after, dataset.test.labels)
+    validation_images = 0 if held_out is None else len(held_out)
     run = Run(
         schema=SCHEMA,
         model=model,
@@ -81,23 +91,44 @@ def _train_one(
         dtype=dataset.dtype,
         value_range=dataset.value_range,
         normalisation=normalise,
-        temperature=1.0,
+        temperature=temperature,
         parameters=count_parameters(net),
         recipe=recipe,
         seed=seed,
         device=device_name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=sum(epoch.seconds for epoch in history),
-        data=DataRecord(dataset.source, dataset.layout, dataset.fingerprint, len(dataset.train), len(dataset.test)),
-        history=history,
+        seconds=sum(epoch.seconds for epoch in fitted.history),
+        data=DataRecord(
+            dataset.source,
+            dataset.layout,
+            dataset.fingerprint,
+            len(dataset.train) - validation_images,
+            validation_images,
+            len(dataset.test),
+        ),
+        history=fitted.history,
+        best_epoch=fitted.best_epoch,
         test=test,
+        calibration=calibration(before, after, dataset.test.labels),
         versions={"clf-edge": __version__, "torch": torch.__version__, "python": platform.python_version()},
     )
     write_run(folder, run, net)
-    plots.save_curves(history, folder / "curves.png")
+    plots.save_curves(fitted.history, folder / "curves.png")
+    plots.save_reliability(run.calibration, folder / "reliability.png")
     plots.save_confusion(test, dataset.names, folder / "confusion.png")
     (folder / "report.html").write_text(report.html_report(run, folder), "utf-8")
     return run
+
+
+def hold_out(dataset: Dataset, recipe: Recipe, seed: int) -> np.ndarray | None:
+    """The rows of the training part that a recipe holds out for validation, int64 [M]; None if it holds out none.
+
+    Raises DataError if a class has a single training image.
+    """
+    if not recipe.validation_share:
+        return None
+    where = f"{dataset.source} (--validation-share 0 holds out none)"
+    return split_rows(dataset.train.labels, recipe.validation_share, seed, where)[1]
 
 
 def choose_normalisation(dataset: Dataset, recipe: Recipe) -> Normalisation:
