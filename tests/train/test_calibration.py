@@ -36,7 +36,7 @@ def test_the_fitted_temperature_lowers_the_calibration_error():
 
 
 def test_perfect_answers_end_at_the_lowest_temperature():
-    assert fit_temperature(torch.eye(4) * 3, np.arange(4)) == pytest.approx(0.05, rel=1e-3)
+    assert fit_temperature(torch.eye(4), np.arange(4)) == pytest.approx(0.05, rel=0.01)
 
 
 def test_the_error_by_hand():

@@ -405,7 +405,7 @@ def test_splitting_leaves_the_split_as_it_was() -> None:
 
 
 def test_a_class_of_a_single_image_is_named() -> None:
-    with pytest.raises(DataError, match="HERE: class 1 has one image, too few to hold one out for a test part"):
+    with pytest.raises(DataError, match="HERE: class 1 has one image, too few to hold one out"):
         split_off(make_split(5, 1, 5), 0.2, 0, "HERE")
 
 
