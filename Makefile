@@ -11,7 +11,9 @@ DEMO   := artifacts/demo
 
 .PHONY: demo test check format clean
 
-demo: $(DEMO)/conv.onnx
+.DELETE_ON_ERROR:
+
+demo: $(DEMO)/conv.onnx $(DEMO)/image.npy
 	$(BIN)/clf-predict $(DEMO)/image.npy --model $(DEMO)/conv.onnx --top 3
 
 test: $(READY)
@@ -40,5 +42,7 @@ $(DEMO)/comparison.html: $(READY)
 
 $(DEMO)/conv.onnx: $(DEMO)/comparison.html
 	$(BIN)/clf-export $(DEMO) --overwrite
+
+$(DEMO)/image.npy: $(DEMO)/comparison.html
 	$(BIN)/python -c "import numpy; from clf_train import read_source; \
-	  numpy.save('$(DEMO)/image.npy', read_source('digits').test.images[0])"
+	  numpy.save('$@', read_source('digits').test.images[0])"

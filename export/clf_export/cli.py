@@ -53,7 +53,7 @@ def export(
             say(NAME, f"exporting {folder}")
         if dataset is None:
             dataset, other = find_test_images(read_run(folder), data)
-            if other:
+            if other and not quiet:
                 say(NAME, other)
         made = export_run(folder, dataset, file, overwrite=overwrite)
         print(one_line(f"{made.file}: {made.size:,} bytes, {made.card.model}, proven against PyTorch"))

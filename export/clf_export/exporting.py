@@ -51,8 +51,9 @@ def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | 
         raise DataError(f"{run.data.source}: holds other images than the run was trained on; {ask}")
     if (dataset.image_shape, dataset.dtype) != (run.image_shape, run.dtype) or len(dataset.names) != len(run.names):
         raise DataError(
-            f"{data}: {dataset.dtype} images of {'x'.join(map(str, dataset.image_shape))} in {len(dataset.names)} "
-            f"classes, the run has {run.dtype} {'x'.join(map(str, run.image_shape))} in {len(run.names)}"
+            f"{data or run.data.source}: {dataset.dtype} images of {'x'.join(map(str, dataset.image_shape))} "
+            f"in {len(dataset.names)} classes, the run has {run.dtype} {'x'.join(map(str, run.image_shape))} "
+            f"in {len(run.names)}"
         )
     other = f"{data} holds other images than the run was trained on: the accuracies below are of these images"
     return dataset, None if same else other
@@ -81,9 +82,9 @@ def export_run(folder: Path, dataset: Dataset, file: Path, *, overwrite: bool = 
         with whole_file(file) as partial:
             partial.write_bytes(data)
             prove(partial.read_bytes(), reference, images, labels)
-        figures = {"file": file.name, **asdict(comparison), "data_fingerprint": dataset.fingerprint}
-        with whole_file(folder / "parity.json") as partial:
-            partial.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+            figures = {"file": file.name, **asdict(comparison), "data_fingerprint": dataset.fingerprint}
+            with whole_file(folder / "parity.json") as partial_figures:
+                partial_figures.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise OutputError(f"{error.filename or file}: cannot be written: {error.strerror or error}") from None
     return Export(file, hashlib.sha256(data).hexdigest(), len(data), card, comparison)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from clf_export.errors import TranslationError
+from clf_runtime.errors import brief
 from clf_train.evaluate import Normalisation
 
 OPSET = 18
@@ -81,7 +82,7 @@ def build_graph(
             )
     except Exception as error:  # the exporter wraps whatever it met
         cause = error.__cause__ or error
-        raise TranslationError(f"the net cannot be translated to ONNX: {' '.join(str(cause).split())[:300]}") from None
+        raise TranslationError(f"the net cannot be translated to ONNX: {brief(cause, 300)}") from None
     assert program is not None
     model = program.model_proto
     _strip(model)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from clf_runtime.card import MAX_CLASSES, MAX_PIXELS, ModelCard
-from clf_runtime.errors import ModelError
-from clf_runtime.session import brief
+from clf_runtime.errors import ModelError, brief
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
@@ -59,12 +58,13 @@ def assume_card(session: Any, where: str) -> tuple[ModelCard, bool, tuple[str, .
 
 def _probe(session: Any, input_name: str, output_name: str, image: np.ndarray, dtype: str, where: str) -> np.ndarray:
     try:
-        output = session.run([output_name], {input_name: image.astype(dtype)})[0]
+        output: np.ndarray = session.run([output_name], {input_name: image.astype(dtype)})[0]
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise ModelError(f"{where}: carries no card and does not run on one image: {brief(error)}") from None
-    if not isinstance(output, np.ndarray) or output.ndim != 2 or not 2 <= output.shape[1] <= MAX_CLASSES:
+    is_float = isinstance(output, np.ndarray) and output.dtype.kind == "f"
+    if not is_float or output.ndim != 2 or not 2 <= output.shape[1] <= MAX_CLASSES:
         raise ModelError(
-            f"{where}: carries no card and its first output is not [batch, classes] with 2 or more classes"
+            f"{where}: carries no card and its first output is not floats [batch, classes] with 2 or more classes"
         )
     return output
 

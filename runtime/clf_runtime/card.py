@@ -17,6 +17,7 @@ PREFIX = "clf_edge."
 SCHEMA = 1
 MAX_CLASSES = 100_000
 MAX_PIXELS = 1 << 24  # channels x height x width of one image
+_LARGEST = 1e300  # of a number; NaN is not below it either
 MAX_TEXT = 10_000  # characters of one name or description
 
 
@@ -189,10 +190,10 @@ def _numbers(values: object, lengths: tuple[int, ...]) -> bool:
     return (
         isinstance(values, tuple)
         and len(values) in lengths
-        and all(type(v) in (int, float) and math.isfinite(v) for v in values)
+        and all(type(v) in (int, float) and -_LARGEST <= v <= _LARGEST for v in values)
     )
 
 
 def _brief(value: object) -> str:
-    text = repr(value)
+    text = f"a {type(value).__name__}" if isinstance(value, tuple | list | dict) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 from clf_runtime.assume import assume_card
 from clf_runtime.bounded import read_bounded
 from clf_runtime.card import ModelCard, from_metadata
-from clf_runtime.errors import ImageError, ModelError
+from clf_runtime.errors import ImageError, ModelError, brief
 from clf_runtime.images import BLOCK, read_images, to_batch
-from clf_runtime.session import brief, open_session
+from clf_runtime.session import open_session
 
 MAX_MODEL_BYTES = 512 << 20
 
@@ -88,19 +88,22 @@ class Classifier:
             model = read_bounded(file, MAX_MODEL_BYTES)
         except OSError as error:
             raise ModelError(f"{file}: the model cannot be read: {error.strerror or error}") from None
+        except ValueError as error:  # a path with a NUL in it
+            raise ModelError(f"{file}: the model cannot be read: {error}") from None
         if model is None:
             raise ModelError(f"{file}: larger than a model may be ({MAX_MODEL_BYTES >> 20} MiB)")
         return cls(model, str(file), device=device, threads=threads)
 
-    def predict(self, image: Image, *, distribution: bool = False) -> Prediction:
+    def predict(self, image: Image, *, distribution: bool = False, where: str = "image") -> Prediction:
         """Classify one image: a path to a `.npy`, PNG or JPEG, or an array (or what numpy makes one of).
 
         An array is [channels, height, width] or [height, width, channels] in the model's dtype and range; uint8 and
-        floats in [0, 1] stand for each other. With `distribution` the prediction holds every class's probability.
+        floats in [0, 1] stand for each other. `where` names an array in errors. With `distribution` the prediction
+        holds every class's probability.
         Raises ImageError if it is not what the model takes, or holds more than one image.
         """
         if not isinstance(image, str | os.PathLike):
-            batch = to_batch(np.asarray(image), self.card)
+            batch = to_batch(_as_array(image, where), self.card, where)
             if len(batch) == 1:
                 return self._predictions(self.probabilities(batch), distribution)[0]
             raise ImageError(f"{len(batch)} images where predict takes one: use predict_batch")
@@ -118,7 +121,9 @@ class Classifier:
         Raises ImageError that names the first image at fault; then nothing is returned.
         """
         if not isinstance(images, np.ndarray):
-            return [self.predict(image, distribution=distribution) for image in images]
+            return [
+                self.predict(image, distribution=distribution, where=f"images[{i}]") for i, image in enumerate(images)
+            ]
         batch = to_batch(images, self.card, "images")
         return self._predictions(self.probabilities(batch), distribution)
 
@@ -169,6 +174,8 @@ class Classifier:
         if self._softmax:
             answer = np.exp(answer - answer.max(axis=1, keepdims=True))
             answer /= answer.sum(axis=1, keepdims=True)
+        if not (answer.min() >= 0 and np.abs(answer.sum(axis=1) - 1).max() <= 1e-3):  # NaN too
+            raise ModelError("the model answered with what are no probabilities (NaN, negative, or not of sum 1)")
         probabilities: np.ndarray = answer
         return probabilities
 
@@ -179,6 +186,13 @@ class Classifier:
             Prediction(i, names[i], float(row[i]), self.sha256, self.provider, row.copy() if distribution else None)
             for i, row in zip(best.tolist(), probabilities, strict=True)
         ]
+
+
+def _as_array(image: ArrayLike, where: str) -> np.ndarray:
+    try:
+        return np.asarray(image)
+    except ValueError as error:
+        raise ImageError(f"{where}: no array can be made of it: {brief(error)}") from None
 
 
 def default_model() -> Path:

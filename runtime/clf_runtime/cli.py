@@ -92,7 +92,7 @@ def to_json(path: Path, index: int | None, prediction: "Prediction", ranking: "l
         "model_sha256": prediction.model_sha256,
         "provider": prediction.provider,
     }
-    return json.dumps(record)
+    return json.dumps(record, allow_nan=False)
 
 
 app = make_app(predict)

@@ -1,5 +1,6 @@
 """How a command starts and ends: one line on stderr and exit code 2 for what goes wrong, never a traceback."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -30,6 +31,7 @@ def run(app: typer.Typer, name: str, extras: str) -> NoReturn:
 
     `extras` are those of clf-edge that the command needs, for the install line where a package is missing.
     """
+    _mend_streams()
     command = typer.main.get_command(app)
     try:
         # Not app(): typer would turn an interrupt and a closed pipe into exits of its own.
@@ -59,6 +61,16 @@ def run(app: typer.Typer, name: str, extras: str) -> NoReturn:
             raise
         code = fail(name, f"{error.format_message()} See {name} --help.")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _mend_streams() -> None:
+    """Let a closed stdout or stderr swallow what is printed, and show what a terminal's encoding lacks as escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def fail(name: str, message: str, code: int = EXIT_ERROR) -> int:

@@ -29,3 +29,9 @@ class DeviceError(ClfError, RuntimeError):
 
 class MissingExtraError(ClfError, ImportError):
     """An optional dependency is needed and not installed."""
+
+
+def brief(error: BaseException, limit: int = 200) -> str:
+    """An exception's message as one line of at most `limit` characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."

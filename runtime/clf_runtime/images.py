@@ -7,6 +7,7 @@ the range that the model wants, since a wrong range gives a confident wrong answ
 import io
 import math
 import os
+import stat
 import warnings
 from collections.abc import Callable, Iterator
 from typing import IO, Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from clf_runtime.bounded import read_bounded
 from clf_runtime.card import ModelCard
-from clf_runtime.errors import ImageError, MissingExtraError
+from clf_runtime.errors import ImageError, MissingExtraError, brief
 from clf_runtime.npy import read_data, read_header, read_rows
 
 MAX_FILE_BYTES = 64 << 20  # of a PNG or JPEG
@@ -35,6 +36,8 @@ def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple
     """
     where = os.fspath(path)
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ImageError(f"{where}: not a file (a directory, a pipe or a device)")
         with open(path, "rb") as stream:
             start = stream.read(8)
             stream.seek(0)
@@ -49,6 +52,10 @@ def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple
                 raise ImageError(f"{where}: neither a .npy array nor a PNG or JPEG picture")
     except OSError as error:
         raise ImageError(f"{where}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{where}: cannot be read: {error}") from None  # a path with a NUL in it
 
 
 def _read_npy(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:
@@ -97,7 +104,7 @@ def decode_picture(data: bytes, where: str, channels: int, size: tuple[int, int]
     except Image.DecompressionBombError:
         raise ImageError(f"{where}: too many pixels; the most that is read is {MAX_PIXELS:,}") from None
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise ImageError(f"{where}: does not decode: {' '.join(str(error).split())[:120]}") from None
+        raise ImageError(f"{where}: does not decode: {brief(error, 120)}") from None
     if size is not None and (picture.height, picture.width) != size:
         picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     pixels_hwc: np.ndarray = np.asarray(picture).reshape(picture.height, picture.width, channels)

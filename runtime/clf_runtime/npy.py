@@ -7,6 +7,7 @@ The format is numpy's own, versions 1.0 and 2.0 (https://numpy.org/doc/stable/re
 import io
 import math
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
@@ -47,11 +48,15 @@ def read_header(stream: IO[bytes], where: str) -> NpyHeader:
     text = stream.read(size)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        shape, fortran_order, dtype = read(io.BytesIO(size_bytes + text))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # headers of Python 2 are read, without a word
+            shape, fortran_order, dtype = read(io.BytesIO(size_bytes + text))
     except Exception:  # numpy raises whatever its parser happened to meet: ValueError, SyntaxError, TypeError, ...
         raise ImageError(f"{where}: damaged .npy header") from None
     if dtype.hasobject:
         raise ImageError(f"{where}: holds Python objects (a pickle), which are never loaded; save plain numbers")
+    if dtype.subdtype is not None or dtype.kind not in "biufcSU":
+        raise ImageError(f"{where}: values of dtype {str(dtype)[:60]}; save plain numbers")
     if len(shape) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
         raise ImageError(f"{where}: damaged .npy header: shape {str(shape)[:60]}")
     if dtype.itemsize == 0 or any(n > sys.maxsize for n in (*shape, math.prod(n or 1 for n in shape) * dtype.itemsize)):

@@ -1,14 +1,17 @@
 """onnxruntime, opened the way a small model on a device wants it: quiet, one thread, and honest about the provider."""
 
 import os
+import re
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from clf_runtime.errors import DeviceError, MissingExtraError, ModelError
+from clf_runtime.errors import DeviceError, MissingExtraError, ModelError, brief
 
 DEVICES = ("auto", "cpu", "cuda")
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+# The key of an entry of TensorProto.external_data, in any encoding that protobuf allows.
+_EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
 _INSTALL = 'pip install "clf-edge[cpu]" (on a machine with CUDA: pip install "clf-edge[gpu]")'
 
 
@@ -51,6 +54,8 @@ def open_session(model: bytes, where: str, *, device: str = "auto", threads: int
         raise DeviceError(f"device {device!r} is unknown: choose one of {', '.join(DEVICES)}")
     if threads < 1:
         raise DeviceError(f"threads must be 1 or more, not {threads}")
+    if _EXTERNAL_DATA.search(model):
+        raise ModelError(f"{where}: keeps weights in other files (external data), which are never opened")
     ort = import_onnxruntime()
     if device == "cpu" or (device == "auto" and _CUDA not in ort.get_available_providers()):
         return Session(_open_on_cpu(ort, model, where, threads), _CPU)
@@ -117,9 +122,3 @@ def _answer_once(session: Any) -> None:
 def _version(ort: ModuleType) -> tuple[int, int]:
     major, minor = ort.__version__.split(".")[:2]
     return int(major), int(minor)
-
-
-def brief(error: BaseException, limit: int = 200) -> str:
-    """An exception's message as one line of at most `limit` characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -100,6 +101,16 @@ def test_a_file_that_changes_on_its_way_to_disk_is_refused(make_run, tmp_path, m
     with pytest.raises(ParityError):
         export_run(folder, dataset, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_there_is_no_file_where_the_figures_cannot_be_written(make_run, tmp_path):
+    folder, dataset = make_run("conv")
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("parity.json"))
+    (copy / "parity.json").mkdir()
+    with pytest.raises(OutputError, match=r"parity\.json"):
+        export_run(copy, dataset, tmp_path / "x.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_an_existing_file_is_kept_unless_asked(make_run, tmp_path):

@@ -2,6 +2,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -150,3 +151,45 @@ def test_the_model_that_ships_loads_and_takes_uint8():
     assert default_model().name == "conv.onnx"
     assert (classifier.card.dtype, classifier.card.image_shape) == ("uint8", (3, 32, 32))
     assert classifier.predict(np.zeros((32, 32, 3), np.uint8)).name in classifier.card.names
+
+
+@pytest.mark.parametrize("gain", [np.nan, np.inf])
+def test_answers_that_are_no_probabilities_are_refused(tiny_model, gain):
+    model = onnx.load_from_string(tiny_model())
+    [bad] = [i for i in model.graph.initializer if i.name == "gain"]
+    bad.CopyFrom(onnx.numpy_helper.from_array(np.float32(gain), "gain"))
+    with pytest.raises(ModelError, match="no probabilities"):
+        Classifier(model.SerializeToString(), "m").predict(RED)
+
+
+def test_weights_in_another_file_are_never_opened(tiny_model, tmp_path, monkeypatch):
+    model = onnx.load_from_string(tiny_model())
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    monkeypatch.chdir(tmp_path)
+    assert (tmp_path / "w.bin").exists()
+    with pytest.raises(ModelError, match="external data"):
+        Classifier.load(tmp_path / "m.onnx")
+
+
+def test_an_output_that_is_no_number_is_refused(tiny_model):
+    model = onnx.load_from_string(tiny_model(card=None, softmax=False))
+    model.graph.node.append(onnx.helper.make_node("Greater", ["mean", "gain"], ["is"]))
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("is", onnx.TensorProto.BOOL, ["batch", 3]))
+    with pytest.raises(ModelError, match="not floats"):
+        Classifier(model.SerializeToString(), "m")
+
+
+@pytest.mark.parametrize("image", ["a\0b.npy", [[1], [1, 2]], "x" * 5000, object()])
+def test_what_is_no_image_is_an_image_error(tiny_file, image):
+    with pytest.raises(ImageError):
+        Classifier.load(tiny_file).predict(image)
+
+
+def test_a_bad_image_of_several_is_named(tiny_file):
+    with pytest.raises(ImageError, match=r"images\[1\]: shape 2"):
+        Classifier.load(tiny_file).predict_batch([RED, np.zeros(2)])
+
+
+def test_a_path_that_cannot_be_is_a_model_error():
+    with pytest.raises(ModelError, match="cannot be read"):
+        Classifier.load("a\0b.onnx")

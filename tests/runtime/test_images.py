@@ -157,7 +157,7 @@ def test_what_is_neither_array_nor_picture_is_refused(tmp_path, content):
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(ImageError, match="No such file"):
         list(read_images(tmp_path / "none.npy", UINT8))
-    with pytest.raises(ImageError, match="directory"):
+    with pytest.raises(ImageError, match="a directory"):
         list(read_images(tmp_path, UINT8))
 
 

@@ -68,6 +68,8 @@ def header(text, version=b"\x01\x00"):
         header("{'descr': 'nonsense', 'fortran_order': False, 'shape': (3,), }\n"),
         header("{'descr': '|u1', 'fortran_order': False, 'shape': (10,) * 9}\n"),
         header("__import__('os').system('true')\n"),
+        header("{'descr': ('|u1', (2,)), 'fortran_order': False, 'shape': (3,), }\n"),
+        header("{'descr': [('a', '|u1')], 'fortran_order': False, 'shape': (3,), }\n"),
         header("(" * 9000),
         header("{'descr': '|u1', 'fortran_order': False, 'shape': (" + "1, " * 20 + "), }\n"),
     ],

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -130,3 +133,23 @@ def test_version_and_help(command):
     assert ended.code == 0
     for option in ("--model", "--top", "--json", "--device", "--quiet"):
         assert option in ended.out
+
+
+def test_a_closed_stream_and_an_ascii_terminal_are_no_tracebacks(tiny_model, red, tmp_path):
+    names = ("käfer", "b", "c")
+    card = clf_runtime.ModelCard("m", names, (3, 8, 8), "uint8", (0.0, 255.0))
+    (tmp_path / "m.onnx").write_bytes(tiny_model(card=card))
+    command = f"{sys.executable} -m clf_runtime {red} --model {tmp_path / 'm.onnx'} --json"
+    for shell in (command, f"{command} >&-", f"{command} 2>&-", f"PYTHONIOENCODING=ascii {command[:-7]}"):
+        done = subprocess.run(shell, shell=True, capture_output=True, text=True)
+        assert done.returncode == 0, shell
+        assert "Traceback" not in done.stderr
+        assert all(line.startswith(("{", str(red))) for line in done.stdout.splitlines())
+    assert "k\\xe4fer" in done.stdout
+
+
+def test_a_pipe_is_refused_and_not_waited_for(command, tiny_file, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    ended = command(main, tmp_path / "fifo", "--model", tiny_file, "--quiet")
+    assert ended.code == 2
+    assert "not a file" in ended.err

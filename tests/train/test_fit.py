@@ -130,7 +130,8 @@ def test_a_lost_loss_is_one_clear_error(optimizer):
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW"), ("muon", "Muon")])
 def test_the_optimizer_is_the_recipe_s(name, kind):
-    recipe = replace(PLAIN, optimizer=name, weight_decay=0.01)
+    momentum = 0.9 if name in ("sgd", "muon") else 0.0
+    recipe = replace(PLAIN, optimizer=name, weight_decay=0.01, momentum=momentum)
     optimizer = make_optimizer(build_model("simple", (3, 16, 16), 3), recipe)
     assert type(optimizer).__name__ == kind
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.05, 0.01)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from clf_train.errors import RecipeError
-from clf_train.recipe import MODELS, RECIPES, Recipe, find_recipe, learning_rate
+from clf_train.recipe import MODELS, RECIPES, Recipe, change, find_recipe, learning_rate
 
 PLAIN = Recipe("plain", 10, 100, 0.1)
 
@@ -56,6 +56,7 @@ def test_learning_rate_follows_its_schedule(schedule, expected):
         ("schedule", "linear"),
         ("momentum", 1),
         ("nesterov", True),
+        ("momentum", -0.1),
         ("weight_decay", -0.1),
         ("label_smoothing", 1),
         ("shift", -1),
@@ -68,3 +69,20 @@ def test_an_impossible_value_is_refused_with_what_is_possible(field, value):
     with pytest.raises(RecipeError, match=f"{field.replace('_', ' ')} must be") as error:
         replace(PLAIN, **{field: value})
     assert "\n" not in str(error.value)
+
+
+def test_another_optimizer_brings_its_own_values_unless_they_are_given():
+    best = find_recipe("best", "conv")
+    changed = change(best, {"optimizer": "sgd", "weight_decay": 0.0})
+    assert (changed.learning_rate, changed.momentum, changed.nesterov) == (0.05, 0.9, True)
+    assert changed.weight_decay == 0
+    assert (changed.name, changed.epochs, changed.shift) == ("best, changed", best.epochs, best.shift)
+    assert change(best, {"optimizer": "muon", "epochs": 3}).learning_rate == best.learning_rate
+
+
+def test_without_momentum_there_is_no_nesterov():
+    assert not change(find_recipe("fast", "conv"), {"momentum": 0.0}).nesterov
+
+
+def test_nothing_changed_is_the_recipe_itself():
+    assert change(PLAIN, {}) is PLAIN

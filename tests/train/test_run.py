@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def copy(made, tmp_path):
     "damage",
     [
         lambda raw: [],
-        lambda raw: {**raw, "schema": 2},
+        lambda raw: {**raw, "schema": 1},
         lambda raw: {**raw, "extra": 1},
         lambda raw: {k: v for k, v in raw.items() if k != "names"},
         lambda raw: {**raw, "model": "resnet"},
@@ -94,6 +95,10 @@ def copy(made, tmp_path):
         lambda raw: {**raw, "temperature": "warm"},
         lambda raw: {**raw, "recipe": None},
         lambda raw: {**raw, "recipe": {**raw["recipe"], "epochs": 0}},
+        lambda raw: {**raw, "seconds": int("9" * 400)},
+        lambda raw: {**raw, "temperature": 0},
+        lambda raw: {**raw, "normalisation": {"mean": [0, 0], "std": [1, 1]}},
+        lambda raw: {**raw, "normalisation": {"mean": [0, 0, 0], "std": [1, 0, 1]}},
     ],
 )
 def test_a_damaged_run_json_is_one_clear_error(copy, damage):
@@ -177,10 +182,47 @@ class TestNewFolder:
             assert (partial / "x").exists()
 
     def test_what_a_killed_training_left_is_cleared(self, tmp_path):
-        (tmp_path / "run.partial" / "conv").mkdir(parents=True)
+        code = (
+            "import os; from clf_train.run import *\nwith new_folder(Path('run')) as p: (p / 'x').mkdir(); os._exit(9)"
+        )
+        killed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
+        assert killed.returncode == 9
+        assert (tmp_path / "run.partial" / "x").is_dir()
         with new_folder(tmp_path / "run"):
             pass
         assert list((tmp_path / "run").iterdir()) == []
+        assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+    def test_a_partial_folder_that_no_training_made_is_never_cleared(self, tmp_path):
+        (tmp_path / "run.partial").mkdir()
+        (tmp_path / "run.partial" / "precious").touch()
+        with pytest.raises(RunError, match="no training made it"), new_folder(tmp_path / "run"):
+            pass
+        assert (tmp_path / "run.partial" / "precious").exists()
+
+    def test_nobody_else_s_folder_is_touched(self, tmp_path):
+        (tmp_path / "run.old").mkdir()
+        for overwrite in (False, True):
+            with new_folder(tmp_path / "run", overwrite=overwrite) as partial:
+                (partial / "run.json").touch()
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "run.old"]
+
+    def test_a_folder_that_appears_meanwhile_is_kept_and_so_is_the_run(self, tmp_path):
+        work = new_folder(tmp_path / "run")
+        partial = work.__enter__()
+        (partial / "x").touch()
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "precious").touch()
+        with pytest.raises(RunError, match=r"the finished run is in .*run\.partial"):
+            work.__exit__(None, None, None)
+        assert (tmp_path / "run" / "precious").exists()
+        assert (tmp_path / "run.partial" / "x").exists()
+
+    def test_the_folder_one_stands_in_can_be_replaced(self, copy, monkeypatch):
+        monkeypatch.chdir(copy)
+        with new_folder(Path(), overwrite=True) as partial:
+            (partial / "new").touch()
+        assert [p.name for p in copy.iterdir()] == ["new"]
 
     def test_a_free_name_is_one_that_nothing_has(self, tmp_path):
         (tmp_path / "a").mkdir()

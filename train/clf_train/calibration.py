@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BINS = 15
+ENOUGH_TO_CALIBRATE = 200  # validation images; a temperature that is fitted to fewer is mostly noise
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 _LOWEST, _HIGHEST = 0.05, 20.0
 

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from clf_runtime.command import make_app, one_line, run, say, show_version
-from clf_train.recipe import MODELS, Model, Optimizer, Recipe, Schedule, find_recipe
+from clf_train.recipe import MODELS, Model, Optimizer, Recipe, Schedule, change, find_recipe
 
 if TYPE_CHECKING:
     from clf_train.dataset import Dataset
@@ -40,7 +39,9 @@ def train(
         ),
     ] = "fast",
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training images.")] = None,
-    optimizer: Annotated[Optimizer | None, typer.Option(help="sgd and muon take --momentum.")] = None,
+    optimizer: Annotated[
+        Optimizer | None, typer.Option(help="Brings its own rate, momentum and weight decay, unless they are given.")
+    ] = None,
     schedule: Annotated[Schedule | None, typer.Option(help="How the learning rate moves.")] = None,
     learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Its highest value.")] = None,
     momentum: Annotated[float | None, typer.Option(metavar="SHARE", help="Of sgd and muon.")] = None,
@@ -68,9 +69,11 @@ def train(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The run folder to make.  [default: a new one below artifacts/]"),
+        typer.Option(
+            metavar="DIR", help="The run folder to make; with --show the PNG.  [default: a new one below artifacts/]"
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run folder if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there under --out.")] = False,
     show: Annotated[
         bool, typer.Option("--show", help="Describe the source and draw a sheet of samples; train nothing.")
     ] = False,
@@ -101,7 +104,7 @@ def train(
     }
     changes = {key: value for key, value in changes.items() if value is not None}
     models: tuple[Model, ...] = MODELS if model == "both" else (model,)
-    recipes = {m: _change(find_recipe(recipe, m), changes) for m in models}
+    recipes = {m: change(find_recipe(recipe, m), changes) for m in models}
 
     # OpenMP's threads sleep while they wait: where another program runs too, waiting busily costs nearly all the speed.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -110,10 +113,11 @@ def train(
     if not quiet:
         say(NAME, f"reading {data}")
     dataset = read_source(data, names)
-    for note in dataset.notes:
-        say(NAME, note)
+    if not quiet:
+        for note in dataset.notes:
+            say(NAME, note)
     if show:
-        _show(dataset, out)
+        _show(dataset, _sheet_file(dataset, out, overwrite))
         return
 
     from clf_train import report
@@ -136,16 +140,6 @@ def train(
         print("\n".join(one_line(line) for line in report.text_report(each)) + "\n")
     print("\n".join(report.text_table(report.comparison_rows(runs))))
     print(f"run folder: {out}")
-
-
-def _change(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """A recipe with some values changed, which its name then says; Nesterov is for sgd with momentum only."""
-    if not changes:
-        return recipe
-    optimizer = changes.get("optimizer", recipe.optimizer)
-    momentum = changes.get("momentum", recipe.momentum if optimizer in ("sgd", "muon") else 0.0)
-    nesterov = recipe.nesterov and optimizer == "sgd" and momentum > 0
-    return replace(recipe, **{**changes, "momentum": momentum, "nesterov": nesterov, "name": f"{recipe.name}, changed"})
 
 
 def _progress(dataset: "Dataset", bars: ExitStack, quiet: bool) -> Callable[[Model, Recipe, str], Any]:
@@ -171,13 +165,24 @@ def _progress(dataset: "Dataset", bars: ExitStack, quiet: bool) -> Callable[[Mod
     return on_start
 
 
-def _show(dataset: "Dataset", out: Path | None) -> None:
+def _sheet_file(dataset: "Dataset", out: Path | None, overwrite: bool) -> Path:
+    """Where the sheet of samples goes: a file of our own naming, in the folder `out` or here, or the file `out`."""
+    name = f"{_stem(dataset.source)}-samples.png"
+    if out is None or out.is_dir():
+        return (out or Path()) / name
+    if out.exists() and not overwrite:
+        from clf_train.errors import RunError
+
+        raise RunError(f"{out}: is there already; choose another --out, or pass --overwrite")
+    return out
+
+
+def _show(dataset: "Dataset", file: Path) -> None:
     import numpy as np
 
     from clf_train.files import whole_file
     from clf_train.plots import save_sheet
 
-    file = out or Path(f"{_stem(dataset.source)}-samples.png")
     width = max(len(name) for name in dataset.names)
     counts = [np.bincount(part.labels, minlength=len(dataset.names)) for part in (dataset.train, dataset.test)]
     print(f"source       {one_line(dataset.source)}")

@@ -4,11 +4,13 @@ Letters in shapes: N images, C channels, H height, W width.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from clf_runtime.card import MAX_TEXT
 from clf_train.errors import DataError
 
 CHANNELS = (1, 3, 4)
@@ -210,8 +212,7 @@ def _check_classes(
     counts = np.bincount(train.labels, minlength=len(names or ()))
     if names is not None and len(names) < len(counts):
         raise DataError(f"{where}: labels go up to {highest}, but there are {len(names)} class names")
-    if names is None:
-        names = tuple(str(i) for i in range(len(counts)))
+    names = check_names(names or [str(i) for i in range(len(counts))], where)
     for label in np.flatnonzero(counts == 0):
         raise DataError(f"{where}: class {label} ({names[label]}) has no training images; labels must be 0 to n-1")
     if len(counts) < 2:
@@ -264,6 +265,21 @@ def _find_range(low: float, high: float) -> tuple[float, float]:
     if low == high:
         return low, low + 1
     return low, high
+
+
+def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """Strip class names. Raises DataError, naming `where`, if there is none, one is empty, or one is there twice."""
+    stripped = tuple(name.strip() for name in names)
+    if not stripped:
+        raise DataError(f"{where}: holds no class name")
+    if not all(stripped):
+        raise DataError(f"{where}: class name {stripped.index('')} is empty")
+    for i, name in enumerate(stripped):
+        if name in stripped[:i]:
+            raise DataError(f"{where}: the class name {name!r} is there twice")
+        if len(name) > MAX_TEXT or any(0xD800 <= ord(c) < 0xE000 for c in name):
+            raise DataError(f"{where}: class name {i} is too long, or not text in UTF-8: {name[:60]!r}")
+    return stripped
 
 
 def _x(shape: tuple[int, ...]) -> str:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from clf_runtime.errors import DeviceError
+from clf_runtime.errors import DeviceError, brief
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -32,5 +32,5 @@ def _cuda_problem() -> str | None:
     try:
         torch.ones(2, device="cuda").sum().item()
     except RuntimeError as error:
-        return " ".join(str(error).split())[:200]
+        return brief(error)
     return None

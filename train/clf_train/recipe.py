@@ -4,8 +4,9 @@ Nothing here imports torch, so that a command's help can list what there is.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from clf_train.errors import RecipeError
 
@@ -59,6 +60,7 @@ class Recipe:
         demand(self.optimizer in get_args(Optimizer), "optimizer", f"one of {', '.join(get_args(Optimizer))}")
         demand(self.schedule in get_args(Schedule), "schedule", f"one of {', '.join(get_args(Schedule))}")
         demand(0 <= self.momentum < 1, "momentum", "0 or more and below 1")
+        demand(self.momentum == 0 or self.optimizer in ("sgd", "muon"), "momentum", "0: only sgd and muon have it")
         demand(not self.nesterov or self.momentum > 0, "nesterov", "off without momentum")
         demand(0 <= self.weight_decay < 1, "weight_decay", "0 or more and below 1")
         demand(0 <= self.label_smoothing < 1, "label_smoothing", "0 or more and below 1")
@@ -109,6 +111,32 @@ def find_recipe(name: str, model: Model) -> Recipe:
     if name not in RECIPES:
         raise RecipeError(f"recipe {name!r} is unknown: choose one of {', '.join(RECIPES)}")
     return RECIPES[name][model]
+
+
+# What an optimizer brings when it takes the place of a recipe's own.
+_OPTIMIZERS: dict[Optimizer, dict[str, Any]] = {
+    "sgd": {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
+    "adam": {"learning_rate": 0.001, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
+    "adamw": {"learning_rate": 0.002, "momentum": 0.0, "nesterov": False, "weight_decay": 0.01},
+    "muon": {"learning_rate": 0.03, "momentum": 0.95, "nesterov": False, "weight_decay": 0.05},
+}
+
+
+def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """A recipe with some fields changed, which its name then says.
+
+    Another optimizer brings its own learning rate, momentum and weight decay, where `changes` do not give them.
+    Raises RecipeError if a value is impossible.
+    """
+    if not changes:
+        return recipe
+    changed = dict(changes)
+    optimizer = changes.get("optimizer", recipe.optimizer)
+    if optimizer != recipe.optimizer:
+        changed = {**_OPTIMIZERS[optimizer], **changed}
+    if not changed.get("momentum", recipe.momentum):
+        changed["nesterov"] = False
+    return replace(recipe, **{**changed, "name": f"{recipe.name}, changed"})
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:

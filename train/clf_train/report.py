@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from clf_train.calibration import ENOUGH_TO_CALIBRATE
 from clf_train.metrics import TestMetrics, most_confused
 from clf_train.run import Run
 
@@ -156,8 +157,8 @@ def html_comparison(runs: Sequence[Run]) -> str:
 def calibration_line(run: Run) -> str:
     """The temperature and what it does to the expected calibration error, in a sentence."""
     error = f"expected calibration error {percent(run.calibration.error_before)}"
-    if run.data.validation_images == 0:
-        return f"{error}; no images were held out to fit a temperature to"
+    if run.data.validation_images < ENOUGH_TO_CALIBRATE:
+        return f"{error}; {run.data.validation_images or 'no'} images were held out, too few to fit a temperature to"
     return (
         f"{error} at a temperature of 1, {percent(run.calibration.error)} at {run.temperature:.3f}, "
         f"fitted to {run.data.validation_images:,} validation images"

@@ -9,6 +9,7 @@ metrics.csv           one line an epoch
 import csv
 import json
 import shutil
+import tempfile
 import types
 import typing
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from clf_runtime.bounded import read_bounded
+from clf_runtime.errors import brief
 from clf_train.calibration import Calibration
 from clf_train.errors import RunError
 from clf_train.evaluate import Normalisation
@@ -29,9 +31,9 @@ from clf_train.metrics import TestMetrics
 from clf_train.models import build_model
 from clf_train.recipe import MODELS, Model, Recipe
 
-SCHEMA = 1
+SCHEMA = 2
 _MAX_JSON_BYTES = 64 << 20
-_LOCK = ".lock"
+_MARK = ".clf-train"  # in a partial folder, says that it is ours to clear
 
 
 @dataclass(frozen=True)
@@ -80,41 +82,61 @@ class Run:
     calibration: Calibration
     versions: dict[str, str]
 
+    def __post_init__(self) -> None:
+        channels = self.image_shape[0]
+        mean, std = self.normalisation.mean, self.normalisation.std
+        if not (len(mean) == len(std) == channels and all(s > 0 for s in std)):
+            raise ValueError(f"normalisation must have a mean and a positive std for each of {channels} channels")
+        if not (self.temperature > 0 and self.seconds > 0 and len(self.names) >= 2 and min(self.image_shape) > 0):
+            raise ValueError("temperature, seconds, names or image_shape hold an impossible value")
+
 
 @contextmanager
 def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give `<folder>.partial` to work in, and rename it to `folder` when the block ends well; remove it if it does not.
 
-    Raises RunError if `folder` is there already (unless `overwrite`), or if another training works in the partial one.
+    Raises RunError if `folder` is there already (unless `overwrite`), or appears in the meantime, if another training
+    works in the partial one, or if that is not a training's.
     """
-    if folder.exists() and not overwrite:
-        raise RunError(f"{folder}: is there already; choose another --out, or pass --overwrite")
-    if folder.exists() and not _is_run(folder):
-        raise RunError(f"{folder}: is no run folder, so it is not overwritten")
-    partial, old = (folder.with_name(folder.name + suffix) for suffix in (".partial", ".old"))
+    folder = folder.resolve()
+    _refuse_existing(folder, overwrite)
+    partial = folder.with_name(folder.name + ".partial")
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False)
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(partial / _LOCK, blocking=False)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise RunError(f"{partial}: another training is at work in it") from None
     except OSError as error:
         raise RunError(f"{partial}: cannot be written: {error.strerror or error}") from None
     try:
-        for left in partial.iterdir():  # of a training that was killed: nobody holds its lock
-            if left.name != _LOCK:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-        yield partial
-    except BaseException:
+        if partial.exists():
+            if not (partial / _MARK).exists():
+                raise RunError(f"{partial}: is in the way, and no training made it; move it away")
+            shutil.rmtree(partial)  # of a training that was killed: nobody holds its lock
+        try:
+            partial.mkdir()
+            (partial / _MARK).touch()
+            yield partial
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        _refuse_existing(folder, overwrite, f"; the finished run is in {partial}")
+        (partial / _MARK).unlink()
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
+            if folder.exists():
+                folder.rename(Path(aside) / "replaced")
+            partial.rename(folder)
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: whoever comes now makes a new one
         lock.release()
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    lock.release()
-    (partial / _LOCK).unlink(missing_ok=True)
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+
+
+def _refuse_existing(folder: Path, overwrite: bool, more: str = "") -> None:
+    if folder.exists() and not overwrite:
+        raise RunError(f"{folder}: is there already; choose another --out, or pass --overwrite{more}")
+    if folder.exists() and not _is_run(folder):
+        raise RunError(f"{folder}: is no run folder, so it is not overwritten{more}")
 
 
 def _is_run(folder: Path) -> bool:
@@ -137,7 +159,7 @@ def write_run(folder: Path, run: Run, net: nn.Module) -> None:
 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     save_file(state, folder / "weights.safetensors")
-    (folder / "run.json").write_text(json.dumps(asdict(run), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    (folder / "run.json").write_text(json.dumps(asdict(run), indent=1) + "\n", "utf-8")
     with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([f.name for f in fields(Epoch)])
@@ -166,7 +188,7 @@ def read_run(folder: Path) -> Run:
             raise ValueError("it is too large")
         raw = json.loads(text)
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
-            raise ValueError(f"its schema is not {SCHEMA}")
+            raise ValueError(f"its schema is not {SCHEMA}, which this one reads; train again")
         run: Run = _revive(Run, raw, "run")
     except (ValueError, RecursionError) as error:
         raise RunError(f"{file}: damaged, or of another version of clf-edge: {error}") from None
@@ -185,8 +207,7 @@ def load_net(folder: Path, run: Run) -> nn.Module:
     except OSError as error:
         raise RunError(f"{file}: cannot be read: {error.strerror or error}") from None
     except (SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"{file}: damaged, or not the weights of this run: {reason}") from None
+        raise RunError(f"{file}: damaged, or not the weights of this run: {brief(error)}") from None
     return net.eval()
 
 
@@ -211,7 +232,7 @@ def _revive(kind: Any, value: Any, where: str) -> Any:
         return value
     if origin is types.UnionType:
         return None if value is None else _revive(arguments[0], value, where)
-    if kind is float and type(value) in (int, float):
+    if kind is float and type(value) in (int, float) and -1e300 <= value <= 1e300:
         return float(value)
     if kind in (int, str, bool) and type(value) is kind:
         return value

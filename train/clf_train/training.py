@@ -10,7 +10,7 @@ import torch
 
 from clf_runtime import __version__
 from clf_train import plots, report
-from clf_train.calibration import calibration, fit_temperature
+from clf_train.calibration import ENOUGH_TO_CALIBRATE, calibration, fit_temperature
 from clf_train.dataset import Dataset, split_rows
 from clf_train.device import Device, select_device
 from clf_train.errors import TrainError
@@ -76,7 +76,7 @@ def _train_one(
     held_out = hold_out(dataset, recipe, seed)
     fitted = fit(net, dataset.train, recipe, normalise, device, seed, on_step, held_out)
     temperature = 1.0
-    if held_out is not None:
+    if held_out is not None and len(held_out) >= ENOUGH_TO_CALIBRATE:
         scores = class_scores(net, dataset.train.images, normalise, device, held_out)
         temperature = fit_temperature(scores, dataset.train.labels[held_out])
     test_scores = class_scores(net, dataset.test.images, normalise, device)
@@ -121,14 +121,13 @@ def _train_one(
 
 
 def hold_out(dataset: Dataset, recipe: Recipe, seed: int) -> np.ndarray | None:
-    """The rows of the training part that a recipe holds out for validation, int64 [M]; None if it holds out none.
+    """The rows of the training part that a recipe holds out for validation, int64 [M].
 
-    Raises DataError if a class has a single training image.
+    None if it holds out none, or if a class has a single training image, which cannot be spared.
     """
-    if not recipe.validation_share:
+    if not recipe.validation_share or np.bincount(dataset.train.labels).min() < 2:
         return None
-    where = f"{dataset.source} (--validation-share 0 holds out none)"
-    return split_rows(dataset.train.labels, recipe.validation_share, seed, where)[1]
+    return split_rows(dataset.train.labels, recipe.validation_share, seed, dataset.source)[1]
 
 
 def choose_normalisation(dataset: Dataset, recipe: Recipe) -> Normalisation:

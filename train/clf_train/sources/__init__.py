@@ -8,10 +8,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from clf_train.dataset import Dataset, Parts, assemble
+from clf_train.dataset import Dataset, Parts, assemble, check_names
 from clf_train.errors import DataError
 from clf_train.sources import cifar10, digits, folders, npz, tensors
-from clf_train.sources.listing import check_names
 
 WORDS = ("digits", "cifar10")
 _LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Parts]], ...] = tuple(
@@ -27,8 +26,9 @@ _KNOWN = (
 def read_source(source: str | Path, names: str | None = None) -> Dataset:
     """Read a source of labelled images: a folder or file in any known layout, or the word `digits` or `cifar10`.
 
-    `names` gives class names where the source has none or others are wanted: a text file with one a line, or names
-    with commas between. Else a `names.txt` in the folder counts, then the source's own names, then "0" to "n-1".
+    The words win over folders of their names, which are `./digits` and `./cifar10`. `names` gives class names where the
+    source has none or others are wanted: a text file with one a line, or names with commas between. Else the source's
+    own names count, then a `names.txt` in the folder, then "0" to "n-1".
     Raises DataError, in one line that names the file, if anything about the source is wrong.
     """
     try:
@@ -37,12 +37,12 @@ def read_source(source: str | Path, names: str | None = None) -> Dataset:
         path = Path(source)
     try:
         named = None if names is None else _parse_names(names)
-        if str(source) in WORDS and not path.exists():
-            parts = digits.read() if str(source) == "digits" else cifar10.download_and_read()
-            return assemble(str(source), parts, named)
-        if named is None and (path / "names.txt").is_file():
-            named = _read_names(path / "names.txt")
+        if isinstance(source, str) and source in WORDS:
+            parts = digits.read() if source == "digits" else cifar10.download_and_read()
+            return assemble(source, parts, named)
         parts = _read_path(path)
+        if named is None and parts.names is None and (path / "names.txt").is_file():
+            named = _read_names(path / "names.txt")
         return assemble(os.path.realpath(path), parts, named)
     except OSError as error:
         raise DataError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None

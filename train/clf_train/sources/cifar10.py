@@ -4,12 +4,14 @@ Layouts and checksum: https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
 import lzma
+import sys
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from clf_runtime.errors import brief
 from clf_train.dataset import Part, Parts
 from clf_train.errors import DataError
 from clf_train.sources.cifar10_pickle import unpickle
@@ -57,11 +59,17 @@ def download_and_read() -> Parts:
     """Download the binary version once into the user's cache, check it against its published checksum, and read it."""
     import pooch
 
+    pooch.get_logger().setLevel("WARNING")
     try:
-        file = pooch.retrieve(URL, CHECKSUM, fname="cifar-10-binary.tar.gz", path=pooch.os_cache("clf-edge"))
+        file = pooch.retrieve(
+            URL,
+            CHECKSUM,
+            fname="cifar-10-binary.tar.gz",
+            path=pooch.os_cache("clf-edge"),
+            progressbar=sys.stderr.isatty(),
+        )
     except Exception as error:  # pooch lets requests' and urllib3's exceptions through, and raises ValueError itself
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"cifar10: cannot be downloaded from {URL}: {reason}") from None
+        raise DataError(f"cifar10: cannot be downloaded from {URL}: {brief(error)}") from None
     return read(Path(file))
 
 

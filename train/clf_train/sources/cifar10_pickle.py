@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from clf_runtime.errors import brief
 from clf_train.errors import DataError
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -67,8 +68,9 @@ def unpickle(data: bytes, where: str) -> dict[str, Any]:
             raise pickle.UnpicklingError("it holds no dict")
         return {key: _plain(item) for key, item in value.items()}
     except Exception as error:  # a hostile pickle makes the reader raise nearly anything
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{where}: not a file of CIFAR-10's python version, so it is not read: {reason}") from None
+        raise DataError(
+            f"{where}: not a file of CIFAR-10's python version, so it is not read: {brief(error, 120)}"
+        ) from None
 
 
 class _Reader:

@@ -84,7 +84,10 @@ def _decode(file: Path) -> np.ndarray:
 
 
 def _folders(path: Path) -> list[Path]:
-    return [entry for entry in visible(path) if entry.is_dir()] if path.is_dir() else []
+    """The folders in a folder that may be classes; `artifacts` is one only if it holds pictures, not runs."""
+    if not path.is_dir():
+        return []
+    return [e for e in visible(path) if e.is_dir() and (e.name != "artifacts" or _has_pictures(e))]
 
 
 def _has_pictures(folder: Path) -> bool:

@@ -26,18 +26,10 @@ def visible(folder: Path) -> list[Path]:
 def refuse_extra(folder: Path, known: Iterable[str], layout: str) -> None:
     """Raise DataError if a folder holds anything that its layout does not know: it may be data that would be missed."""
     for entry in visible(folder):
-        if entry.name not in known:
+        if entry.name not in known and not _is_ours(entry):
             raise DataError(f"{entry}: an extra file or folder, not part of {layout}; move it away")
 
 
-def check_names(names: list[str], where: str) -> tuple[str, ...]:
-    """Strip class names. Raises DataError, naming `where`, if there is none, one is empty, or one is there twice."""
-    stripped = tuple(name.strip() for name in names)
-    if not stripped:
-        raise DataError(f"{where}: holds no class name")
-    if not all(stripped):
-        raise DataError(f"{where}: class name {stripped.index('')} is empty")
-    for i, name in enumerate(stripped):
-        if name in stripped[:i]:
-            raise DataError(f"{where}: the class name {name!r} is there twice")
-    return stripped
+def _is_ours(entry: Path) -> bool:
+    """Whether clf-train itself left this, when it ran inside the folder."""
+    return entry.name.endswith("-samples.png") or (entry.name == "artifacts" and entry.is_dir())

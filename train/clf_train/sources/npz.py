@@ -8,9 +8,9 @@ import numpy as np
 from clf_runtime.bounded import physical_memory
 from clf_runtime.errors import ImageError
 from clf_runtime.npy import read_data, read_header
-from clf_train.dataset import Part, Parts
+from clf_train.dataset import Part, Parts, check_names
 from clf_train.errors import DataError
-from clf_train.sources.listing import check_names, refuse_extra
+from clf_train.sources.listing import refuse_extra
 
 _LAYOUT = "npz arrays"
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from clf_runtime.bounded import physical_memory
+from clf_runtime.errors import brief
 from clf_train.dataset import Part, Parts
 from clf_train.errors import DataError
 from clf_train.sources.listing import refuse_extra
@@ -55,16 +57,16 @@ def _load(path: Path) -> np.ndarray:
             raise DataError(f"{path}: damaged or cut short: {error.strerror or error}") from None
         raise
     except Exception as error:  # torch.load raises what it met: UnpicklingError, RuntimeError, EOFError, KeyError, ...
-        reason = " ".join(str(error).split())
-        if "unsupported global" in reason.lower():
+        if "unsupported global" in " ".join(str(error).split()).lower():
             raise DataError(f"{path}: holds Python objects other than tensors, which are never loaded") from None
-        raise DataError(
-            f"{path}: not a tensor written with torch.save, or damaged: {reason[:120] or type(error).__name__}"
-        ) from None
+        raise DataError(f"{path}: not a tensor written with torch.save, or damaged: {brief(error, 120)}") from None
     if not isinstance(value, torch.Tensor):
         raise DataError(f"{path}: holds a {type(value).__name__}, wanted one tensor")
     if value.layout != torch.strided or value.is_quantized or value.is_complex():
         raise DataError(f"{path}: a tensor of kind {value.layout} {value.dtype}; wanted a plain one of real numbers")
+    size = value.numel() * value.element_size()
+    if size > max(path.stat().st_size, physical_memory()):
+        raise DataError(f"{path}: claims {size:,} bytes in a file of {path.stat().st_size:,}")
     if value.dtype == torch.bfloat16:
         value = value.float()
     try:
