@@ -73,6 +73,8 @@ def fit(
     step = 0
     history: list[Epoch] = []
     best: tuple[tuple[float, float], int, dict[str, Tensor]] | None = None
+    memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    net.to(memory_format=memory_format)  # type: ignore[call-overload]
     net.train()
     for epoch in range(1, recipe.epochs + 1):
         start = time.perf_counter()
@@ -83,7 +85,8 @@ def fit(
             rate = learning_rate(recipe, step / steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            x = augment(normalise(images[index].to(device)), recipe, generator)  # [B, C, H, W]
+            x = augment(normalise(take(images, index).to(device)), recipe, generator)  # [B, C, H, W]
+            x = x.contiguous(memory_format=memory_format)
             y = labels[index].to(device)  # [B]
             scores = net(x)  # [B, K]
             loss = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
@@ -116,10 +119,10 @@ def fit(
             best = (accuracy_held, -loss_held), epoch, {k: v.clone() for k, v in net.state_dict().items()}
         if recipe.patience and epoch - best[1] >= recipe.patience:
             break
-    if best is None:
-        return Fit(tuple(history), recipe.epochs)
-    net.load_state_dict(best[2])
-    return Fit(tuple(history), best[1])
+    if best is not None:
+        net.load_state_dict(best[2])
+    net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return Fit(tuple(history), recipe.epochs if best is None else best[1])
 
 
 def validate(
@@ -164,6 +167,11 @@ def batches(
         return
     order = torch.randperm(count, generator=generator) if recipe.shuffle else torch.arange(count)
     yield from torch.split(order if rows is None else rows[order], size)
+
+
+def take(images: Tensor, index: Tensor | slice) -> Tensor:
+    """Select a batch; `index_select` is the faster way to do it by numbers."""
+    return images[index] if isinstance(index, slice) else images.index_select(0, index)
 
 
 def augment(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
