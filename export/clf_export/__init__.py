@@ -10,8 +10,9 @@
 Importing the package loads neither torch nor onnx; the first use of a name does.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from clf_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clf_export.errors import ExportError, OutputError, ParityError, TranslationError
@@ -34,16 +35,4 @@ _HOME = {
     **dict.fromkeys(("Export", "export_run", "find_test_images"), "exporting"),
     "Comparison": "parity",
 }
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on its first use (PEP 562), so that `--help` stays free of numpy and torch."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -8,8 +8,9 @@
 Importing the package loads neither numpy nor onnxruntime; the first use of a name does.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from clf_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clf_runtime.card import ModelCard
@@ -36,16 +37,4 @@ _HOME = {
     "ModelCard": "card",
     **dict.fromkeys(("ClfError", "DeviceError", "ImageError", "MissingExtraError", "ModelError"), "errors"),
 }
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on its first use (PEP 562), so that `--help` stays free of numpy and onnxruntime."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
