@@ -25,7 +25,10 @@ def export(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The .onnx file, or a folder for several.  [default: beside the run folder]"),
+        typer.Option(
+            metavar="FILE",
+            help="The .onnx file, or a folder for several.  [default: named like the run folder, and beside it]",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,

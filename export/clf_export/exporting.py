@@ -134,8 +134,8 @@ def output_files(folders: Sequence[Path], out: Path | None, *, overwrite: bool =
     if out is None:
         files = [folder.with_name(folder.name + ".onnx") for folder in folders]
     elif len(folders) > 1 or out.is_dir():
-        if out.exists() and not out.is_dir():
-            raise OutputError(f"{out}: is a file; several models need a folder as --out")
+        if len(folders) > 1 and (out.is_file() or out.suffix == ".onnx"):
+            raise OutputError(f"{out}: is one file, there are {len(folders)} models; give a folder as --out")
         files = [out / f"{folder.name}.onnx" for folder in folders]
     else:
         files = [out]

@@ -59,7 +59,7 @@ def run(app: typer.Typer, name: str, extras: str) -> NoReturn:
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's usage errors have it; all else is a bug that must show
             raise
-        code = fail(name, f"{error.format_message()} See {name} --help.")
+        code = fail(name, f"{error.format_message().rstrip('.')}. See {name} --help.")
     sys.exit(code if isinstance(code, int) else 0)
 
 

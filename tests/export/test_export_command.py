@@ -29,6 +29,9 @@ def test_a_folder_with_both_models_gives_both_files(command, make_run, tmp_path)
         shutil.copytree(make_run(model)[0], tmp_path / "both" / model)
     assert command(main, tmp_path / "both", "--out", tmp_path / "files").code == 0
     assert sorted(p.name for p in (tmp_path / "files").iterdir()) == ["conv.onnx", "simple.onnx"]
+    ended = command(main, tmp_path / "both", "--out", tmp_path / "z.onnx")
+    assert (ended.code, ended.out) == (2, "")
+    assert "there are 2 models; give a folder" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,9 @@ def test_a_link_is_followed_and_the_source_is_where_it_leads(tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["nowhere", "no/where", "cifar-10", "Digits", "digits ", "x" * 200])
 def test_a_path_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=f"^{re.escape(name)}: no such file or folder$"):
+    with pytest.raises(
+        DataError, match=f"^{re.escape(name)}: no such file or folder \\(the words are digits and cifar10\\)$"
+    ):
         read_source(name)
 
 

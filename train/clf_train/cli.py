@@ -108,8 +108,15 @@ def train(
 
     # OpenMP's threads sleep while they wait: where another program runs too, waiting busily costs nearly all the speed.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from clf_train.device import select_device
+    from clf_train.run import free_name, refuse_existing
     from clf_train.sources import read_source
 
+    # What can be refused at once is not refused after minutes of reading.
+    if not show:
+        select_device(device)
+    if out is not None and not (show and (out.is_dir() or overwrite)):
+        refuse_existing(out, overwrite)
     if not quiet:
         say(NAME, f"reading {data}")
     dataset = read_source(data, names)
@@ -117,11 +124,10 @@ def train(
         for note in dataset.notes:
             say(NAME, note)
     if show:
-        _show(dataset, _sheet_file(dataset, out, overwrite))
+        _show(dataset, _sheet_file(dataset, out))
         return
 
     from clf_train import report
-    from clf_train.run import free_name
     from clf_train.training import train as run_training
 
     if out is None:
@@ -165,15 +171,10 @@ def _progress(dataset: "Dataset", bars: ExitStack, quiet: bool) -> Callable[[Mod
     return on_start
 
 
-def _sheet_file(dataset: "Dataset", out: Path | None, overwrite: bool) -> Path:
+def _sheet_file(dataset: "Dataset", out: Path | None) -> Path:
     """Where the sheet of samples goes: a file of our own naming, in the folder `out` or here, or the file `out`."""
-    name = f"{_stem(dataset.source)}-samples.png"
     if out is None or out.is_dir():
-        return (out or Path()) / name
-    if out.exists() and not overwrite:
-        from clf_train.errors import RunError
-
-        raise RunError(f"{out}: is there already; choose another --out, or pass --overwrite")
+        return (out or Path()) / f"{_stem(dataset.source)}-samples.png"
     return out
 
 

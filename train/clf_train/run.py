@@ -99,7 +99,7 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     works in the partial one, or if that is not a training's.
     """
     folder = folder.resolve()
-    _refuse_existing(folder, overwrite)
+    refuse_existing(folder, overwrite)
     partial = folder.with_name(folder.name + ".partial")
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False)
     try:
@@ -121,7 +121,7 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        _refuse_existing(folder, overwrite, f"; the finished run is in {partial}")
+        refuse_existing(folder, overwrite, f"; the finished run is in {partial}")
         (partial / _MARK).unlink()
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
             if folder.exists():
@@ -132,7 +132,8 @@ def new_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
         lock.release()
 
 
-def _refuse_existing(folder: Path, overwrite: bool, more: str = "") -> None:
+def refuse_existing(folder: Path, overwrite: bool, more: str = "") -> None:
+    """Raise RunError if something is there already: a run unless `overwrite`, anything else in any case."""
     if folder.exists() and not overwrite:
         raise RunError(f"{folder}: is there already; choose another --out, or pass --overwrite{more}")
     if folder.exists() and not _is_run(folder):
@@ -155,10 +156,10 @@ def free_name(parent: Path, stem: str) -> Path:
 
 def write_run(folder: Path, run: Run, net: nn.Module) -> None:
     """Write weights.safetensors, run.json and metrics.csv into a folder that is there."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    save_file(state, folder / "weights.safetensors")
+    (folder / "weights.safetensors").write_bytes(save(state))
     (folder / "run.json").write_text(json.dumps(asdict(run), indent=1) + "\n", "utf-8")
     with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)

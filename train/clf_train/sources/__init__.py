@@ -52,7 +52,7 @@ def read_source(source: str | Path, names: str | None = None) -> Dataset:
 
 def _read_path(path: Path) -> Parts:
     if not os.path.exists(path):  # unlike Path.exists it raises for no path whatever
-        raise DataError(f"{path}: no such file or folder")
+        raise DataError(f"{path}: no such file or folder (the words are {' and '.join(WORDS)})")
     for recognises, read in _LAYOUTS:
         if recognises(path):
             return read(path)
