@@ -3,6 +3,7 @@
 Nothing here imports torch, so that the runtime's tests run where a device's packages are all there is.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
 from clf_runtime.card import ModelCard, to_metadata
+
+# Timings never decide a test; in CI the property tests try the same cases every time.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("steady"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "steady")
 
 COLOURS = ("red", "green", "blue")
 
