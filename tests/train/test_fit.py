@@ -17,6 +17,11 @@ AS_IS = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 PLAIN = Recipe("plain", 2, 8, 0.05, momentum=0.9)
 
 
+@pytest.fixture(autouse=True)
+def same_weights_every_time():
+    torch.manual_seed(0)
+
+
 def coloured(count=60, size=16, seed=0):
     """Three classes that can be learned: noise with one channel brighter."""
     rng = np.random.default_rng(seed)
