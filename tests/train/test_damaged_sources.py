@@ -70,7 +70,6 @@ def cifar_tar(file, mode):
     return file
 
 
-# 1
 def test_nan_beyond_the_first_chunk_is_refused(monkeypatch):
     monkeypatch.setattr("clf_train.dataset._CHUNK_BYTES", 1)
     x = X.astype(np.float32)
@@ -79,7 +78,6 @@ def test_nan_beyond_the_first_chunk_is_refused(monkeypatch):
         assemble("s", parts(x))
 
 
-# 2
 def test_std_of_large_pictures():
     x = np.random.default_rng(0).integers(150, 256, (4, 1, 1024, 1024), dtype=np.uint8)
     made = assemble("s", Parts("l", Part(x, np.array([0, 1, 0, 1]), "TRAIN"), Part(x[:2], np.array([0, 1]), "TEST")))
@@ -98,7 +96,6 @@ def test_std_is_finite_for_finite_images():
         assert np.isfinite(assemble("s", parts(x)).std).all()
 
 
-# 3
 def run(data):
     code = """if True:
         import sys
@@ -127,7 +124,6 @@ def test_hostile_keys(data):
     assert run(data).stdout.split() == [b"refused"]
 
 
-# 4
 def test_memory_bomb_of_encode():
 
     bomb = (
@@ -150,7 +146,6 @@ def test_memory_bomb_of_encode():
     assert int(out.stdout) < 100
 
 
-# 5
 def test_a_pickle_cannot_change_the_reader():
     data = b"\x80\x02}U\x01xcnumpy\ndtype\nN}U\x0c__defaults__K\x07\x85s\x86bs."
     before = cifar10_pickle._dtype.__defaults__ if hasattr(cifar10_pickle, "_dtype") else None
@@ -167,7 +162,6 @@ def test_only_what_is_promised_comes_out(data):
         unpickle(data, "here")
 
 
-# 6
 @pytest.mark.parametrize("kept", [2, 20, 90])
 def test_a_gz_cut_in_its_first_bytes(tmp_path, kept):
     f = cifar_tar(tmp_path / "a.tar.gz", "w:gz")
@@ -218,7 +212,6 @@ def test_negative_size_does_not_hang(tmp_path):
     assert b"DataError" in out.stderr
 
 
-# 7
 def test_corrupt_deflate(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", images=X, labels=Y)
     d = bytearray((tmp_path / "a.npz").read_bytes())
@@ -272,7 +265,6 @@ def test_npz_suffix_in_upper_case(tmp_path):
     assert read_source(npz(tmp_path / "A.NPZ")).layout == "npz arrays"
 
 
-# 8
 def test_labels_without_axis(tmp_path):
     with pytest.raises(DataError, match="labels of shape"):
         assemble("s", parts(y=np.array(3)))
@@ -297,7 +289,6 @@ def test_float64_beyond_float32():
         assemble("s", parts(x))
 
 
-# 9
 @pytest.mark.parametrize(
     "images",
     [
@@ -346,7 +337,6 @@ def test_repacked_tensor(tmp_path):
         np.testing.assert_array_equal(read_source(tmp_path).train.images, X)
 
 
-# 10
 def test_palette_with_transparency_bytes(tmp_path):
     b = io.BytesIO()
     Image.fromarray(X[0].transpose(1, 2, 0)).quantize(8).save(b, "PNG", transparency=bytes([0, 255, 3]))
@@ -361,7 +351,6 @@ def test_jpeg_with_bad_exif(tmp_path):
     assert len(read_source(four(tmp_path, b.getvalue())).train) == 2
 
 
-# 11
 def png():
     b = io.BytesIO()
     Image.fromarray(X[0].transpose(1, 2, 0)).save(b, "PNG")
@@ -393,7 +382,6 @@ def test_a_class_named_train(tmp_path):
     assert read_source(tmp_path).names == ("bus", "train")
 
 
-# 12
 def test_a_long_list_of_names(tmp_path):
     y = np.arange(80) % 40
     np.savez(tmp_path / "a.npz", images=np.repeat(X, 4, 0), labels=y)
