@@ -9,6 +9,7 @@ import torch
 
 from clf_train import find_recipe, read_run, read_source
 from clf_train.errors import RunError
+from clf_train.machine import describe_machine
 from clf_train.run import find_runs, free_name, load_net, new_folder
 from clf_train.training import train
 
@@ -47,6 +48,7 @@ def test_a_run_says_how_it_was_made(made, dataset):
     assert (run.data.source, run.data.fingerprint) == ("digits", dataset.fingerprint)
     assert (run.data.train_images, run.data.validation_images, run.data.test_images) == (1366, 72, 359)
     assert run.versions["torch"] == torch.__version__
+    assert run.machine == describe_machine()
     assert run.test.images == 359
     assert len(run.history) == 1
 
@@ -86,7 +88,8 @@ def copy(made, tmp_path):
     "damage",
     [
         lambda raw: [],
-        lambda raw: {**raw, "schema": 1},
+        lambda raw: {**raw, "schema": 2},
+        lambda raw: {**raw, "machine": {"cores": 2}},
         lambda raw: {**raw, "extra": 1},
         lambda raw: {k: v for k, v in raw.items() if k != "names"},
         lambda raw: {**raw, "model": "resnet"},

@@ -3,7 +3,7 @@
 weights.safetensors   the net's parameters and buffers
 run.json              everything else that is needed to use or repeat the run: see Run
 metrics.csv           one line an epoch
-*.png, report.html    for people; see report
+*.png, report.html    for people; see plots and page
 """
 
 import csv
@@ -31,7 +31,7 @@ from clf_train.metrics import TestMetrics
 from clf_train.models import build_model
 from clf_train.recipe import MODELS, Model, Recipe
 
-SCHEMA = 2
+SCHEMA = 3
 _MAX_JSON_BYTES = 64 << 20
 _MARK = ".clf-train"  # in a partial folder, says that it is ours to clear
 
@@ -57,8 +57,8 @@ class Run:
 
     `image_shape` is (channels, height, width); `dtype` and `value_range` are those of the images, and `normalisation`
     is in the same units. `best_epoch` is the epoch that the weights are of, `temperature` what the scores are divided
-    by before the softmax: 1 where no images were held out to fit it to. `created` is ISO 8601 in UTC, `seconds` the
-    time of the training loop alone.
+    by before the softmax: 1 where no images were held out to fit it to. `machine` is what machine.describe_machine says.
+    `created` is ISO 8601 in UTC, `seconds` the time of the training loop alone.
     """
 
     schema: int
@@ -73,6 +73,7 @@ class Run:
     recipe: Recipe
     seed: int
     device: str
+    machine: dict[str, str]
     created: str
     seconds: float
     data: DataRecord

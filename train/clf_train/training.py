@@ -16,6 +16,7 @@ from clf_train.device import Device, select_device
 from clf_train.errors import TrainError
 from clf_train.evaluate import Normalisation, class_scores, softmax
 from clf_train.fit import OnStep, fit
+from clf_train.machine import describe_machine
 from clf_train.metrics import measure
 from clf_train.models import build_model, count_parameters
 from clf_train.recipe import Model, Recipe
@@ -96,6 +97,7 @@ def _train_one(
         recipe=recipe,
         seed=seed,
         device=device_name,
+        machine=describe_machine(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=sum(epoch.seconds for epoch in fitted.history),
         data=DataRecord(
