@@ -6,7 +6,7 @@ from clf_train.errors import DataError
 from clf_train.models import ConvNN, SimpleNN, build_model, count_parameters
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("simple", 828_490), ("conv", 23_998)])
+@pytest.mark.parametrize(("name", "parameters"), [("simple", 828_490), ("conv", 23_998), ("resnet8", 77_946)])
 def test_parameters_for_3x32x32_and_ten_classes(name, parameters):
     assert count_parameters(build_model(name, (3, 32, 32), 10)) == parameters
 
@@ -45,7 +45,7 @@ def test_simple_is_3072_256_128_64_10_with_relu_and_log_softmax():
     assert [net.fc1.out_features, net.fc2.out_features, net.fc3.out_features] == [256, 128, 64]
 
 
-@pytest.mark.parametrize("name", ["simple", "conv"])
+@pytest.mark.parametrize("name", ["simple", "conv", "resnet8"])
 @pytest.mark.parametrize(
     ("shape", "classes"), [((1, 28, 28), 3), ((3, 48, 40), 7), ((4, 13, 13), 2), ((3, 33, 64), 100)]
 )
