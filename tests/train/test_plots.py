@@ -4,7 +4,7 @@ from PIL import Image
 
 from clf_train.dataset import Part, Parts, assemble
 from clf_train.metrics import measure
-from clf_train.plots import for_display, save_confusion, save_sheet
+from clf_train.plots import for_display, save_confused, save_confusion, save_sheet
 
 RED_ABOVE_BLUE = np.zeros((3, 8, 8), np.uint8)
 RED_ABOVE_BLUE[0, :4] = 255
@@ -50,3 +50,18 @@ def test_a_confusion_matrix_of_any_size_is_drawn(tmp_path, classes):
     save_confusion(metrics, [f"class {i}" for i in range(classes)], tmp_path / "c.png")
     with Image.open(tmp_path / "c.png") as picture:
         assert picture.size[0] > 200
+
+
+def test_the_sheet_of_mistakes_shows_them_or_is_not_made(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(12) % 3
+    for channels, dtype in ((1, np.float32), (3, np.uint8), (4, np.uint8)):
+        images = (rng.random((12, channels, 8, 6)) * (1 if dtype == np.float32 else 255)).astype(dtype)
+        part = Part(images, labels, "part")
+        dataset = assemble("x", Parts("x", part, part), ("$a$", "b" * 90, "c"))
+        right = np.eye(3, dtype=np.float32)[labels]
+        file = tmp_path / f"{channels}.png"
+        save_confused(dataset, right, file)
+        assert not file.exists()
+        save_confused(dataset, right[:, [1, 0, 2]], file)
+        assert file.read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from clf_train import find_recipe, read_run, read_source
 from clf_train.errors import RunError
 from clf_train.folder import free_name, new_folder
 from clf_train.machine import describe_machine
+from clf_train.page import run_page
 from clf_train.recipe import change
 from clf_train.run import find_runs, load_net
 from clf_train.training import train
@@ -37,8 +39,8 @@ def test_a_run_comes_back_from_its_folder_as_it_was(made):
 
 def test_a_run_folder_holds_what_the_design_says_and_no_more(made):
     folder, _ = made
-    expected = ["confusion.png", "curves.png", "metrics.csv", "reliability.png", "report.html", "run.json"]
-    expected.append("weights.safetensors")
+    expected = ["confused.png", "confusion.png", "curves.png", "metrics.csv", "reliability.png", "report.html"]
+    expected += ["run.json", "weights.safetensors"]
     assert sorted(p.name for p in (folder / "conv").iterdir()) == expected
     assert sorted(p.name for p in folder.iterdir()) == ["comparison.html", "conv", "simple"]
     assert [p.name for p in folder.parent.iterdir()] == ["both"]
@@ -63,12 +65,28 @@ def test_metrics_csv_has_a_line_an_epoch(made):
 
 
 def test_reports_stand_alone(made):
-    folder, (simple, _) = made
-    for page in ("comparison.html", "simple/report.html", "conv/report.html"):
+    folder, (simple, conv) = made
+    for page, models in (("comparison.html", 2), ("simple/report.html", 1), ("conv/report.html", 1)):
         html = (folder / page).read_text("utf-8")
         assert "http" not in html
-        assert 'src="' not in html.replace('src="data:', "")
-    assert f"{100 * simple.test.accuracy:.2f} %" in (folder / "simple" / "report.html").read_text("utf-8")
+        assert html.count('<img src="data:image/png;base64,') == html.count("<img") == 4 * models
+        anchors = re.findall(r'href="([^"]*)"', html)
+        assert len(set(anchors)) == len(anchors) >= 7
+        assert all(f' id="{anchor.removeprefix("#")}"' in html for anchor in anchors)
+    html = (folder / "comparison.html").read_text("utf-8")
+    for run in (simple, conv):
+        assert f"{100 * run.test.accuracy:.2f} %" in html
+        assert f"{run.parameters:,}" in html
+        assert run.machine["system"] in html
+    assert str(folder) not in html
+
+
+def test_a_report_escapes_what_a_class_is_called(made, tmp_path):
+    folder, (run, _) = made
+    odd = '<b>&"quoted" $x$'
+    html = run_page(replace(run, names=(odd, *run.names[1:])), folder / "simple")
+    assert "<b>" not in html
+    assert "&lt;b&gt;&amp;&quot;quoted&quot; $x$" in html
 
 
 def test_the_net_comes_back_with_its_weights(made):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from clf_runtime import __version__
-from clf_train import plots, report
+from clf_train import page, plots
 from clf_train.calibration import ENOUGH_TO_CALIBRATE, calibration, fit_temperature
 from clf_train.dataset import Dataset
 from clf_train.evaluate import Normalisation, class_scores, softmax
@@ -81,6 +81,7 @@ def score(
     plots.save_curves(fitted.history, folder / "curves.png")
     plots.save_reliability(run.calibration, folder / "reliability.png")
     plots.save_confusion(test, dataset.names, folder / "confusion.png")
-    (folder / "report.html").write_text(report.html_report(run, folder), "utf-8")
+    plots.save_confused(dataset, after, folder / "confused.png")
+    (folder / "report.html").write_text(page.run_page(run, folder), "utf-8")
     write_run(folder, run, net)  # last: a folder with a run.json is finished
     return run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from clf_train import checkpoint, plan, report
+from clf_train import checkpoint, page, plan
 from clf_train.checkpoint import Epoch
 from clf_train.dataset import Dataset
 from clf_train.device import Device, select_device
@@ -21,7 +21,7 @@ from clf_train.recipe import Model, Recipe
 from clf_train.run import RECORD, Run, folder_name, read_run
 from clf_train.scoring import score
 from clf_train.tensorboard import scalars
-from clf_train.world import ALONE, World
+from clf_train.world import ALONE, World, telling_of_loss
 
 OnStart = Callable[[Model, Recipe, str], Watcher]
 
@@ -103,10 +103,11 @@ def _carry_out(
                 if partial is not None:
                     place = partial if len(wanted.recipes) == 1 else partial / folder_name(model)
                     place.mkdir(exist_ok=True)
-                run = _train_one(wanted, dataset, model, place, on_start, world)
+                with telling_of_loss():
+                    run = _train_one(wanted, dataset, model, place, on_start, world)
                 runs += [run] if run else []
             if partial is not None and len(runs) > 1:
-                (partial / "comparison.html").write_text(report.html_comparison(runs), "utf-8")
+                (partial / "comparison.html").write_text(page.comparison_page(runs, partial), "utf-8")
         except (OSError, TrainError) as error:
             raise _with_advice(error, folder, partial) from None
     return runs

@@ -5,6 +5,7 @@ CPU and NCCL on CUDA. The first process, rank 0, is the only one that writes.
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import torch
 from torch import distributed, nn
 
 from clf_runtime.errors import brief
-from clf_train.errors import DataError, ProcessLost
+from clf_train.errors import DataError, ProcessLost, TrainError
 
 
 @dataclass(frozen=True)
@@ -96,24 +97,33 @@ def is_launched() -> bool:
 def join(device: str) -> Iterator[World]:
     """Join the other processes, if torchrun started several, and leave them when the block ends.
 
-    Raises ProcessLost, naming what happened, if one of them is lost or cannot be reached.
+    `device`, cpu or cuda, is what they train on. Raises ProcessLost if they cannot be reached.
     """
     if not is_launched():
         yield ALONE
         return
-    try:
-        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-        if device == "cuda":
-            torch.cuda.set_device(local_rank)
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if device == "cuda":
+        torch.cuda.set_device(local_rank)
+    with telling_of_loss():
         distributed.init_process_group("nccl" if device == "cuda" else "gloo")
-        yield World(distributed.get_rank(), distributed.get_world_size(), local_rank, device)
-    except RuntimeError as error:
-        if isinstance(error, ProcessLost) or not _is_of_the_network(error):
-            raise
-        raise ProcessLost(f"another process of this training was lost ({brief(error, 100)})") from None
+    try:
+        with telling_of_loss():
+            yield World(distributed.get_rank(), distributed.get_world_size(), local_rank, device)
     finally:
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def telling_of_loss() -> Iterator[None]:
+    """Turn what PyTorch raises when another process is gone into ProcessLost."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, TrainError) or not _is_of_the_network(error):
+            raise
+        reason = brief(RuntimeError(re.sub(r"\[\S+:\d+\]|\[\S+\]:\d+", "", str(error))), 80)
+        raise ProcessLost(f"another process of this training was lost ({reason.strip(' .:')})") from None
 
 
 def agree(world: World, fingerprint: str) -> None:
@@ -124,6 +134,5 @@ def agree(world: World, fingerprint: str) -> None:
 
 def _is_of_the_network(error: RuntimeError) -> bool:
     text = str(error).lower()
-    return isinstance(error, distributed.DistError) or any(
-        word in text for word in ("gloo", "nccl", "peer", "connection", "socket", "store")
-    )
+    words = ("gloo", "nccl", "peer", "connection", "socket", "store")
+    return is_launched() and (isinstance(error, distributed.DistError) or any(word in text for word in words))
