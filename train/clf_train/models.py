@@ -159,7 +159,7 @@ def build_model(name: Model, image_shape: tuple[int, int, int], classes: int) ->
 
 def _import(name: Model) -> Factory:
     """Import a factory by its name, from the current folder or what is installed."""
-    module_name, _, attribute = name.partition(":")
+    module_name, _, attribute = name.rpartition(":")
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

@@ -96,7 +96,7 @@ _FAST = replace(_FAST, least_steps=350)
 _BEST = replace(_FAST, name="best", epochs=50, learning_rate=0.03, least_steps=0, flip=True, shift=2)
 
 # For a user's own net: what learns at some speed whatever the architecture.
-_ANY = replace(_FAST, epochs=5, learning_rate=0.002, optimizer="adamw", momentum=0.0, weight_decay=0.01)
+_ANY = replace(_FAST, epochs=5, learning_rate=0.01, least_steps=700, optimizer="adamw", momentum=0.0, weight_decay=0.01)
 
 RECIPES: dict[str, dict[Model, Recipe]] = {
     "seed": {
