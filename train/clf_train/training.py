@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from clf_runtime import __version__
-from clf_train import plots, report
+from clf_train import page, plots
 from clf_train.calibration import ENOUGH_TO_CALIBRATE, calibration, fit_temperature
 from clf_train.dataset import Dataset, split_rows
 from clf_train.device import Device, select_device
@@ -55,7 +55,7 @@ def train(
                 on_step = on_start(model, recipe, device_name)
                 runs.append(_train_one(dataset, model, recipe, place, chosen, device_name, seed, on_step))
             if len(runs) > 1:
-                (partial / "comparison.html").write_text(report.html_comparison(runs), "utf-8")
+                (partial / "comparison.html").write_text(page.comparison_page(runs, partial), "utf-8")
         except OSError as error:
             raise TrainError(f"{error.filename or partial}: cannot be written: {error.strerror or error}") from None
     return runs
@@ -118,7 +118,8 @@ def _train_one(
     plots.save_curves(fitted.history, folder / "curves.png")
     plots.save_reliability(run.calibration, folder / "reliability.png")
     plots.save_confusion(test, dataset.names, folder / "confusion.png")
-    (folder / "report.html").write_text(report.html_report(run, folder), "utf-8")
+    plots.save_confused(dataset, after, folder / "confused.png")
+    (folder / "report.html").write_text(page.run_page(run, folder), "utf-8")
     return run
 
 
