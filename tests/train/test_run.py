@@ -64,31 +64,6 @@ def test_metrics_csv_has_a_line_an_epoch(made):
     assert line.startswith("1,")
 
 
-def test_reports_stand_alone(made):
-    folder, (simple, conv) = made
-    for page, models in (("comparison.html", 2), ("simple/report.html", 1), ("conv/report.html", 1)):
-        html = (folder / page).read_text("utf-8")
-        assert "http" not in html
-        assert html.count('<img src="data:image/png;base64,') == html.count("<img") == 4 * models
-        anchors = re.findall(r'href="([^"]*)"', html)
-        assert len(set(anchors)) == len(anchors) >= 7
-        assert all(f' id="{anchor.removeprefix("#")}"' in html for anchor in anchors)
-    html = (folder / "comparison.html").read_text("utf-8")
-    for run in (simple, conv):
-        assert f"{100 * run.test.accuracy:.2f} %" in html
-        assert f"{run.parameters:,}" in html
-        assert run.machine["system"] in html
-    assert str(folder) not in html
-
-
-def test_a_report_escapes_what_a_class_is_called(made, tmp_path):
-    folder, (run, _) = made
-    odd = '<b>&"quoted" $x$'
-    html = run_page(replace(run, names=(odd, *run.names[1:])), folder / "simple")
-    assert "<b>" not in html
-    assert "&lt;b&gt;&amp;&quot;quoted&quot; $x$" in html
-
-
 def test_the_net_comes_back_with_its_weights(made):
     folder, (_, run) = made
     net = load_net(folder / "conv", run)

@@ -26,7 +26,7 @@ body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.5 sys
 .frame { max-width: 64rem; margin: 0 auto; padding: 2rem 1.25rem 5rem; }
 h1, h2, h3 { line-height: 1.2; letter-spacing: -.01em; text-wrap: balance; }
 h1 { font-size: 1.75rem; margin: 0 0 .25rem; }
-h2 { font-size: 1.3rem; margin: 3rem 0 .75rem; }
+h2 { font-size: 1.3rem; margin: 2.75rem 0 .75rem; }
 h3 { font-size: 1.1rem; margin: 2.5rem 0 .6rem; }
 article > h2 { font-size: 1.75rem; margin: 5rem 0 .25rem; padding-top: 1.5rem; border-top: 2px solid var(--ink); }
 p { margin: .5rem 0; max-width: 46rem; }
@@ -34,20 +34,17 @@ p { margin: .5rem 0; max-width: 46rem; }
 a { color: var(--accent); text-decoration: none; }
 a:hover { text-decoration: underline; }
 
-nav { font-size: .9rem; margin: 1.25rem 0 0; padding: .6rem 0; border: solid var(--line); border-width: 1px 0; }
-nav ul { list-style: none; margin: 0; padding: 0; }
-nav ul ul, nav > ul:not(:has(ul)) { display: flex; flex-wrap: wrap; gap: 0 1rem; }
-.nested > nav { margin: 0 0 2rem; }
-nav li > a { display: inline-block; padding: .15rem 0; }
-nav ul ul { padding-left: 1rem; }
-nav .group { font-weight: 600; }
+nav { font-size: .9rem; margin: 1.25rem 0 0; padding: .5rem 0; border: solid var(--line); border-width: 1px 0; }
+nav ul { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: 0 1.1rem; }
+nav li:has(ul) { flex-basis: 100%; display: flex; gap: 0 1.1rem; }
+nav a { display: inline-block; padding: .15rem 0; }
+nav .group { font-weight: 600; min-width: 3.5rem; }
 
 .lead { display: flex; flex-wrap: wrap; gap: 1rem 3rem; align-items: center; margin: 1.75rem 0 0; }
 .big { font-size: 3.5rem; font-weight: 650; line-height: 1; letter-spacing: -.03em; margin: 0;
   font-variant-numeric: tabular-nums; white-space: nowrap; }
 .big + p { margin: .4rem 0 0; }
-.key { flex: 1 1 22rem; display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .9rem 1.5rem;
-  margin: 0; }
+.key { flex: 1 1 22rem; display: grid; grid-template-columns: repeat(3, 1fr); gap: .9rem 1.5rem; margin: 0; }
 .key dt { color: var(--soft); font-size: .8rem; } .key dd { margin: 0; font-variant-numeric: tabular-nums; }
 
 .wide, figure { margin: 1rem 0; overflow-x: auto; }
@@ -57,24 +54,29 @@ th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align:
 th:first-child, td:first-child { padding-left: 0; }
 thead th { color: var(--soft); font-weight: 500; font-size: .82rem; vertical-align: bottom; }
 tbody th { font-weight: 500; }
-.n { text-align: right; white-space: nowrap; }
+.n { text-align: right; white-space: nowrap; } thead .n { white-space: normal; }
 .bar { min-width: 7rem; padding-left: 0; width: 14rem; }
 .bar i { display: block; height: .6rem; border-radius: 2px; background: var(--bar); min-width: 1px; }
 .best { font-weight: 700; }
 .wrong { color: var(--wrong); }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(19rem, 100%), 1fr)); gap: 0 3rem; }
-.facts table { width: 100%; }
+.facts table { width: 100%; } caption { text-align: left; font-weight: 600; padding: .5rem 0; }
 .facts th { color: var(--soft); font-weight: 400; white-space: nowrap; width: 1%; }
 .facts td { overflow-wrap: anywhere; }
 
-@media (min-width: 84rem) {
-  .frame.nested { max-width: 80rem; display: grid; grid-template-columns: 11rem minmax(0, 1fr); gap: 0 4rem; }
-  .frame.nested > nav { position: sticky; top: 2rem; align-self: start; max-height: calc(100vh - 4rem);
+@media (min-width: 72rem) {
+  .nested { max-width: 80rem; display: grid; grid-template: "nav header" auto "nav main" 1fr / 11rem minmax(0, 1fr);
+    column-gap: 3.5rem; }
+  .nested > header { grid-area: header; } .nested > main { grid-area: main; }
+  .nested > nav { grid-area: nav; position: sticky; top: 2rem; align-self: start; max-height: calc(100vh - 4rem);
     overflow-y: auto; border: 0; margin: 0; padding: .3rem 0; }
-  .nested > nav ul ul { display: block; margin-bottom: .75rem; }
+  .nested > nav ul, .nested > nav li:has(ul) { display: block; }
+  .nested > nav ul ul { padding-left: 1rem; margin-bottom: .75rem; }
 }
-@media (max-width: 40rem) { .frame { padding-top: 1.25rem; } .big { font-size: 3rem; } th, td { padding: .3rem .5rem; }
-  .bar { min-width: 4rem; } }
+@media (max-width: 40rem) {
+  .frame { padding-top: 1.25rem; } .big { font-size: 3rem; } .key { grid-template-columns: repeat(2, 1fr); }
+  table { font-size: .88rem; } th, td { padding: .3rem .35rem; } .bar { min-width: 2.2rem; width: 4rem; }
+}
 @media print { nav { display: none; } figure, tr { break-inside: avoid; } }
 """
 
@@ -111,12 +113,11 @@ class Section:
 
 def page(title: str, head: Html, sections: Sequence[Section]) -> str:
     """A whole page: its heading, contents that lead to every section, and the sections."""
-    nested = any(section.parts for section in sections)
-    contents = f"<nav>{_contents(sections)}</nav>"
-    rest = "\n".join(_section(section, 2) for section in sections)
-    heading = f"<h1>{escape(title)}</h1>\n{head}"
-    body = f"{contents}\n<main>{heading}\n{rest}</main>" if nested else f"<main>{heading}\n{contents}\n{rest}</main>"
-    return _PAGE.format(title=escape(title), style=_STYLE, nested=" nested" if nested else "", body=body)
+    nested = " nested" if any(section.parts for section in sections) else ""
+    header = f"<header><h1>{escape(title)}</h1>\n{head}</header>"
+    main = "\n".join(_section(section, 2) for section in sections)
+    body = f"{header}\n<nav>{_contents(sections)}</nav>\n<main>{main}</main>"
+    return _PAGE.format(title=escape(title), style=_STYLE, nested=nested, body=body)
 
 
 def _contents(sections: Sequence[Section]) -> str:
@@ -145,11 +146,16 @@ def paragraph(content: str, kind: str = "") -> Html:
     return Html(f"<p{_kind(kind)}>{text(content)}</p>")
 
 
-def lead(share: str, of_what: str, facts: Iterable[tuple[str, str]]) -> Html:
-    """One figure in large type, what it is a figure of, and key facts beside it."""
-    key = "".join(f"<div><dt>{text(name)}</dt><dd>{text(fact)}</dd></div>" for name, fact in facts)
-    big = f'<div><p class="big">{text(share)}</p>{paragraph(of_what, "soft")}</div>'
-    return Html(f'<div class="lead">{big}<dl class="key">{key}</dl></div>')
+def figure(share: str, of_what: str) -> Html:
+    """One figure in large type, and below it what it is a figure of."""
+    return Html(f'<div><p class="big">{text(share)}</p>{paragraph(of_what, "soft")}</div>')
+
+
+def lead(figures: Iterable[Html], facts: Iterable[tuple[str, str]] = ()) -> Html:
+    """Large figures, and key facts beside them."""
+    pairs = "".join(f"<div><dt>{text(name)}</dt><dd>{text(fact)}</dd></div>" for name, fact in facts)
+    key = f'<dl class="key">{pairs}</dl>' if pairs else ""
+    return Html(f'<div class="lead">{"".join(figures)}{key}</div>')
 
 
 @dataclass(frozen=True)
@@ -170,26 +176,22 @@ def bar(share: float | None) -> Cell:
     return Cell(Html("" if share is None else f'<i style="width:{100 * share:.1f}%"></i>'), "bar")
 
 
-def table(heading: Sequence[Cell | str], rows: Iterable[Sequence[Cell | str]]) -> Html:
+def table(heading: Sequence[Cell | str], rows: Iterable[Sequence[Cell | str]], caption: str = "") -> Html:
     """A table; the first cell of each row names the row. One that is too wide for the page can be moved sideways."""
 
     def cell(content: Cell | str, tag: str) -> str:
         content = content if isinstance(content, Cell) else Cell(content)
         return f"<{tag}{_kind(content.kind)}>{text(content.text)}</{tag}>"
 
+    above = f"<caption>{text(caption)}</caption>" if caption else ""
     head = f"<thead><tr>{''.join(cell(c, 'th') for c in heading)}</tr></thead>" if heading else ""
     body = "".join(f"<tr>{''.join(cell(c, 'td' if i else 'th') for i, c in enumerate(row))}</tr>" for row in rows)
-    return Html(f'<div class="wide"><table>{head}<tbody>{body}</tbody></table></div>')
+    return Html(f'<div class="wide"><table>{above}{head}<tbody>{body}</tbody></table></div>')
 
 
-def facts_table(facts: Iterable[tuple[str, str]]) -> Html:
-    """A small table of names and values."""
-    return Html(f'<div class="facts">{table((), facts)}</div>')
-
-
-def columns(parts: Iterable[tuple[str, Html]]) -> Html:
-    """Tables side by side, each under its title, or below each other where there is no room."""
-    inner = "".join(f"<div><h3>{text(title)}</h3>{body}</div>" for title, body in parts)
+def fact_tables(tables: Iterable[tuple[str, Iterable[tuple[str, str]]]]) -> Html:
+    """Small tables of names and values under their titles, side by side, or below each other where there is no room."""
+    inner = "".join(f'<div class="facts">{table((), facts, title)}</div>' for title, facts in tables)
     return Html(f'<div class="columns">{inner}</div>')
 
 

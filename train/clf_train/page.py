@@ -12,8 +12,8 @@ from clf_train.markup import (
     Html,
     Section,
     bar,
-    columns,
-    facts_table,
+    fact_tables,
+    figure,
     lead,
     number,
     page,
@@ -23,7 +23,7 @@ from clf_train.markup import (
 )
 from clf_train.metrics import most_confused
 from clf_train.report import calibration_line, comparison_rows, percent
-from clf_train.run import Run, folder_name
+from clf_train.run import Run
 
 
 def run_page(run: Run, folder: Path) -> str:
@@ -36,10 +36,10 @@ def comparison_page(runs: Sequence[Run], folder: Path) -> str:
 
     The pictures are those of the runs' folders, which are named as the models are, in `folder`.
     """
-    reports = []
-    for run in runs:
-        name = folder_name(run.model)
-        reports.append(Section(name, run.model, _summary(run), tuple(_sections(run, folder / name, f"{name}-"))))
+    reports = [
+        Section(run.model, run.model, _summary(run), tuple(_sections(run, folder / run.model, f"{run.model}-")))
+        for run in runs
+    ]
     sections = [
         Section("models", "Models", _models(runs)),
         Section("by-class", "Accuracy by class", _classes_side_by_side(runs)),
@@ -47,7 +47,8 @@ def comparison_page(runs: Sequence[Run], folder: Path) -> str:
     ]
     title = f"{' and '.join(run.model for run in runs)} on {runs[0].data.layout}"
     tested = f"Trained on the same {runs[0].data.train_images:,} images, tested on the same {runs[0].test.images:,}."
-    return page(title, paragraph(tested, "soft"), sections)
+    figures = lead(figure(percent(run.test.accuracy), f"{run.model}, test accuracy") for run in runs)
+    return page(title, Html(paragraph(tested, "soft") + figures), sections)
 
 
 def _models(runs: Sequence[Run]) -> Html:
@@ -74,8 +75,9 @@ def _classes_side_by_side(runs: Sequence[Run]) -> Html:
         best = max((share for share in shares if share is not None), default=None)
         cells = [(number(percent(s), "best" if s is not None and s == best else ""), bar(s)) for s in shares]
         rows.append([name, *(cell for pair in cells for cell in pair)])
-    columns_of_models = (cell for run in runs for cell in (number(run.model), Cell("", "bar")))
-    return table(["class", *columns_of_models], rows)
+    heading: list[Cell | str] = ["class"]
+    heading += [cell for run in runs for cell in (number(run.model), Cell("", "bar"))]
+    return table(heading, rows)
 
 
 def _summary(run: Run) -> Html:
@@ -88,7 +90,7 @@ def _summary(run: Run) -> Html:
         ("calibration error", percent(run.calibration.error)),
         ("cross-entropy", f"{test.loss:.3f} nats"),
     ]
-    return lead(percent(test.accuracy), f"of {test.images:,} test images are told right", facts)
+    return lead([figure(percent(test.accuracy), f"of {test.images:,} test images are told right")], facts)
 
 
 def _sections(run: Run, folder: Path, prefix: str = "") -> list[Section]:
@@ -149,7 +151,7 @@ def _first_answers(run: Run) -> Html:
             run.names[a.label],
             run.names[a.predicted],
             number(f"{a.probability:.3f}"),
-            Cell("" if a.label == a.predicted else "wrong", "wrong"),
+            Cell("" if a.label == a.predicted else "✗", "wrong"),
         )
         for a in run.test.first
     ]
@@ -168,12 +170,9 @@ def _making(run: Run) -> Html:
         ("fingerprint", data.fingerprint),
     ]
     speed = f"{len(run.history) * data.train_images / run.seconds:,.0f} images/s"
-    workers = [("threads", str(run.threads)), ("processes", str(run.processes))]
-    machine = [("device", run.device), *workers, *run.machine.items(), *run.versions.items(), ("speed", speed)]
-    made = [*_recipe(run), ("seed", str(run.seed)), ("made", run.created)]
-    return columns(
-        (title, facts_table(rows)) for title, rows in (("Recipe", made), ("Images", images), ("Machine", machine))
-    )
+    machine = [("device", run.device), *run.machine.items(), *run.versions.items(), ("speed", speed)]
+    made = [*_recipe(run), ("seed", str(run.seed)), ("made", run.created.replace("T", " ").replace("+00:00", " UTC"))]
+    return fact_tables([("Recipe", made), ("Images", images), ("Machine", machine)])
 
 
 def _recipe(run: Run) -> list[tuple[str, str]]:
@@ -193,8 +192,10 @@ def _recipe(run: Run) -> list[tuple[str, str]]:
 
 
 def _hardest(run: Run) -> str:
-    shares = zip(run.test.class_accuracy, run.names, strict=True)
-    share, name = min((share, name) for share, name in shares if share is not None)
+    tested = [
+        (share, name) for share, name in zip(run.test.class_accuracy, run.names, strict=True) if share is not None
+    ]
+    share, name = min(tested)
     return f"{name}, {percent(share)}"
 
 

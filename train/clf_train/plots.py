@@ -17,6 +17,7 @@ from matplotlib.text import Text
 from clf_train.calibration import Calibration
 from clf_train.checkpoint import Epoch
 from clf_train.dataset import Dataset
+from clf_train.fit import Epoch
 from clf_train.metrics import TestMetrics, confused_examples
 
 _SAMPLES = 10  # images of each class in a sheet
@@ -71,6 +72,8 @@ def save_curves(history: Sequence[Epoch], file: Path) -> None:
             axis.legend(fontsize=8, frameon=False)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("epoch")
+        if len(epochs) == 1:
+            axis.set_xlim(0, 2)
         _quiet(axis)
         axis.xaxis.get_major_locator().set_params(integer=True)
     _save(figure, file)
@@ -129,20 +132,20 @@ def save_confused(dataset: Dataset, probabilities: np.ndarray, file: Path) -> No
     if not mistakes:
         return
     # Inches: a row is a heading, images as high as their shape wants, and a line under them.
-    cell, heading, under, gap, margin = 1.0, 0.3, 0.32, 0.12, 0.05
+    cell, heading, under, gap = 1.0, 0.3, 0.32, 0.12
     image = cell * min(max(dataset.image_shape[1] / dataset.image_shape[2], 0.5), 2)
     row_height = heading + image + under
-    width = 2 * margin + _MOST_EXAMPLES * cell + (_MOST_EXAMPLES - 1) * gap
-    height = len(mistakes) * row_height + margin
+    width = _MOST_EXAMPLES * cell + (_MOST_EXAMPLES - 1) * gap
+    height = len(mistakes) * row_height
     figure = Figure(figsize=(width, height))
     for row, pair in enumerate(mistakes):
         top = height - row * row_height
         is_, taken_for = (_short(dataset.names[label]) for label in (pair.label, pair.predicted))
         images = "image" if pair.count == 1 else "images"
         text = f"{is_}, taken for {taken_for}: {pair.count:,} {images}"
-        figure.text(margin / width, (top - 0.22) / height, text, color=_GREY, fontsize=10, fontweight="bold")
+        figure.text(0, (top - 0.22) / height, text, color=_GREY, fontsize=10, fontweight="bold")
         for column, answer in enumerate(pair.examples):
-            left, bottom = margin + column * (cell + gap), top - heading - image
+            left, bottom = column * (cell + gap), top - heading - image
             axis = figure.add_axes((left / width, bottom / height, cell / width, image / height))
             axis.set_axis_off()
             shown = for_display(dataset.test.images[answer.index], dataset.value_range)
