@@ -1,5 +1,4 @@
 import json
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +11,6 @@ from clf_train import find_recipe, read_run, read_source
 from clf_train.errors import RunError
 from clf_train.folder import free_name, new_folder
 from clf_train.machine import describe_machine
-from clf_train.page import run_page
 from clf_train.recipe import change
 from clf_train.run import find_runs, load_net
 from clf_train.training import train

@@ -23,7 +23,7 @@ from clf_train.markup import (
 )
 from clf_train.metrics import most_confused
 from clf_train.report import calibration_line, comparison_rows, percent
-from clf_train.run import Run
+from clf_train.run import Run, folder_name
 
 
 def run_page(run: Run, folder: Path) -> str:
@@ -36,10 +36,10 @@ def comparison_page(runs: Sequence[Run], folder: Path) -> str:
 
     The pictures are those of the runs' folders, which are named as the models are, in `folder`.
     """
-    reports = [
-        Section(run.model, run.model, _summary(run), tuple(_sections(run, folder / run.model, f"{run.model}-")))
-        for run in runs
-    ]
+    reports = []
+    for run in runs:
+        name = folder_name(run.model)
+        reports.append(Section(name, run.model, _summary(run), tuple(_sections(run, folder / name, f"{name}-"))))
     sections = [
         Section("models", "Models", _models(runs)),
         Section("by-class", "Accuracy by class", _classes_side_by_side(runs)),
@@ -170,7 +170,8 @@ def _making(run: Run) -> Html:
         ("fingerprint", data.fingerprint),
     ]
     speed = f"{len(run.history) * data.train_images / run.seconds:,.0f} images/s"
-    machine = [("device", run.device), *run.machine.items(), *run.versions.items(), ("speed", speed)]
+    workers = [("threads", str(run.threads)), ("processes", str(run.processes))]
+    machine = [("device", run.device), *workers, *run.machine.items(), *run.versions.items(), ("speed", speed)]
     made = [*_recipe(run), ("seed", str(run.seed)), ("made", run.created.replace("T", " ").replace("+00:00", " UTC"))]
     return fact_tables([("Recipe", made), ("Images", images), ("Machine", machine)])
 

@@ -17,7 +17,6 @@ from matplotlib.text import Text
 from clf_train.calibration import Calibration
 from clf_train.checkpoint import Epoch
 from clf_train.dataset import Dataset
-from clf_train.fit import Epoch
 from clf_train.metrics import TestMetrics, confused_examples
 
 _SAMPLES = 10  # images of each class in a sheet

@@ -47,8 +47,9 @@ class Run:
 
     `image_shape` is (channels, height, width); `dtype` and `value_range` are those of the images, and `normalisation`
     is in the same units. `best_epoch` is the epoch that the weights are of, `temperature` what the scores are divided
-    by before the softmax: 1 where no images were held out to fit it to. `machine` is that of machine.describe_machine.
-    `created` is ISO 8601 in UTC, `seconds` the time of the training loop alone.
+    by before the softmax: 1 where no images were held out to fit it to. `machine` is machine.describe_machine's.
+    `threads` is how many PyTorch used in each
+    of the `processes`. `created` is ISO 8601 in UTC, `seconds` the time of the training loop alone.
     """
 
     schema: int

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 
-from clf_runtime import __version__
-from clf_train import page, plots
-from clf_train.calibration import ENOUGH_TO_CALIBRATE, calibration, fit_temperature
-from clf_train.dataset import Dataset, split_rows
+from clf_train import checkpoint, page, plan
+from clf_train.checkpoint import Epoch
+from clf_train.dataset import Dataset
 from clf_train.device import Device, select_device
 from clf_train.errors import ProcessLost, RecipeError, Stopped, TrainError
 from clf_train.fit import Watcher, fit
@@ -97,15 +96,20 @@ def _carry_out(
     opening = new_folder(folder, overwrite=wanted.overwrite, resume=resume) if world.writes else nullcontext()
     with opening as partial:
         try:
-            for model, recipe in recipes.items():
-                place = partial if len(recipes) == 1 else partial / model
-                place.mkdir(exist_ok=True)
-                on_step = on_start(model, recipe, device_name)
-                runs.append(_train_one(dataset, model, recipe, place, chosen, device_name, seed, on_step))
-            if len(runs) > 1:
+            if partial is not None and not resume:
+                write_plan(partial, wanted)
+            for model in wanted.recipes:
+                place = None
+                if partial is not None:
+                    place = partial if len(wanted.recipes) == 1 else partial / folder_name(model)
+                    place.mkdir(exist_ok=True)
+                with telling_of_loss():
+                    run = _train_one(wanted, dataset, model, place, on_start, world)
+                runs += [run] if run else []
+            if partial is not None and len(runs) > 1:
                 (partial / "comparison.html").write_text(page.comparison_page(runs, partial), "utf-8")
-        except OSError as error:
-            raise TrainError(f"{error.filename or partial}: cannot be written: {error.strerror or error}") from None
+        except (OSError, TrainError) as error:
+            raise _with_advice(error, folder, partial) from None
     return runs
 
 
@@ -138,52 +142,9 @@ def _train_one(
     net = build_model(model, dataset.image_shape, len(dataset.names)).to(device)
     normalise = choose_normalisation(dataset, recipe)
     held_out = hold_out(dataset, recipe, seed)
-    fitted = fit(net, dataset.train, recipe, normalise, device, seed, on_step, held_out)
-    temperature = 1.0
-    if held_out is not None and len(held_out) >= ENOUGH_TO_CALIBRATE:
-        scores = class_scores(net, dataset.train.images, normalise, device, held_out)
-        temperature = fit_temperature(scores, dataset.train.labels[held_out])
-    test_scores = class_scores(net, dataset.test.images, normalise, device)
-    before, after = softmax(test_scores), softmax(test_scores, temperature)
-    test = measure(after, dataset.test.labels)
-    validation_images = 0 if held_out is None else len(held_out)
-    run = Run(
-        schema=SCHEMA,
-        model=model,
-        names=dataset.names,
-        image_shape=dataset.image_shape,
-        dtype=dataset.dtype,
-        value_range=dataset.value_range,
-        normalisation=normalise,
-        temperature=temperature,
-        parameters=count_parameters(net),
-        recipe=recipe,
-        seed=seed,
-        device=device_name,
-        machine=describe_machine(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=sum(epoch.seconds for epoch in fitted.history),
-        data=DataRecord(
-            dataset.source,
-            dataset.layout,
-            dataset.fingerprint,
-            len(dataset.train) - validation_images,
-            validation_images,
-            len(dataset.test),
-        ),
-        history=fitted.history,
-        best_epoch=fitted.best_epoch,
-        test=test,
-        calibration=calibration(before, after, dataset.test.labels),
-        versions={"clf-edge": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    )
-    write_run(folder, run, net)
-    plots.save_curves(fitted.history, folder / "curves.png")
-    plots.save_reliability(run.calibration, folder / "reliability.png")
-    plots.save_confusion(test, dataset.names, folder / "confusion.png")
-    plots.save_confused(dataset, after, folder / "confused.png")
-    (folder / "report.html").write_text(page.run_page(run, folder), "utf-8")
-    return run
+    state_file = None if place is None else place / checkpoint.FILE
+    watcher = on_start(model, recipe, device_name)
+    with scalars(place if wanted.tensorboard else None) as log:
 
         def epoch_done(epoch: Epoch) -> None:
             watcher.epoch(epoch)
