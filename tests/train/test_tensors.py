@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -458,6 +459,48 @@ def test_a_truncated_file_is_refused(tmp_path: Path, kept: float, legacy: bool) 
     (folder / "train_data_2").write_bytes(data[: kept if isinstance(kept, int) else int(kept * len(data))])
     with pytest.raises(DataError, match=re.escape(str(folder))):
         read_source(folder)
+
+
+@pytest.mark.parametrize("name", ["train_data_2", "test_labels_2"])
+def test_a_single_changed_byte_is_told_by_the_checksum_of_the_file(tmp_path: Path, name: str) -> None:
+    file = save(tmp_path) / name
+    with zipfile.ZipFile(file) as archive:
+        value = archive.read(f"{name}/data/0")
+    data = bytearray(file.read_bytes())
+    data[data.index(value) + len(value) - 1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=rf"{name}: not a tensor .*, or damaged: Bad CRC-32 for file '{name}/data/0'"):
+        read_source(tmp_path)
+
+
+def test_a_file_that_torch_wrote_without_checksums_is_read(tmp_path: Path) -> None:
+    wanted = read_source(save(tmp_path / "with")).fingerprint
+    torch.serialization.set_crc32_options(False)
+    try:
+        save(tmp_path / "without")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    with zipfile.ZipFile(tmp_path / "without" / "train_data_2") as archive:
+        assert archive.testzip() is not None
+    assert read_source(tmp_path / "without").fingerprint == wanted
+
+
+def test_members_that_share_their_bytes_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    file = save(tmp_path) / "train_data_2"
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.filelist += [archive.getinfo("train_data_2/data/0")] * 1000
+        archive._didModify = True  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match=r"train_data_2: .*its members claim more than the file holds"):
+        read_source(tmp_path)
+
+
+def test_a_file_that_can_neither_be_mapped_nor_fits_into_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensors, "physical_memory", lambda: 1000)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(DataError, match="train_data_2: cannot be mapped and does not fit into memory; save it anew"):
+        read_source(save(tmp_path, legacy=True))
 
 
 @pytest.mark.parametrize(

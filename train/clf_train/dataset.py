@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from clf_runtime.card import MAX_TEXT
+from clf_train import spill
 from clf_train.errors import DataError
 
 CHANNELS = (1, 3, 4)
@@ -127,10 +128,11 @@ def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None) ->
 def split_off(split: Split, share: float, seed: int, where: str) -> tuple[Split, Split]:
     """Hold out a share of each class as a part of its own; returns (the rest, the held out), copied, in file order.
 
-    Raises DataError if a class has a single image, which cannot be in both.
+    Raises DataError if a class has a single image, which cannot be in both, or if there is no room: see spill.
     """
-    kept, held = split_rows(split.labels, share, seed, where)
-    return Split(split.images[kept], split.labels[kept]), Split(split.images[held], split.labels[held])
+    parts = split_rows(split.labels, share, seed, where)
+    kept, held = (Split(spill.take(split.images, rows), split.labels[rows]) for rows in parts)
+    return kept, held
 
 
 def split_rows(labels: np.ndarray, share: float, seed: int, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -170,13 +172,14 @@ def _as_images(part: Part) -> np.ndarray:
         raise DataError(f"{where}: {len(images):,} images, but {len(part.labels):,} labels")
     if images.dtype.kind == "f":
         with np.errstate(over="ignore"):  # becomes infinity, which is refused with its image's number
-            return images.astype(np.float32, copy=False)
+            is_fit = images.dtype == np.float32 and images.flags.aligned  # inside of a mapped .npz nothing need be
+            return images if is_fit else spill.convert(images, np.float32)
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind in "iu":
         if images.min() < 0 or images.max() > 255:
             raise DataError(f"{where}: {images.dtype} images with values {images.min()}..{images.max()}, not 0..255")
-        return images.astype(np.uint8)
+        return spill.convert(images, np.uint8)
     raise DataError(f"{where}: images of dtype {images.dtype}; wanted: uint8 or float32")
 
 
@@ -238,6 +241,7 @@ def _scan(
     total, squares = np.zeros(channels), np.zeros(channels)
     rows = max(1, _CHUNK_BYTES // (channels * height * width * images.dtype.itemsize))
     few = max(1, _WIDE_BYTES // (channels * height * width * 8))
+    most = max(1, _WIDE_BYTES // (channels * 8))  # pixels of an image; where `few` fit, it is all of them
     for first in range(0, n, rows):
         chunk: np.ndarray[Any, Any] = np.ascontiguousarray(images[first : first + rows])
         digest.update(chunk.data)
@@ -248,10 +252,11 @@ def _scan(
         low, high = min(low, lowest), max(high, highest)
         planes = chunk.reshape(len(chunk), channels, -1)
         for i in range(0, len(planes), few):
-            wide = planes[i : i + few].astype(np.float64)
-            total += wide.sum(axis=(0, 2))
-            squares += np.einsum("ncp,ncp->c", wide, wide)
-    digest.update(split.labels.astype("<i8").data)
+            for j in range(0, height * width, most):
+                wide = planes[i : i + few, :, j : j + most].astype(np.float64)
+                total += wide.sum(axis=(0, 2))
+                squares += np.einsum("ncp,ncp->c", wide, wide)
+    digest.update(split.labels.astype("<i8", copy=False).data)
     count = n * height * width
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))

@@ -7,6 +7,7 @@ import numpy as np
 from clf_runtime.bounded import read_bounded
 from clf_runtime.errors import ClfError
 from clf_runtime.images import MAX_FILE_BYTES, decode_picture
+from clf_train import spill
 from clf_train.dataset import Part, Parts
 from clf_train.errors import DataError
 from clf_train.sources.listing import refuse_extra, visible
@@ -22,7 +23,10 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path) -> Parts:
-    """Decode every picture into memory, uint8 [N, 3, H, W]; the classes are the training folders in sorted order."""
+    """Decode every picture, uint8 [N, 3, H, W]; the classes are the training folders in sorted order.
+
+    Raises DataError for what is no picture or of another size, or if there is no room for them: see spill.
+    """
     if not any(_has_pictures(c) for c in _folders(path / "train")):  # there is none, or it is the class of trains
         refuse_extra(path, [c.name for c in _folders(path)], "class-named folders")
         names = tuple(c.name for c in _folders(path))
@@ -67,7 +71,7 @@ def _read_part(folder: Path, names: tuple[str, ...], size: tuple[int, int] | Non
                 f"{files[0] if i else 'training'} has {size[1]}x{size[0]}; scale all pictures to one size first"
             )
         if images is None:
-            images = np.empty((len(files), 3, *size), np.uint8)
+            images = spill.empty((len(files), 3, *size), np.uint8)
         images[i] = picture_hwc.transpose(2, 0, 1)
     assert images is not None
     return Part(images, np.array(labels), str(folder))

@@ -1,18 +1,21 @@
 """`.npz` archives of numpy: one file, or a folder with train.npz and test.npz, each with images, labels and names."""
 
+import struct
 import zipfile
 from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 
-from clf_runtime.bounded import physical_memory
 from clf_runtime.errors import ImageError
-from clf_runtime.npy import read_data, read_header
+from clf_runtime.npy import NpyHeader, read_data, read_header
+from clf_train import spill
 from clf_train.dataset import Part, Parts, check_names
 from clf_train.errors import DataError
 from clf_train.sources.listing import refuse_extra
 
 _LAYOUT = "npz arrays"
+_PIECE_BYTES = 1 << 20
 
 
 def recognises(path: Path) -> bool:
@@ -21,7 +24,7 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path) -> Parts:
-    """Read the arrays into memory."""
+    """Read the arrays; large ones are mapped: from the archive if it does not compress them, else as spill does."""
     if path.is_file():
         train, names = _read_file(path)
         return Parts(_LAYOUT, train, names=names)
@@ -71,12 +74,36 @@ def _read_file(path: Path) -> tuple[Part, tuple[str, ...] | None]:
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
-    """Read one array, after the archive's own size of it has been held against its header."""
+    """Read one array, after the archive's own size of it has been held against its header, up to its checksum."""
     where = f"{path}, {info.filename}"
+    is_stored = info.compress_type == zipfile.ZIP_STORED
     with archive.open(info) as stream:
         header = read_header(stream, where)
-        if info.file_size != stream.tell() + header.data_bytes:
-            raise DataError(
-                f"{where}: damaged: its header claims {header.data_bytes:,} bytes, the archive another size"
-            )
-        return read_data(stream, header, where, physical_memory())
+        size = header.data_bytes
+        if info.file_size != stream.tell() + size:
+            raise DataError(f"{where}: damaged: its header claims {size:,} bytes, the archive another size")
+        if is_stored and size > (most := path.stat().st_size):
+            raise DataError(f"{where}: an array of {size:,} bytes; the most that is read is {most:,}")
+        if size <= spill.SPILL_BYTES:
+            return read_data(stream, header, where, spill.SPILL_BYTES)
+        if is_stored:
+            return _map(stream, info, header, path)
+        unpacked = spill.empty((size,), np.uint8)
+        for first in range(0, size, _PIECE_BYTES):
+            piece = stream.read(min(_PIECE_BYTES, size - first))
+            if len(piece) < min(_PIECE_BYTES, size - first):
+                raise DataError(f"{where}: damaged or cut short")
+            unpacked[first : first + len(piece)] = np.frombuffer(piece, np.uint8)
+        return unpacked.view(header.dtype).reshape(header.shape, order="F" if header.fortran_order else "C")
+
+
+def _map(stream: IO[bytes], info: zipfile.ZipInfo, header: NpyHeader, path: Path) -> np.ndarray:
+    """Map the array of a member that is not compressed, read-only; `stream` stands at its first byte."""
+    start = stream.tell()
+    while stream.read(_PIECE_BYTES):
+        pass  # up to the end, where zipfile checks the checksum
+    with path.open("rb") as file:
+        file.seek(info.header_offset + 26)  # the local header's 30 bytes end with the lengths of two fields after it
+        start += info.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
+    order: Literal["C", "F"] = "F" if header.fortran_order else "C"
+    return np.memmap(path, header.dtype, "r", start, header.shape, order).view(np.ndarray)

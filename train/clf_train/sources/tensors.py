@@ -10,12 +10,14 @@ import numpy as np
 
 from clf_runtime.bounded import physical_memory
 from clf_runtime.errors import brief
+from clf_train import spill
 from clf_train.dataset import Part, Parts
 from clf_train.errors import DataError
 from clf_train.sources.listing import refuse_extra
 
 _LAYOUT = "tensors of torch.save"
 _SUFFIXES = ("_2", "", "_2.pt", ".pt", "_2.pth", ".pth")
+_PIECE_BYTES = 1 << 20
 
 
 def recognises(path: Path) -> bool:
@@ -51,7 +53,11 @@ def _load(path: Path) -> np.ndarray:
 
     try:
         mapped = _is_stored_zip(path)
+        if not mapped and path.stat().st_size > physical_memory():
+            raise DataError(f"{path}: cannot be mapped and does not fit into memory; save it anew with torch.save")
         value = torch.load(str(path), map_location="cpu", weights_only=True, mmap=mapped)
+    except DataError:
+        raise
     except OSError as error:
         if error.filename is None:  # torch's own seeks in a file that was cut short
             raise DataError(f"{path}: damaged or cut short: {error.strerror or error}") from None
@@ -67,8 +73,9 @@ def _load(path: Path) -> np.ndarray:
     size = value.numel() * value.element_size()
     if size > max(path.stat().st_size, physical_memory()):
         raise DataError(f"{path}: claims {size:,} bytes in a file of {path.stat().st_size:,}")
-    if value.dtype == torch.bfloat16:
-        value = value.float()
+    if value.dtype == torch.bfloat16:  # numpy has none
+        wide = torch.from_numpy(spill.empty(tuple(value.shape), np.float32))
+        value = wide.copy_(value.detach())
     try:
         return value.detach().resolve_neg().numpy()
     except (TypeError, RuntimeError):  # float8, a tensor without memory
@@ -76,8 +83,22 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _is_stored_zip(path: Path) -> bool:
-    """Whether this is a zip file whose members are not compressed, as torch.save writes it: only such can be mapped."""
+    """Whether this is a zip file whose members are not compressed, as torch.save writes it: only such can be mapped.
+
+    Its members are held against their checksums, which torch.load never looks at. Raises zipfile's errors.
+    """
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        return all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
+        members = archive.infolist()
+        if any(info.compress_type != zipfile.ZIP_STORED for info in members):
+            return False
+        if sum(info.file_size for info in members) > path.stat().st_size:
+            raise zipfile.BadZipFile("its members claim more than the file holds")
+        for info in members:
+            if info.CRC == 0:  # torch was told to compute none: torch.serialization.set_crc32_options(False)
+                continue
+            with archive.open(info) as stream:
+                while stream.read(_PIECE_BYTES):
+                    pass  # up to the end, where zipfile checks the checksum
+    return True
