@@ -81,6 +81,7 @@ def test_kills_at_random_instants_do_not_change_a_bit(source, never_stopped, tmp
     assert weights(tmp_path / "run") == weights(whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["comparison.html", "conv", "simple"]
+    assert sorted(os.listdir(tmp_path / "run" / "conv")) == sorted(os.listdir(whole / "conv"))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -48,7 +48,12 @@ def new_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -
             refuse_state(folder, overwrite)
             shutil.rmtree(partial)  # of a training that was killed: nobody holds its lock
         try:
-            if not resume:
+            if resume:
+                for unfinished in partial.rglob(
+                    ".*.partial"
+                ):  # files whose writing was cut short, see files.whole_file
+                    unfinished.unlink()
+            else:
                 partial.mkdir()
                 (partial / _MARK).touch()
             yield partial

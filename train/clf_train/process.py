@@ -40,11 +40,10 @@ def machine_is_idle() -> bool:
     try:
         before = _ticks()
         time.sleep(_LOOK_SECONDS)
-        after = _ticks()
+        spent = [after - b for after, b in zip(_ticks(), before, strict=True)]
+        idle = spent[3] + spent[4]  # idle, and waiting for a disk
     except (OSError, ValueError, IndexError):
         return False
-    spent = [b - a for a, b in zip(before, after, strict=True)]
-    idle = spent[3] + spent[4]  # idle, and waiting for a disk
     return idle >= _IDLE * max(1, sum(spent))
 
 
