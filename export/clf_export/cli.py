@@ -30,6 +30,13 @@ def export(
             help="The .onnx file, or a folder for several.  [default: named like the run folder, and beside it]",
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FACTORY",
+            help="Your own model, as it was trained: its code is imported only if it is named here.",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
     version: Annotated[
@@ -46,6 +53,7 @@ def export(
     """
     from clf_export.exporting import export_run, find_test_images, output_files
     from clf_export.parity import text_lines
+    from clf_train.recipe import is_own
     from clf_train.run import find_runs, read_run
 
     folders = find_runs(run_folder.resolve())
@@ -58,7 +66,8 @@ def export(
             dataset, other = find_test_images(read_run(folder), data)
             if other and not quiet:
                 say(NAME, other)
-        made = export_run(folder, dataset, file, overwrite=overwrite)
+        own = model if is_own(read_run(folder).model) else None
+        made = export_run(folder, dataset, file, overwrite=overwrite, own=own)
         print(one_line(f"{made.file}: {made.size:,} bytes, {made.card.model}, proven against PyTorch"))
         for line in text_lines(made.comparison):
             print(f"  {line}")

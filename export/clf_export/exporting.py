@@ -18,6 +18,7 @@ from clf_train.dataset import Dataset
 from clf_train.errors import DataError
 from clf_train.evaluate import probabilities
 from clf_train.files import whole_file
+from clf_train.recipe import Model
 from clf_train.run import Run, load_net, read_run
 from clf_train.sources import read_source
 
@@ -59,9 +60,12 @@ def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | 
     return dataset, None if same else other
 
 
-def export_run(folder: Path, dataset: Dataset, file: Path, *, overwrite: bool = False) -> Export:
+def export_run(
+    folder: Path, dataset: Dataset, file: Path, *, overwrite: bool = False, own: Model | None = None
+) -> Export:
     """Translate a run's net, prove it on all test images of `dataset`, and write `file` and the run's parity.json.
 
+    `own` names the user's own model of the run, whose code is then imported (see run.load_net).
     The file appears whole under its name, after it was read back from disk and proven there, or not at all.
     Raises ParityError if the file's answers differ from PyTorch's by more than `parity.TOLERANCE`, RunError if the run
     is damaged, TranslationError if its net cannot be translated, OutputError if `file` is there or cannot be written.
@@ -69,7 +73,7 @@ def export_run(folder: Path, dataset: Dataset, file: Path, *, overwrite: bool = 
     if file.exists() and not overwrite:
         raise OutputError(f"{file}: is there already; choose another --out, or pass --overwrite")
     run = read_run(folder)
-    net = load_net(folder, run)
+    net = load_net(folder, run, own)
     images, labels = dataset.test.images, dataset.test.labels
     reference = probabilities(net, images, run.normalisation, torch.device("cpu"), run.temperature)
 

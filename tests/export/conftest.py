@@ -1,9 +1,8 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from clf_train import find_recipe, read_source
+from clf_train.recipe import change
 from clf_train.training import train
 
 
@@ -22,7 +21,7 @@ def make_run(tmp_path_factory):
                 images = np.concatenate([digits.train.images, digits.test.images]).astype(np.float32) / 255
                 np.savez(source, images=images, labels=np.concatenate([digits.train.labels, digits.test.labels]))
             dataset = read_source(source)
-            recipe = replace(find_recipe("fast", model), epochs=2)
+            recipe = change(find_recipe("fast", model), {"epochs": 2})
             train(dataset, {model: recipe}, folder / model)
             made[model, dtype] = (folder / model, dataset)
         return made[model, dtype]

@@ -13,7 +13,8 @@ def cuda(monkeypatch):
         monkeypatch.setattr(torch.version, "cuda", "13.0" if built else None)
         monkeypatch.setattr(torch.version, "hip", None, raising=False)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: visible)
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla Stand-in")
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"Tesla Stand-in {index}")
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
         real = torch.ones
 
         def ones(*size, device=None):
@@ -36,7 +37,14 @@ def test_the_cpu_is_named_with_its_threads():
 def test_cuda_is_taken_when_it_works(cuda, wanted):
     cuda()
     device, name = select_device(wanted)
-    assert (device.type, name) == ("cuda", "cuda (Tesla Stand-in)")
+    assert (device.type, name) == ("cuda", "cuda (Tesla Stand-in 0)")
+    assert select_device(wanted, 1) == (torch.device("cuda", 1), "cuda (Tesla Stand-in 1)")
+
+
+def test_more_processes_than_gpus_are_refused(cuda):
+    cuda()
+    with pytest.raises(DeviceError, match="there are 2 GPUs for more processes"):
+        select_device("cuda", 2)
 
 
 @pytest.mark.parametrize(

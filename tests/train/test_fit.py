@@ -3,12 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from clf_train.dataset import Split
 from clf_train.errors import TrainError
 from clf_train.evaluate import Normalisation, class_scores, probabilities
-from clf_train.fit import augment, fit, make_optimizer, validate
+from clf_train.fit import Watcher, fit, make_optimizer, validate
 from clf_train.models import build_model
 from clf_train.recipe import Recipe, find_recipe
 
@@ -89,7 +88,7 @@ def test_every_image_is_told_once_an_epoch():
         AS_IS,
         CPU,
         0,
-        lambda e, n, loss: told.append((e, n)),
+        Watcher(lambda e, n, loss: told.append((e, n))),
     )
     assert [sum(n for e, n in told if e == epoch) for epoch in (1, 2)] == [61, 61]
 
@@ -141,31 +140,6 @@ def test_the_optimizer_is_the_recipe_s(name, kind):
     assert type(optimizer).__name__ == kind
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.05, 0.01)
     assert optimizer.defaults.get("momentum", 0.9) == 0.9
-
-
-def test_flip_mirrors_about_half_of_the_images_whole():
-    x = torch.rand(200, 3, 5, 4)
-    out = augment(x, replace(PLAIN, flip=True), torch.Generator().manual_seed(0))
-    mirrored = [torch.equal(o, i.flip(2)) for o, i in zip(out, x, strict=True)]
-    assert all(m or torch.equal(o, i) for m, o, i in zip(mirrored, out, x, strict=True))
-    assert 70 < sum(mirrored) < 130
-
-
-def test_shift_moves_each_image_whole_and_fills_with_zeros():
-    x = torch.rand(300, 3, 5, 4) + 1
-    out = augment(x, replace(PLAIN, shift=2), torch.Generator().manual_seed(0))
-    padded = F.pad(x, [2, 2, 2, 2])
-    seen = set()
-    for o, p in zip(out, padded, strict=True):
-        offsets = [(dy, dx) for dy in range(5) for dx in range(5) if torch.equal(o, p[:, dy : dy + 5, dx : dx + 4])]
-        assert len(offsets) == 1
-        seen.update(offsets)
-    assert len(seen) == 25
-
-
-def test_without_augmentation_nothing_is_changed():
-    x = torch.rand(3, 3, 5, 4)
-    assert augment(x, PLAIN, torch.Generator()) is x
 
 
 def test_probabilities_are_a_softmax_at_the_temperature_whatever_the_training_mode():

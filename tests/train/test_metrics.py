@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from clf_train.metrics import Answer, measure, most_confused
+from clf_train.metrics import Answer, Mistakes, confused_examples, measure, most_confused
 
 NAMES = ("cat", "dog", "emu")
 LABELS = np.array([0, 0, 0, 1, 1, 1])
@@ -33,3 +33,34 @@ def test_confused_pairs_are_named_the_worst_first():
 def test_a_probability_of_zero_gives_a_finite_loss():
     probabilities = np.array([[0, 1]], np.float32)
     assert np.isfinite(measure(probabilities, np.array([0])).loss)
+
+
+def test_the_surest_mistakes_of_the_worst_pairs_come_first():
+    labels = np.array([0, 0, 0, 0, 1, 2, 2])
+    given = [(0, 0.99), (1, 0.6), (1, 0.9), (1, 0.7), (0, 0.95), (1, 0.8), (1, 0.8)]
+    probabilities = np.zeros((7, 3), np.float32)
+    for row, (predicted, probability) in enumerate(given):
+        probabilities[row] = (1 - probability) / 2
+        probabilities[row, predicted] = probability
+    worst, second, third = confused_examples(probabilities, labels, most_examples=2)
+    assert (worst.label, worst.predicted, worst.count) == (0, 1, 3)
+    assert worst.examples == (Answer(2, 0, 1, pytest.approx(0.9)), Answer(3, 0, 1, pytest.approx(0.7)))
+    assert [a.index for a in second.examples] == [5, 6]  # as sure as each other: in the order of the file
+    assert third == Mistakes(1, 0, 1, (Answer(4, 1, 0, pytest.approx(0.95)),))
+    assert confused_examples(probabilities, labels, most_pairs=1) == [
+        Mistakes(0, 1, 3, (*worst.examples, Answer(1, 0, 1, pytest.approx(0.6))))
+    ]
+
+
+def test_examples_come_in_the_order_of_the_confused_pairs():
+    rng = np.random.default_rng(0)
+    probabilities, labels = rng.random((500, 4), dtype=np.float32), rng.integers(0, 4, 500)
+    pairs = most_confused(measure(probabilities, labels), "abcd", most=6)
+    mistakes = confused_examples(probabilities, labels)
+    assert [("abcd"[m.label], "abcd"[m.predicted], m.count) for m in mistakes] == [
+        (p.label, p.predicted, p.count) for p in pairs
+    ]
+
+
+def test_without_a_mistake_there_is_no_example():
+    assert confused_examples(np.eye(3, dtype=np.float32), np.arange(3)) == []

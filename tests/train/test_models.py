@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from clf_train.errors import DataError
+from clf_train.errors import DataError, FactoryError
 from clf_train.models import ConvNN, SimpleNN, build_model, count_parameters
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("simple", 828_490), ("conv", 23_998)])
+@pytest.mark.parametrize(("name", "parameters"), [("simple", 828_490), ("conv", 23_998), ("resnet8", 77_946)])
 def test_parameters_for_3x32x32_and_ten_classes(name, parameters):
     assert count_parameters(build_model(name, (3, 32, 32), 10)) == parameters
 
@@ -45,7 +45,7 @@ def test_simple_is_3072_256_128_64_10_with_relu_and_log_softmax():
     assert [net.fc1.out_features, net.fc2.out_features, net.fc3.out_features] == [256, 128, 64]
 
 
-@pytest.mark.parametrize("name", ["simple", "conv"])
+@pytest.mark.parametrize("name", ["simple", "conv", "resnet8"])
 @pytest.mark.parametrize(
     ("shape", "classes"), [((1, 28, 28), 3), ((3, 48, 40), 7), ((4, 13, 13), 2), ((3, 33, 64), 100)]
 )
@@ -57,3 +57,38 @@ def test_other_sizes_give_other_widths_not_an_error(name, shape, classes):
 def test_images_that_leave_conv_nothing_are_refused(shape):
     with pytest.raises(DataError, match="13x13 or more"):
         build_model("conv", shape, 10)
+
+
+BAD = """
+import torch
+from torch import nn
+number = 3
+def fails(image_shape, classes): raise ValueError("no\\nway")
+def no_net(image_shape, classes): return 3
+def no_parameters(image_shape, classes): return nn.Flatten()
+def wrong_shape(image_shape, classes): return nn.Sequential(nn.Flatten(), nn.Linear(768, classes + 1))
+def wrong_size(image_shape, classes): return nn.Sequential(nn.Flatten(), nn.Linear(5, classes))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("own_nets:missing", "own_nets has no function or class 'missing'"),
+        ("own_nets:number", "own_nets has no function or class 'number'"),
+        ("own_nets:fails", r"cannot be made for images of \(3, 16, 16\): ValueError: no way"),
+        ("own_nets:no_net", r"gave a int; wanted: a torch\.nn\.Module"),
+        ("own_nets:no_parameters", "has no parameters to train"),
+        ("own_nets:wrong_shape", r"gives torch\.float32 \[2, 4\] for 2 images; wanted: logits, float32 \[2, 3\]"),
+        ("own_nets:wrong_size", r"fails on images of \[2, 3, 16, 16\]: RuntimeError"),
+        ("nowhere.nets:tiny", r"nowhere\.nets cannot be imported: ModuleNotFoundError"),
+        (":tiny", "cannot be imported"),
+    ],
+)
+def test_a_user_s_own_model_that_is_wrong_is_one_clear_error(tmp_path, monkeypatch, name, says):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_nets.py").write_text(BAD)
+    with pytest.raises(FactoryError, match=says) as error:
+        build_model(name, (3, 16, 16), 3)
+    assert "\n" not in str(error.value)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from clf_train.errors import RecipeError
-from clf_train.recipe import MODELS, RECIPES, Recipe, change, find_recipe, learning_rate
+from clf_train.recipe import MODELS, RECIPES, Recipe, change, find_recipe, fit_to, learning_rate
 
 PLAIN = Recipe("plain", 10, 100, 0.1)
 
@@ -19,9 +19,26 @@ def test_seed_is_the_user_s_own():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, "my.nets:tiny"])
 def test_every_recipe_is_there_for_every_model_under_its_name(name, model):
-    assert find_recipe(name, model).name == name
+    if name == "seed" and model not in ("simple", "conv"):
+        with pytest.raises(RecipeError, match="'seed' is that of simple and conv alone"):
+            find_recipe(name, model)
+    else:
+        assert find_recipe(name, model).name == name
+
+
+def test_an_unknown_model_is_refused_with_those_there_are():
+    with pytest.raises(RecipeError, match=r"simple, conv, resnet8, or package\.module:factory"):
+        find_recipe("fast", "resnet")
+
+
+def test_small_data_are_passed_over_more_often_unless_epochs_are_given():
+    recipe = replace(PLAIN, least_steps=350)
+    assert fit_to(recipe, 1000).epochs == 35
+    assert fit_to(recipe, 950).epochs == 35
+    assert fit_to(recipe, 50_000).epochs == 10
+    assert fit_to(change(recipe, {"epochs": 3}), 1000).epochs == 3
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are():
@@ -61,6 +78,9 @@ def test_learning_rate_follows_its_schedule(schedule, expected):
         ("label_smoothing", 1),
         ("shift", -1),
         ("validation_share", 0.6),
+        ("least_steps", -1),
+        ("damped_axes", 1001),
+        ("precision", "int8"),
         ("patience", -1),
         ("patience", 3),
     ],

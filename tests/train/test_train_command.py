@@ -110,9 +110,18 @@ def test_names_are_taken_and_must_fit(command, inside):
         (["--show", "--out", "/dev/null"], "is there already"),
         (["--learning-rate", "-1"], "learning rate must be"),
         (["--momentum", "2"], "momentum must be"),
-        (["--model", "resnet"], "is not one of"),
+        (["--model", "resnet"], "model 'resnet' is unknown"),
         (["--device", "cuda"], "CUDA does not work here"),
         (["--nonsense"], "No such option"),
+        (["--model", "conv,conv"], "names a model twice"),
+        (["--model", "resnet8", "--recipe", "seed"], "is that of simple and conv alone"),
+        (["--model", "nowhere.nets:tiny"], "nowhere.nets cannot be imported"),
+        (["--precision", "bf16"], "precision bf16 is for CUDA"),
+        (["--nesterov", "maybe"], "is not one of"),
+        (["--resume", "nowhere"], "cannot be read"),
+        (["--like", "nowhere"], "no run folder"),
+        (["--like", "nowhere", "--epochs", "3"], "--epochs cannot stand beside --like"),
+        (["--resume", "nowhere", "--out", "x"], "--out cannot stand beside --resume"),
         (["extra"], "unexpected extra argument"),
         (["--out", "/proc/nowhere/run"], "cannot be written"),
     ],
@@ -126,11 +135,14 @@ def test_what_is_wrong_is_said_in_one_line(command, inside, arguments, says):
     assert list(inside.iterdir()) == []
 
 
-def test_a_loss_that_is_lost_leaves_no_folder(command, inside):
-    ended = command(main, "--model", "simple", "--learning-rate", 100, "--out", "run")
-    assert ended.code == 2
+def test_a_loss_that_is_lost_leaves_the_last_good_state_or_nothing(command, inside):
+    ended = command(main, "--model", "simple", "--learning-rate", 100, "--out", "run", "--quiet")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert "choose a lower learning rate" in ended.err
-    assert list(inside.iterdir()) == []
+    if "the last good state stays in" in ended.err:
+        assert [p.name for p in inside.iterdir()] == ["run.partial"]
+    else:
+        assert list(inside.iterdir()) == []
 
 
 def test_floats_are_trained_as_they_stand_by_the_recipe_seed(command, inside):

@@ -1,25 +1,35 @@
 """The command `clf-train`: parse, read, train, print."""
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from clf_runtime.command import make_app, one_line, run, say, show_version
-from clf_train.recipe import MODELS, Model, Optimizer, Recipe, Schedule, change, find_recipe
+from clf_train.errors import RecipeError, Stopped
+from clf_train.process import settle
+from clf_train.recipe import MODELS, Model, Optimizer, Precision, Recipe, Schedule, change, find_recipe
+from clf_train.signals import stopping_on_signals
 
 if TYPE_CHECKING:
     from clf_train.dataset import Dataset
+    from clf_train.fit import Watcher
 
 NAME = "clf-train"
+_OnOff = Literal["on", "off"]
+_CHANGES = (
+    *("epochs", "optimizer", "schedule", "learning_rate", "momentum", "nesterov", "batch_size", "weight_decay"),
+    *("label_smoothing", "flip", "shift", "validation_share", "patience", "precision"),
+)
+_BESIDE = {"resume": {"data", "model", "quiet"}, "like": {"data", "model", "out", "overwrite", "tensorboard", "quiet"}}
 
 
 def train(
+    context: typer.Context,
     data: Annotated[
         str,
         typer.Option(
@@ -29,7 +39,13 @@ def train(
             "and cifar10 (downloaded once). The layout is found by looking.",
         ),
     ] = "digits",
-    model: Annotated[Literal["simple", "conv", "both"], typer.Option(help="What to train.")] = "both",
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,NAME]",
+            help=f"What to train: {', '.join(MODELS)}, both (simple and conv), or your own as package.module:factory.",
+        ),
+    ] = "both",
     recipe: Annotated[
         str,
         typer.Option(
@@ -50,6 +66,8 @@ def train(
     label_smoothing: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Of each label, spread over all.")
     ] = None,
+    nesterov: Annotated[_OnOff | None, typer.Option(help="Nesterov's momentum, of sgd.")] = None,
+    flip: Annotated[_OnOff | None, typer.Option(help="Mirror half of the images left to right.")] = None,
     shift: Annotated[int | None, typer.Option(metavar="PIXELS", help="Move images by up to so much.")] = None,
     validation_share: Annotated[
         float | None,
@@ -57,6 +75,9 @@ def train(
     ] = None,
     patience: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after N epochs without a better one; 0 never does.")
+    ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="bf16 computes the net in bfloat16, on CUDA only.")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Of weights and order.")] = 0,
     device: Annotated[
@@ -74,6 +95,22 @@ def train(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there under --out.")] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Train again as the run folder RUN says: the same images, recipe, seed and threads."
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with the training that was to make RUN, after a stop or a kill.",
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write scalars for TensorBoard into the run folder too.")
+    ] = False,
     show: Annotated[
         bool, typer.Option("--show", help="Describe the source and draw a sheet of samples; train nothing.")
     ] = False,
@@ -85,74 +122,127 @@ def train(
     """Fit small image classifiers to labelled images and compare them.
 
     Leaves a run folder with the weights, run.json, metrics.csv, plots and report.html; clf-export makes an ONNX file
-    of it. Without options it trains both models on the embedded digits.
+    of it. Without options it trains simple and conv on the embedded digits. Stopped by Ctrl-C or a signal, it saves its
+    state; --resume goes on from there. Under torchrun (torchrun --nproc-per-node=2 -m clf_train ...) several processes
+    train together.
 
-    Exit codes: 0 all well; 2 any error.
+    Exit codes: 0 all well; 2 any error; 130 or 143 stopped by SIGINT or SIGTERM.
     """
-    changes: dict[str, Any] = {
-        "epochs": epochs,
-        "optimizer": optimizer,
-        "schedule": schedule,
-        "learning_rate": learning_rate,
-        "momentum": momentum,
-        "batch_size": batch_size,
-        "weight_decay": weight_decay,
-        "label_smoothing": label_smoothing,
-        "shift": shift,
-        "validation_share": validation_share,
-        "patience": patience,
+    settle()
+    given = {
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
     }
-    changes = {key: value for key, value in changes.items() if value is not None}
-    models: tuple[Model, ...] = MODELS if model == "both" else (model,)
-    recipes = {m: change(find_recipe(recipe, m), changes) for m in models}
+    changes = {name: context.params[name] for name in _CHANGES if name in given}
+    changes.update({name: changes[name] == "on" for name in ("nesterov", "flip") if name in changes})
+    models = _models(model)
+    for again in _BESIDE.keys() & given:
+        _refuse_beside(again, given)
+    recipes = {} if like or resume else {m: change(find_recipe(recipe, m), changes) for m in models}
+    if tensorboard:
+        from clf_train.tensorboard import check_installed
 
-    # OpenMP's threads sleep while they wait: where another program runs too, waiting busily costs nearly all the speed.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        check_installed()
+
+    import torch
+
+    from clf_train import report, training
     from clf_train.device import select_device
-    from clf_train.run import free_name, refuse_existing
+    from clf_train.folder import free_name, partial_of, refuse_existing, refuse_state
+    from clf_train.plan import check_plan, plan_like, read_plan
+    from clf_train.run import find_runs, read_run
     from clf_train.sources import read_source
+    from clf_train.world import agree, join
 
     # What can be refused at once is not refused after minutes of reading.
-    if not show:
-        select_device(device)
-    if out is not None and not (show and (out.is_dir() or overwrite)):
-        refuse_existing(out, overwrite)
-    if not quiet:
-        say(NAME, f"reading {data}")
-    dataset = read_source(data, names)
-    if not quiet:
-        for note in dataset.notes:
-            say(NAME, note)
-    if show:
-        _show(dataset, _sheet_file(dataset, out))
-        return
+    plan = None
+    if resume is not None:
+        out = resume.with_name(resume.name.removesuffix(".partial"))
+        plan = read_plan(partial_of(out.resolve()))
+    elif like is not None:
+        plan = plan_like([read_run(folder) for folder in find_runs(like)])
+    if plan is not None:
+        device = "cuda" if plan.device == "cuda" else "cpu"
+    chosen = "cpu" if show else select_device(device)[0].type
+    with join(chosen) as world:
+        quiet = quiet or not world.writes
+        if out is not None and resume is None and world.writes and not (show and (out.is_dir() or overwrite)):
+            refuse_existing(out, overwrite)
+            if not show:
+                refuse_state(out.resolve(), overwrite)
+        place = data if plan is None or "data" in given else plan.source
+        if not quiet:
+            say(NAME, f"reading {place}")
+        dataset = read_source(place, names if plan is None else plan.names)
+        if not quiet:
+            for note in dataset.notes:
+                say(NAME, note)
+        if show:
+            _show(dataset, _sheet_file(dataset, out))
+            return
+        agree(world, dataset.fingerprint)
+        if plan is not None:
+            check_plan(plan, dataset, world.size, models if "model" in given else ())
+            recipes = plan.recipes
+        if out is None:
+            label = model if plan is None else "-".join(recipes)
+            out = free_name(Path("artifacts"), f"{_stem(dataset.source)}-{_stem(label)}-{datetime.now():%Y%m%d-%H%M%S}")
+        with stopping_on_signals() as stop, ExitStack() as bars:
+            on_start = _progress(dataset, bars, quiet, stop.asked)
+            try:
+                if resume is not None:
+                    runs = training.resume(dataset, out, on_start=on_start, world=world)
+                else:
+                    if plan is not None:
+                        torch.set_num_threads(plan.threads)
+                        seed = plan.seed
+                    runs = training.train(
+                        dataset,
+                        recipes,
+                        out,
+                        device=device,
+                        seed=seed,
+                        overwrite=overwrite,
+                        tensorboard=tensorboard,
+                        on_start=on_start,
+                        world=world,
+                    )
+            except Stopped as stopped:
+                bars.close()
+                if world.writes:
+                    say(NAME, str(stopped))
+                raise typer.Exit(stop.exit_code()) from None
+        if world.writes:
+            for each in runs:
+                print("\n".join(one_line(line) for line in report.text_report(each)) + "\n")
+            print("\n".join(report.text_table(report.comparison_rows(runs))))
+            print(f"run folder: {out}")
 
-    from clf_train import report
-    from clf_train.training import train as run_training
 
-    if out is None:
-        out = free_name(Path("artifacts"), f"{_stem(dataset.source)}-{model}-{datetime.now():%Y%m%d-%H%M%S}")
-    with ExitStack() as bars:
-        runs = run_training(
-            dataset,
-            recipes,
-            out,
-            device=device,
-            seed=seed,
-            overwrite=overwrite,
-            on_start=_progress(dataset, bars, quiet),
-        )
-    for each in runs:
-        print("\n".join(one_line(line) for line in report.text_report(each)) + "\n")
-    print("\n".join(report.text_table(report.comparison_rows(runs))))
-    print(f"run folder: {out}")
+def _models(text: str) -> tuple[Model, ...]:
+    models = ("simple", "conv") if text == "both" else tuple(name.strip() for name in text.split(","))
+    if len(set(models)) < len(models):
+        raise RecipeError(f"--model {text}: names a model twice")
+    return models
 
 
-def _progress(dataset: "Dataset", bars: ExitStack, quiet: bool) -> Callable[[Model, Recipe, str], Any]:
+def _refuse_beside(again: str, given: set[str]) -> None:
+    """Refuse what cannot change where a training is repeated or gone on with."""
+    for name in sorted(given - {again} - _BESIDE[again]):
+        beside = ", ".join(f"--{n}" for n in sorted(_BESIDE[again]))
+        raise RecipeError(f"--{name.replace('_', '-')} cannot stand beside --{again}; what can: {beside}")
+
+
+def _progress(
+    dataset: "Dataset", bars: ExitStack, quiet: bool, stopping: Callable[[], bool]
+) -> Callable[[Model, Recipe, str], "Watcher"]:
     """A progress bar for each model: epoch, loss, images per second. It is off when stderr is no terminal."""
 
-    def on_start(model: Model, recipe: Recipe, device: str) -> Callable[[int, int, float], None]:
+    def on_start(model: Model, recipe: Recipe, device: str) -> "Watcher":
         from tqdm import tqdm
+
+        from clf_train.fit import Watcher
 
         bars.close()
         if not quiet:
@@ -166,7 +256,7 @@ def _progress(dataset: "Dataset", bars: ExitStack, quiet: bool) -> Callable[[Mod
             bar.set_description(f"{model} epoch {epoch}/{recipe.epochs} loss {loss:.3f}", refresh=False)
             bar.update(images)
 
-        return on_step
+        return Watcher(on_step, stopping=stopping)
 
     return on_start
 

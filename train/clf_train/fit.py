@@ -3,41 +3,41 @@
 Letters in shapes: B images in a batch, C channels, H height, W width, K classes.
 """
 
+import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clf_train import checkpoint
+from clf_train.batches import batches, draw_moves, move, pick, take
+from clf_train.checkpoint import Best, Epoch, State
+from clf_train.damping import SAMPLE, damp
 from clf_train.dataset import Split
-from clf_train.errors import TrainError
+from clf_train.errors import Stopped, TrainError
 from clf_train.evaluate import Normalisation, as_tensor, class_scores
 from clf_train.muon import Muon
 from clf_train.recipe import Recipe, learning_rate
+from clf_train.world import ALONE, World
 
-OnStep = Callable[[int, int, float], None]  # epoch (from 1), images of this step, loss so far in this epoch
-_LOOK_EVERY = 20  # steps between looks at the loss; each look makes a GPU wait
+_LOOK_EVERY = 20  # steps between looks at the loss; each look makes a GPU wait, and several processes agree
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training images did: mean loss, share of right answers (as the weights moved), and time.
+class Watcher:
+    """Who is told of every few steps and of every epoch, and asked whether to stop.
 
-    `learning_rate` is that of its last step; `seconds` hold the training alone. The validation figures, of the weights
-    as the epoch left them, are None where no images were held out.
+    `step` gets the epoch, from 1, the images of these steps, and the mean loss of the epoch so far.
     """
 
-    epoch: int
-    loss: float
-    accuracy: float
-    learning_rate: float
-    seconds: float
-    images_per_second: float
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
+    step: Callable[[int, int, float], None] = lambda epoch, images, loss: None
+    epoch: Callable[[Epoch], None] = lambda epoch: None
+    stopping: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -55,74 +55,150 @@ def fit(
     normalise: Normalisation,
     device: torch.device,
     seed: int,
-    on_step: OnStep = lambda epoch, images, loss: None,
+    watcher: Watcher = Watcher(),
     held_out: np.ndarray | None = None,
+    state_file: Path | None = None,
+    world: World = ALONE,
 ) -> Fit:
     """Train `net`, which is on `device`, in place, on the images of `split` that are not among the rows `held_out`.
 
     Without `held_out` (int64 [M]) the net ends with the weights of the last epoch, else with those of the epoch of
-    the highest accuracy on these rows, of the lowest loss among equals.
-    Raises TrainError if the loss becomes NaN or infinite.
+    the highest accuracy on these rows, of the lowest loss among equals. With a `state_file` the state is saved after
+    each epoch, and a training that left one there goes on from it. In a `world` of several processes each takes its
+    share of every batch, and all end with the same weights.
+    Raises TrainError if the loss becomes NaN or infinite, or another process is lost; Stopped, the state saved, if the
+    watcher wants it; RunError if the state cannot be read; OSError if it cannot be written.
     """
     images, labels = as_tensor(split.images), as_tensor(split.labels)
     rows = None if held_out is None else torch.from_numpy(np.setdiff1d(np.arange(len(split)), held_out))
     count = len(split) if rows is None else len(rows)
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = make_optimizer(net, recipe)
-    steps = -(-count // recipe.batch_size) * recipe.epochs
-    step = 0
-    history: list[Epoch] = []
-    best: tuple[tuple[float, float], int, dict[str, Tensor]] | None = None
-    memory_format = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    net.to(memory_format=memory_format)  # type: ignore[call-overload]
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    net.to(memory_format=layout)  # type: ignore[call-overload]
     net.train()
-    for epoch in range(1, recipe.epochs + 1):
-        start = time.perf_counter()
-        loss_sum, hits = torch.zeros((), device=device), torch.zeros((), device=device)
-        seen = unreported = 0
-        rate = recipe.learning_rate
-        for index in batches(count, recipe, generator, rows):
-            rate = learning_rate(recipe, step / steps)
-            for group in optimizer.param_groups:
+    state = _begin(net, recipe, device, seed)
+    saved = world.share_bytes(state_file.read_bytes() if state_file and state_file.exists() else b"")
+    if saved:
+        checkpoint.unpack(saved, state, recipe, str(state_file))
+        watcher.step(state.epoch, (state.epoch - 1) * count + state.batch * recipe.batch_size, float("nan"))
+        if not world.writes:  # what was saved are the sums of all processes
+            state.loss_sum.zero_()
+            state.hits.zero_()
+
+    def save() -> None:
+        if state_file is not None and world.writes:
+            checkpoint.save(state, recipe, state_file)
+
+    begun = time.perf_counter()
+    undamp = damp(net, normalise(_sample(images, rows).to(device)), recipe.damped_axes) if recipe.damped_axes else None
+    if state.epoch == 1 and state.batch == 0:
+        state.seconds = time.perf_counter() - begun
+    synchronised = world.synchronise(net, device)
+    while not _finished(state, recipe):
+        begun = time.perf_counter() - state.seconds
+        order = _order(state, count, recipe, rows)
+        seen = reported = min(state.batch * recipe.batch_size, count)
+        for index in order[state.batch :]:
+            rate = learning_rate(recipe, ((state.epoch - 1) * len(order) + state.batch) / (recipe.epochs * len(order)))
+            for group in state.optimizer.param_groups:
                 group["lr"] = rate
-            x = augment(normalise(take(images, index).to(device)), recipe, generator)  # [B, C, H, W]
-            x = x.contiguous(memory_format=memory_format)
-            y = labels[index].to(device)  # [B]
-            scores = net(x)  # [B, K]
-            loss = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            size = index.stop - index.start if isinstance(index, slice) else len(index)
+            moves = draw_moves(size, recipe, state.generator)
+            mine, weight = world.part_of(size)
+            x = normalise(take(images, pick(index, mine)).to(device))  # [B, C, H, W]
+            x = move(x, None if moves is None else moves[:, mine], recipe.shift).contiguous(memory_format=layout)
+            y = labels[pick(index, mine)].to(device)  # [B]
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                scores = synchronised(x)  # [B, K]
+                loss = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
+            state.optimizer.zero_grad(set_to_none=True)
+            (loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
             try:
-                optimizer.step()
+                state.optimizer.step()
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # Muon's, of a gradient that is not finite
-                raise _lost(float("nan"), epoch) from None
-            step += 1
-            seen += len(y)
-            unreported += len(y)
+                raise _lost(float("nan"), state.epoch) from None
+            state.batch += 1
+            seen += size
             with torch.no_grad():
-                loss_sum += loss.detach() * len(y)
-                hits += (scores.argmax(1) == y).sum()
-            if step % _LOOK_EVERY == 0 or seen == count:
-                mean_loss = loss_sum.item() / seen
-                if not torch.isfinite(loss_sum):
-                    raise _lost(mean_loss, epoch)
-                on_step(epoch, unreported, mean_loss)
-                unreported = 0
-        seconds = time.perf_counter() - start
-        figures = (epoch, mean_loss, hits.item() / seen, rate, seconds, seen / seconds)
-        if held_out is None:
-            history.append(Epoch(*figures))
-            continue
-        loss_held, accuracy_held = validate(net, split, held_out, normalise, device)
-        history.append(Epoch(*figures, loss_held, accuracy_held))
-        if best is None or (accuracy_held, -loss_held) > best[0]:
-            best = (accuracy_held, -loss_held), epoch, {k: v.clone() for k, v in net.state_dict().items()}
-        if recipe.patience and epoch - best[1] >= recipe.patience:
-            break
-    if best is not None:
-        net.load_state_dict(best[2])
+                state.loss_sum += loss.detach() * (size * weight / world.size)
+                state.hits += (scores.argmax(1) == y).sum() * (weight > 0)
+            if state.batch % _LOOK_EVERY == 0 or seen == count or (world.size == 1 and watcher.stopping()):
+                loss_sum, hits, stops = world.sum((state.loss_sum.item(), state.hits.item(), watcher.stopping()))
+                if not math.isfinite(loss_sum):
+                    raise _lost(loss_sum, state.epoch)
+                watcher.step(state.epoch, seen - reported, loss_sum / seen)
+                reported = seen
+                if stops and seen < count:
+                    state.seconds = time.perf_counter() - begun
+                    state.loss_sum.fill_(loss_sum)
+                    state.hits.fill_(hits)
+                    save()
+                    raise Stopped(state.epoch)
+        seconds = time.perf_counter() - begun
+        epoch = Epoch(state.epoch, loss_sum / count, hits / count, rate, seconds, count / seconds)
+        if held_out is not None:
+            epoch = _look_at_validation(state, epoch, split, held_out, normalise, device, world)
+        state.history.append(epoch)
+        watcher.epoch(epoch)
+        state.epoch, state.batch, state.seconds = state.epoch + 1, 0, 0.0
+        state.loss_sum.zero_()
+        state.hits.zero_()
+        save()
+        if world.sum((watcher.stopping(),))[0] and not _finished(state, recipe):
+            raise Stopped(state.epoch)
+    if undamp is not None:
+        undamp()
+    if state.best is not None:
+        net.load_state_dict(state.best.weights)
     net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    return Fit(tuple(history), recipe.epochs if best is None else best[1])
+    return Fit(tuple(state.history), len(state.history) if state.best is None else state.best.epoch)
+
+
+def _begin(net: nn.Module, recipe: Recipe, device: torch.device, seed: int) -> State:
+    generator = torch.Generator().manual_seed(seed)
+    zero = torch.zeros((), device=device)
+    return State(net, make_optimizer(net, recipe), generator, generator.get_state(), zero, zero.clone())
+
+
+def _finished(state: State, recipe: Recipe) -> bool:
+    done = state.epoch - 1
+    waited = recipe.patience and state.best is not None and done - state.best.epoch >= recipe.patience
+    return done >= recipe.epochs or bool(waited)
+
+
+def _order(state: State, count: int, recipe: Recipe, rows: Tensor | None) -> list[Tensor | slice]:
+    """The batches of the epoch at work: drawn, or drawn once more where some of them are behind."""
+    now = state.generator.get_state()
+    if state.batch == 0:
+        state.order = now
+        return list(batches(count, recipe, state.generator, rows))
+    state.generator.set_state(state.order)
+    order = list(batches(count, recipe, state.generator, rows))
+    state.generator.set_state(now)
+    return order
+
+
+def _sample(images: Tensor, rows: Tensor | None) -> Tensor:
+    """Some images, evenly spread over those that train."""
+    chosen = torch.arange(len(images)) if rows is None else rows
+    return images.index_select(0, chosen[:: max(1, len(chosen) // SAMPLE)][:SAMPLE])
+
+
+def _look_at_validation(
+    state: State,
+    epoch: Epoch,
+    split: Split,
+    held_out: np.ndarray,
+    normalise: Normalisation,
+    device: torch.device,
+    world: World,
+) -> Epoch:
+    """Add the validation figures to an epoch, and keep the weights if they are the best yet."""
+    figures = validate(state.net, split, held_out, normalise, device) if world.writes else (0.0, 0.0)
+    loss, accuracy = world.share(figures)
+    if state.best is None or (accuracy, -loss) > (state.best.accuracy, -state.best.loss):
+        weights = {name: value.clone() for name, value in state.net.state_dict().items()}
+        state.best = Best(epoch.epoch, accuracy, loss, weights)
+    return replace(epoch, validation_loss=loss, validation_accuracy=accuracy)
 
 
 def validate(
@@ -140,49 +216,17 @@ def _lost(loss: float, epoch: int) -> TrainError:
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimizer over all parameters of a net."""
+    rate, decay = recipe.learning_rate, recipe.weight_decay
     match recipe.optimizer:
         case "sgd":
+            # One pass over all parameters is faster; without momentum it would not round as plain SGD does.
+            fused = recipe.momentum > 0
             return torch.optim.SGD(
-                net.parameters(),
-                lr=recipe.learning_rate,
-                momentum=recipe.momentum,
-                nesterov=recipe.nesterov,
-                weight_decay=recipe.weight_decay,
+                net.parameters(), rate, recipe.momentum, weight_decay=decay, nesterov=recipe.nesterov, fused=fused
             )
         case "adam":
-            return torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+            return torch.optim.Adam(net.parameters(), rate, weight_decay=decay)
         case "adamw":
-            return torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+            return torch.optim.AdamW(net.parameters(), rate, weight_decay=decay)
         case "muon":
-            return Muon(net.parameters(), recipe.learning_rate, recipe.momentum, recipe.weight_decay)
-
-
-def batches(
-    count: int, recipe: Recipe, generator: torch.Generator, rows: Tensor | None = None
-) -> Iterator[Tensor | slice]:
-    """Yield what selects each batch of an epoch: slices in the order of the file, or int64 [B] of all or of `rows`."""
-    size = recipe.batch_size
-    if not recipe.shuffle and rows is None:
-        yield from (slice(i, i + size) for i in range(0, count, size))
-        return
-    order = torch.randperm(count, generator=generator) if recipe.shuffle else torch.arange(count)
-    yield from torch.split(order if rows is None else rows[order], size)
-
-
-def take(images: Tensor, index: Tensor | slice) -> Tensor:
-    """Select a batch; `index_select` is the faster way to do it by numbers."""
-    return images[index] if isinstance(index, slice) else images.index_select(0, index)
-
-
-def augment(x: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Mirror half of [B, C, H, W] left to right and shift each image, as far as the recipe asks for it."""
-    count = len(x)
-    if recipe.flip:
-        mirror = torch.rand(count, generator=generator) < 0.5
-        x = torch.where(mirror.to(x.device).view(-1, 1, 1, 1), x.flip(3), x)
-    if recipe.shift:
-        reach = 2 * recipe.shift + 1
-        dy, dx = torch.randint(reach, (2, count), generator=generator).to(x.device)
-        windows = F.pad(x, [recipe.shift] * 4).unfold(2, x.shape[2], 1).unfold(3, x.shape[3], 1)
-        x = windows[torch.arange(count, device=x.device), :, dy, dx]  # [B, C, H, W]
-    return x
+            return Muon(net.parameters(), rate, recipe.momentum, decay)

@@ -80,3 +80,35 @@ def most_confused(metrics: TestMetrics, names: Sequence[str], most: int = 10) ->
         if i != j and count
     ]
     return sorted(pairs, key=lambda pair: -pair.count)[:most]
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The `count` test images of class `label` that were taken for class `predicted`, and some of them as examples."""
+
+    label: int
+    predicted: int
+    count: int
+    examples: tuple[Answer, ...]
+
+
+def confused_examples(
+    probabilities: np.ndarray, labels: np.ndarray, most_pairs: int = 6, most_examples: int = 8
+) -> list[Mistakes]:
+    """The pairs of classes mistaken most often, the worst first, in the order of `most_confused`, with images of each.
+
+    From float32 [N, K] probabilities and int64 [N] labels. The examples are the surest mistakes of the pair, the surest
+    first: those where the wrong class was given the highest probability. No mistake at all gives an empty list.
+    """
+    predicted = probabilities.argmax(axis=1)
+    given = probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    pairs, counts = np.unique(np.stack([labels[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True)
+    mistakes = []
+    for i in np.argsort(-counts, kind="stable")[:most_pairs]:
+        label, taken_for = (int(c) for c in pairs[i])
+        rows = wrong[(labels[wrong] == label) & (predicted[wrong] == taken_for)]
+        surest = rows[np.argsort(-given[rows], kind="stable")][:most_examples]
+        examples = tuple(Answer(int(row), label, taken_for, float(given[row])) for row in surest)
+        mistakes.append(Mistakes(label, taken_for, int(counts[i]), examples))
+    return mistakes

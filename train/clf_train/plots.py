@@ -1,6 +1,8 @@
-"""The pictures of a run, as PNG: sample sheets, learning curves, confusion matrices.
+"""The pictures of a run, as PNG: sample sheets, learning curves, confusion matrices, mistaken images.
 
-Made with matplotlib's Figure alone: no window system, no global state.
+Made with matplotlib's Figure alone: no window system, no global state. Plots are black on white, which a page can turn
+around for a dark screen. A sheet of mistakes holds photographs, which it cannot, so that one has no background and grey
+writing, and can be read on either.
 """
 
 import warnings
@@ -8,16 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from clf_train.calibration import Calibration
+from clf_train.checkpoint import Epoch
 from clf_train.dataset import Dataset
-from clf_train.fit import Epoch
-from clf_train.metrics import TestMetrics
+from clf_train.metrics import TestMetrics, confused_examples
 
 _SAMPLES = 10  # images of each class in a sheet
 _MOST_CLASSES = 20  # in a sheet, and with numbers in the cells of a confusion matrix
+_MOST_EXAMPLES = 8  # images of each confused pair
+_LONGEST_NAME = 40  # characters of a class's name in a heading
+DPI = 160
+_GREY = "#7b7f87"  # as far from white as from a dark page
 
 
 def save_sheet(dataset: Dataset, file: Path) -> None:
@@ -61,10 +68,12 @@ def save_curves(history: Sequence[Epoch], file: Path) -> None:
         axis.plot(epochs, values, marker="o", markersize=3, label="training, as the weights moved")
         if held_values:
             axis.plot([e.epoch for e in held], held_values, marker="o", markersize=3, label="validation")
-            axis.legend(fontsize=8)
+            axis.legend(fontsize=8, frameon=False)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("epoch")
-        axis.grid(alpha=0.3)
+        if len(epochs) == 1:
+            axis.set_xlim(0, 2)
+        _quiet(axis)
         axis.xaxis.get_major_locator().set_params(integer=True)
     _save(figure, file)
 
@@ -86,7 +95,8 @@ def save_reliability(calibration: Calibration, file: Path) -> None:
         [100 * c.share for c in calibration.coverage], [100 * c.accuracy for c in calibration.coverage], marker="o"
     )
     right.set(xlabel="images answered, the surest first (%)", ylabel="accuracy on them (%)", xlim=(0, 103))
-    right.grid(alpha=0.3)
+    for axis in (left, right):
+        _quiet(axis)
     _save(figure, file)
 
 
@@ -106,10 +116,57 @@ def save_confusion(metrics: TestMetrics, names: Sequence[str], file: Path) -> No
         axis.set_yticks(range(len(names)), names)
     axis.set_xlabel("taken for")
     axis.set_ylabel("is")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
     _save(figure, file)
 
 
-def _save(figure: Figure, file: Path) -> None:
+def save_confused(dataset: Dataset, probabilities: np.ndarray, file: Path) -> None:
+    """Draw the test images of the most confused pairs, a row a pair, the surest mistakes first.
+
+    `probabilities` are the model's for the test images, float32 [N, K]; under each image stands the one that it gave to
+    the wrong class, and the image's place in the test part. Without a mistake no file is made.
+    """
+    mistakes = confused_examples(probabilities, dataset.test.labels, most_examples=_MOST_EXAMPLES)
+    if not mistakes:
+        return
+    # Inches: a row is a heading, images as high as their shape wants, and a line under them.
+    cell, heading, under, gap = 1.0, 0.3, 0.32, 0.12
+    image = cell * min(max(dataset.image_shape[1] / dataset.image_shape[2], 0.5), 2)
+    row_height = heading + image + under
+    width = _MOST_EXAMPLES * cell + (_MOST_EXAMPLES - 1) * gap
+    height = len(mistakes) * row_height
+    figure = Figure(figsize=(width, height))
+    for row, pair in enumerate(mistakes):
+        top = height - row * row_height
+        is_, taken_for = (_short(dataset.names[label]) for label in (pair.label, pair.predicted))
+        images = "image" if pair.count == 1 else "images"
+        text = f"{is_}, taken for {taken_for}: {pair.count:,} {images}"
+        figure.text(0, (top - 0.22) / height, text, color=_GREY, fontsize=10, fontweight="bold")
+        for column, answer in enumerate(pair.examples):
+            left, bottom = column * (cell + gap), top - heading - image
+            axis = figure.add_axes((left / width, bottom / height, cell / width, image / height))
+            axis.set_axis_off()
+            shown = for_display(dataset.test.images[answer.index], dataset.value_range)
+            axis.imshow(shown, cmap="gray", vmin=0, vmax=1)
+            for x, side, note in ((0, "left", f"{answer.probability:.2f}"), (1, "right", f"no. {answer.index}")):
+                place = ((left + x * cell) / width, (bottom - 0.14) / height)
+                figure.text(*place, note, ha=side, color=_GREY, fontsize=8)
+    _save(figure, file, transparent=True)
+
+
+def _quiet(axis: Axes) -> None:
+    axis.grid(alpha=0.3)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _short(name: str) -> str:
+    name = " ".join(name.split())
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+
+
+def _save(figure: Figure, file: Path, transparent: bool = False) -> None:
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_parse_math(False)  # a class may be called $x$
@@ -117,4 +174,4 @@ def _save(figure: Figure, file: Path) -> None:
         warnings.filterwarnings(
             "ignore", "Glyph .* missing", UserWarning
         )  # a script that the font lacks shows as boxes
-        figure.savefig(file, dpi=110, format="png")
+        figure.savefig(file, dpi=DPI, format="png", transparent=transparent)

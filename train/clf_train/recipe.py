@@ -10,11 +10,13 @@ from typing import Any, Literal, get_args
 
 from clf_train.errors import RecipeError
 
-Model = Literal["simple", "conv"]
 Optimizer = Literal["sgd", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "step", "multistep", "cosine", "onecycle"]
 
-MODELS: tuple[Model, ...] = get_args(Model)
+Precision = Literal["float32", "bf16"]
+
+Model = str  # the name of one of ours, or `package.module:factory` for a user's own
+MODELS: tuple[Model, ...] = ("simple", "conv", "resnet8")
 _WARM_UP = 0.2  # the share of a one-cycle run in which the learning rate rises
 
 
@@ -27,12 +29,15 @@ class Recipe:
     scaled to 0..1 and floats taken as they stand. `flip` mirrors half of the images left to right, `shift` moves each
     by up to so many pixels, the border filled with zeros after normalisation.
 
+    `least_steps` is for small data: where `epochs` give fewer steps, there are as many more epochs (see `fit_to`).
+    `damped_axes` shortens the gradient of the first layer along so many principal axes of the images; see damping.py.
+
     `validation_share` of the training images is held out, the same share of each class: the epoch that does best on it
     is kept, and the temperature is fitted to it. 0 keeps the last epoch and a temperature of 1. `patience` ends the
     training after so many epochs without a better one; 0 never does.
 
     `channels_last` keeps images and convolutions in NHWC order while training, which processors are faster at; results
-    differ by rounding only.
+    differ by rounding only. `precision` bf16 computes the net in bfloat16 where that is safe (torch.autocast), on CUDA.
     """
 
     name: str
@@ -52,6 +57,9 @@ class Recipe:
     validation_share: float = 0.0
     patience: int = 0
     channels_last: bool = False
+    least_steps: int = 0
+    damped_axes: int = 0
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         def demand(condition: bool, field: str, wanted: str) -> None:
@@ -71,50 +79,78 @@ class Recipe:
         demand(0 <= self.shift <= 64, "shift", "0 to 64 pixels")
         demand(0 <= self.validation_share <= 0.5, "validation_share", "0 to 0.5")
         demand(self.patience >= 0, "patience", "0 (never) or more epochs")
+        demand(0 <= self.least_steps <= 1_000_000, "least_steps", "0 to 1,000,000")
+        demand(0 <= self.damped_axes <= 1000, "damped_axes", "0 to 1,000")
+        demand(self.precision in get_args(Precision), "precision", f"one of {', '.join(get_args(Precision))}")
         demand(not self.patience or self.validation_share > 0, "patience", "0 without a validation share")
 
 
-_FAST = Recipe(
-    "fast", 5, 64, 0.1, schedule="onecycle", momentum=0.9, nesterov=True, weight_decay=5e-4, validation_share=0.05
-)
-_BEST = Recipe(
-    "best",
-    50,
-    128,
-    0.03,
-    "muon",
-    "onecycle",
-    momentum=0.95,
-    weight_decay=0.05,
-    flip=True,
-    shift=2,
-    validation_share=0.05,
-)
+# The user's own loops: plain SGD in the order of the file, on the values as they stand.
+_SEED = Recipe("seed", 20, 100, 0.1, shuffle=False, normalise=False)
+
+# Few epochs at a high learning rate that rises and falls once (Smith and Topin, 2018, https://arxiv.org/abs/1708.07120).
+_FAST = Recipe("fast", 2, 128, 0.06, "muon", "onecycle", momentum=0.95, weight_decay=0.05, validation_share=0.05)
+_FAST = replace(_FAST, least_steps=350)
+
+# Longer, on photographs that may be mirrored: not for digits or letters.
+_BEST = replace(_FAST, name="best", epochs=50, learning_rate=0.03, least_steps=0, flip=True, shift=2)
+
+# For a user's own net: what learns at some speed whatever the architecture.
+_ANY = replace(_FAST, epochs=5, learning_rate=0.01, least_steps=700, optimizer="adamw", momentum=0.0, weight_decay=0.01)
 
 RECIPES: dict[str, dict[Model, Recipe]] = {
-    # The user's own two loops: plain SGD in the order of the file, on the values as they stand.
     "seed": {
-        "simple": Recipe("seed", 20, 100, 0.1, shuffle=False, normalise=False),
-        "conv": Recipe("seed", 10, 25, 0.01, shuffle=False, normalise=False),
+        "simple": _SEED,
+        "conv": replace(_SEED, epochs=10, batch_size=25, learning_rate=0.01),
     },
-    # One-cycle SGD (Smith and Topin, 2018, https://arxiv.org/abs/1708.07120), in little time.
     "fast": {
-        "simple": replace(_FAST, learning_rate=0.05),
+        "simple": Recipe(
+            "fast",
+            2,
+            256,
+            0.2,
+            "sgd",
+            "onecycle",
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=5e-4,
+            damped_axes=32,
+            validation_share=0.05,
+            least_steps=350,
+        ),
         "conv": replace(_FAST, channels_last=True),
+        "resnet8": replace(_FAST, epochs=3, channels_last=True),
     },
-    # Muon (see muon.py), longer, on photographs that may be mirrored: not for digits or letters.
     "best": {
         "simple": replace(_BEST, batch_size=512, weight_decay=0.1),
-        "conv": replace(_BEST, channels_last=True),
+        "conv": replace(_BEST, epochs=100, learning_rate=0.06, weight_decay=0.025, channels_last=True),
+        "resnet8": replace(_BEST, epochs=30, learning_rate=0.05, weight_decay=0.025, shift=3, channels_last=True),
     },
 }
+_OWN = {"fast": _ANY, "best": replace(_ANY, name="best", epochs=50, flip=True, shift=2)}
+
+
+def is_own(model: Model) -> bool:
+    """Whether a model is a user's own, named `package.module:factory`."""
+    return ":" in model
 
 
 def find_recipe(name: str, model: Model) -> Recipe:
-    """Return a recipe by its name. Raises RecipeError if there is none."""
+    """Return the recipe of a name for a model, one of ours or a user's own. Raises RecipeError if there is none."""
     if name not in RECIPES:
         raise RecipeError(f"recipe {name!r} is unknown: choose one of {', '.join(RECIPES)}")
-    return RECIPES[name][model]
+    if not is_own(model) and model not in MODELS:
+        raise RecipeError(f"model {model!r} is unknown: choose {', '.join(MODELS)}, or package.module:factory")
+    recipe = _OWN.get(name) if is_own(model) else RECIPES[name].get(model)
+    if recipe is None:
+        raise RecipeError(f"recipe {name!r} is that of {' and '.join(RECIPES[name])} alone; choose another for {model}")
+    return recipe
+
+
+def fit_to(recipe: Recipe, images: int) -> Recipe:
+    """The recipe with the epochs that so many training images need to make its `least_steps`."""
+    steps = -(-images // recipe.batch_size)
+    return replace(recipe, epochs=max(recipe.epochs, -(-recipe.least_steps // steps)))
 
 
 # What an optimizer brings when it takes the place of a recipe's own.
@@ -129,12 +165,13 @@ _OPTIMIZERS: dict[Optimizer, dict[str, Any]] = {
 def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """A recipe with some fields changed, which its name then says.
 
-    Another optimizer brings its own learning rate, momentum and weight decay, where `changes` do not give them.
+    Another optimizer brings its own learning rate, momentum and weight decay, where `changes` do not give them; epochs
+    that are given hold for small data too.
     Raises RecipeError if a value is impossible.
     """
     if not changes:
         return recipe
-    changed = dict(changes)
+    changed = {"least_steps": 0, **changes} if "epochs" in changes else dict(changes)
     optimizer = changes.get("optimizer", recipe.optimizer)
     if optimizer != recipe.optimizer:
         changed = {**_OPTIMIZERS[optimizer], **changed}

@@ -1,31 +1,33 @@
 """One training, from a dataset to a run folder."""
 
-import platform
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from clf_runtime import __version__
-from clf_train import plots, report
-from clf_train.calibration import ENOUGH_TO_CALIBRATE, calibration, fit_temperature
-from clf_train.dataset import Dataset, split_rows
+from clf_train import checkpoint, page, plan
+from clf_train.checkpoint import Epoch
+from clf_train.dataset import Dataset
 from clf_train.device import Device, select_device
-from clf_train.errors import TrainError
-from clf_train.evaluate import Normalisation, class_scores, softmax
-from clf_train.fit import OnStep, fit
-from clf_train.metrics import measure
-from clf_train.models import build_model, count_parameters
+from clf_train.errors import ProcessLost, RecipeError, Stopped, TrainError
+from clf_train.fit import Watcher, fit
+from clf_train.folder import holds_state, new_folder, partial_of
+from clf_train.models import build_model
+from clf_train.plan import Plan, read_plan, write_plan
+from clf_train.preparation import choose_normalisation, fit_recipe, hold_out
 from clf_train.recipe import Model, Recipe
-from clf_train.run import SCHEMA, DataRecord, Run, new_folder, write_run
+from clf_train.run import RECORD, Run, folder_name, read_run
+from clf_train.scoring import score
+from clf_train.tensorboard import scalars
+from clf_train.world import ALONE, World, telling_of_loss
 
-OnStart = Callable[[Model, Recipe, str], OnStep]
+OnStart = Callable[[Model, Recipe, str], Watcher]
 
 
-def _silent(model: Model, recipe: Recipe, device: str) -> OnStep:
-    return lambda epoch, images, loss: None
+def _silent(model: Model, recipe: Recipe, device: str) -> Watcher:
+    return Watcher()
 
 
 def train(
@@ -36,107 +38,132 @@ def train(
     device: Device = "auto",
     seed: int = 0,
     overwrite: bool = False,
+    tensorboard: bool = False,
     on_start: OnStart = _silent,
+    world: World = ALONE,
 ) -> list[Run]:
     """Train each model by its recipe, test it, and write the run folder; returns the runs in the order of `recipes`.
 
     One model leaves its run in `folder` itself; several leave theirs in folders of their names below it, beside
-    `comparison.html`. `on_start` is told the model, its recipe and the device, and returns what is told of each step.
-    Raises RunError if the folder is in the way, DeviceError if the device does not work, TrainError if the loss is NaN.
+    `comparison.html`. `on_start` is told the model, its recipe and the device, and returns what watches the training.
+    While it is at work all is in `<folder>.partial`, with the state to go on from. In a `world` of several processes
+    rank 0 writes, and the others return no runs.
+    Raises RunError if the folder is in the way, DeviceError if the device does not work, Stopped if a watcher wanted
+    it, TrainError if the loss is NaN or a file cannot be written; the last state that was saved stays.
     """
-    chosen, device_name = select_device(device)
+    chosen, _ = select_device(device, world.local_rank)
+    wanted = Plan(
+        plan.SCHEMA,
+        dataset.source,
+        dataset.names,
+        dataset.fingerprint,
+        {model: fit_recipe(recipe, dataset, seed) for model, recipe in recipes.items()},
+        seed,
+        chosen.type,
+        torch.get_num_threads(),
+        world.size,
+        overwrite,
+        tensorboard,
+    )
+    return _carry_out(wanted, dataset, folder, on_start, world, resume=False)
+
+
+def resume(dataset: Dataset, folder: Path, *, on_start: OnStart = _silent, world: World = ALONE) -> list[Run]:
+    """Go on with a training that was stopped or killed, and end where it would have ended, to the last bit.
+
+    `folder` is the one that the training was to make; `dataset` are its images (see plan.check_plan).
+    Raises what `train` does, and RunError if nothing was stopped there.
+    """
+    wanted = read_plan(partial_of(folder.resolve()))
+    torch.set_num_threads(wanted.threads)
+    return _carry_out(wanted, dataset, folder, on_start, world, resume=True)
+
+
+def _carry_out(
+    wanted: Plan, dataset: Dataset, folder: Path, on_start: OnStart, world: World, *, resume: bool
+) -> list[Run]:
+    for recipe in wanted.recipes.values():
+        if recipe.precision == "bf16" and wanted.device == "cpu":
+            raise RecipeError("precision bf16 is for CUDA, and this training is on the CPU; choose float32")
+        if recipe.batch_size < world.size:
+            raise RecipeError(f"batch size must be {world.size} or more for {world.size} processes")
+    names = [folder_name(model) for model in wanted.recipes]
+    if len(set(names)) < len(names):
+        raise RecipeError(f"two models are called {max(names, key=names.count)}; train them apart")
+    for model in wanted.recipes:
+        build_model(model, dataset.image_shape, len(dataset.names))  # what cannot be made leaves no folder
     runs: list[Run] = []
-    with new_folder(folder, overwrite=overwrite) as partial:
+    opening = new_folder(folder, overwrite=wanted.overwrite, resume=resume) if world.writes else nullcontext()
+    with opening as partial:
         try:
-            for model, recipe in recipes.items():
-                place = partial if len(recipes) == 1 else partial / model
-                place.mkdir(exist_ok=True)
-                on_step = on_start(model, recipe, device_name)
-                runs.append(_train_one(dataset, model, recipe, place, chosen, device_name, seed, on_step))
-            if len(runs) > 1:
-                (partial / "comparison.html").write_text(report.html_comparison(runs), "utf-8")
-        except OSError as error:
-            raise TrainError(f"{error.filename or partial}: cannot be written: {error.strerror or error}") from None
+            if partial is not None and not resume:
+                write_plan(partial, wanted)
+            for model in wanted.recipes:
+                place = None
+                if partial is not None:
+                    place = partial if len(wanted.recipes) == 1 else partial / folder_name(model)
+                    place.mkdir(exist_ok=True)
+                with telling_of_loss():
+                    run = _train_one(wanted, dataset, model, place, on_start, world)
+                runs += [run] if run else []
+            if partial is not None and len(runs) > 1:
+                (partial / "comparison.html").write_text(page.comparison_page(runs, partial), "utf-8")
+        except (OSError, TrainError) as error:
+            raise _with_advice(error, folder, partial) from None
     return runs
 
 
+def _with_advice(error: Exception, folder: Path, partial: Path | None) -> Exception:
+    """The error with what is kept and how to go on, where there is something to go on from."""
+    kept = partial is not None and holds_state(partial)
+    go_on = f"go on with clf-train --resume {folder}"
+    if isinstance(error, Stopped):
+        return Stopped(error.epoch, f"; {go_on}" if kept else "")
+    if isinstance(error, OSError):
+        text = f"{error.filename or partial}: cannot be written: {error.strerror or error}"
+        return TrainError(f"{text}; what was saved before stays: make room, and {go_on}" if kept else text)
+    if isinstance(error, ProcessLost):
+        return ProcessLost(f"{error}; {go_on}" if kept else str(error))
+    if kept and type(error) is TrainError:
+        return TrainError(f"{error}; the last good state stays in {partial}")
+    return error
+
+
 def _train_one(
-    dataset: Dataset,
-    model: Model,
-    recipe: Recipe,
-    folder: Path,
-    device: torch.device,
-    device_name: str,
-    seed: int,
-    on_step: OnStep,
-) -> Run:
+    wanted: Plan, dataset: Dataset, model: Model, place: Path | None, on_start: OnStart, world: World
+) -> Run | None:
+    """Fit one model, unless it is finished, and write its run into `place`; returns it where there is one."""
+    recipe, seed = wanted.recipes[model], wanted.seed
+    done = place is not None and (place / RECORD).is_file()
+    if world.share((float(done),))[0]:
+        return read_run(place) if place is not None else None
+    device, device_name = select_device("cuda" if wanted.device == "cuda" else "cpu", world.local_rank)
     torch.manual_seed(seed)
     net = build_model(model, dataset.image_shape, len(dataset.names)).to(device)
     normalise = choose_normalisation(dataset, recipe)
     held_out = hold_out(dataset, recipe, seed)
-    fitted = fit(net, dataset.train, recipe, normalise, device, seed, on_step, held_out)
-    temperature = 1.0
-    if held_out is not None and len(held_out) >= ENOUGH_TO_CALIBRATE:
-        scores = class_scores(net, dataset.train.images, normalise, device, held_out)
-        temperature = fit_temperature(scores, dataset.train.labels[held_out])
-    test_scores = class_scores(net, dataset.test.images, normalise, device)
-    before, after = softmax(test_scores), softmax(test_scores, temperature)
-    test = measure(after, dataset.test.labels)
-    validation_images = 0 if held_out is None else len(held_out)
-    run = Run(
-        schema=SCHEMA,
-        model=model,
-        names=dataset.names,
-        image_shape=dataset.image_shape,
-        dtype=dataset.dtype,
-        value_range=dataset.value_range,
-        normalisation=normalise,
-        temperature=temperature,
-        parameters=count_parameters(net),
-        recipe=recipe,
-        seed=seed,
-        device=device_name,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=sum(epoch.seconds for epoch in fitted.history),
-        data=DataRecord(
-            dataset.source,
-            dataset.layout,
-            dataset.fingerprint,
-            len(dataset.train) - validation_images,
-            validation_images,
-            len(dataset.test),
-        ),
-        history=fitted.history,
-        best_epoch=fitted.best_epoch,
-        test=test,
-        calibration=calibration(before, after, dataset.test.labels),
-        versions={"clf-edge": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    )
-    write_run(folder, run, net)
-    plots.save_curves(fitted.history, folder / "curves.png")
-    plots.save_reliability(run.calibration, folder / "reliability.png")
-    plots.save_confusion(test, dataset.names, folder / "confusion.png")
-    (folder / "report.html").write_text(report.html_report(run, folder), "utf-8")
-    return run
+    state_file = None if place is None else place / checkpoint.FILE
+    watcher = on_start(model, recipe, device_name)
+    with scalars(place if wanted.tensorboard else None) as log:
 
+        def epoch_done(epoch: Epoch) -> None:
+            watcher.epoch(epoch)
+            log(epoch)
 
-def hold_out(dataset: Dataset, recipe: Recipe, seed: int) -> np.ndarray | None:
-    """The rows of the training part that a recipe holds out for validation, int64 [M].
-
-    None if it holds out none, or if a class has a single training image, which cannot be spared.
-    """
-    if not recipe.validation_share or np.bincount(dataset.train.labels).min() < 2:
+        fitted = fit(
+            net,
+            dataset.train,
+            recipe,
+            normalise,
+            device,
+            seed,
+            replace(watcher, epoch=epoch_done),
+            held_out,
+            state_file,
+            world,
+        )
+    if place is None:
         return None
-    return split_rows(dataset.train.labels, recipe.validation_share, seed, dataset.source)[1]
-
-
-def choose_normalisation(dataset: Dataset, recipe: Recipe) -> Normalisation:
-    """The training images' mean and standard deviation if the recipe normalises, else the values as they stand.
-
-    As they stand means floats untouched and uint8 scaled to 0..1, which is what the user's float images are. A channel
-    that never changes is only shifted.
-    """
-    if recipe.normalise:
-        return Normalisation(dataset.mean, tuple(s if s > 1e-6 else 1.0 for s in dataset.std))
-    channels = dataset.image_shape[0]
-    return Normalisation((0.0,) * channels, (255.0 if dataset.dtype == "uint8" else 1.0,) * channels)
+    run = score(wanted, dataset, model, net, normalise, held_out, fitted, device, device_name, place)
+    (place / checkpoint.FILE).unlink(missing_ok=True)
+    return run

@@ -5,7 +5,7 @@ Each module reads one layout: `recognises(path)` looks, `read(path)` gives the P
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clf_train.dataset import Dataset, Parts, assemble, check_names
@@ -23,12 +23,12 @@ _KNOWN = (
 )
 
 
-def read_source(source: str | Path, names: str | None = None) -> Dataset:
+def read_source(source: str | Path, names: str | Sequence[str] | None = None) -> Dataset:
     """Read a source of labelled images: a folder or file in any known layout, or the word `digits` or `cifar10`.
 
     The words win over folders of their names, which are `./digits` and `./cifar10`. `names` gives class names where the
-    source has none or others are wanted: a text file with one a line, or names with commas between. Else the source's
-    own names count, then a `names.txt` in the folder, then "0" to "n-1".
+    source has none or others are wanted: themselves, a text file with one a line, or a text with commas between. Else
+    the source's own names count, then a `names.txt` in the folder, then "0" to "n-1".
     Raises DataError, in one line that names the file, if anything about the source is wrong.
     """
     try:
@@ -36,7 +36,7 @@ def read_source(source: str | Path, names: str | None = None) -> Dataset:
     except RuntimeError:  # a home folder that is not known
         path = Path(source)
     try:
-        named = None if names is None else _parse_names(names)
+        named = _parse_names(names) if isinstance(names, str) else tuple(names) if names else None
         if isinstance(source, str) and source in WORDS:
             parts = digits.read() if source == "digits" else cifar10.download_and_read()
             return assemble(source, parts, named)

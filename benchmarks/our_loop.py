@@ -1,0 +1,47 @@
+"""Our training by a recipe, told as reference_loops.py tells its own: a line an epoch, with the test accuracy.
+
+    python benchmarks/our_loop.py SOURCE MODEL [RECIPE] [SEED]
+
+The test accuracy after each epoch is for the benchmark alone: clf-train scores the test images once, at the end. The
+seconds are those of the training loop, what it prepares before its first step included.
+"""
+
+import sys
+
+from clf_train.process import settle
+
+settle()
+
+import torch  # noqa: E402 - after the process is settled
+
+from clf_train import find_recipe, read_source  # noqa: E402
+from clf_train.checkpoint import Epoch  # noqa: E402
+from clf_train.evaluate import class_scores  # noqa: E402
+from clf_train.fit import Watcher, fit  # noqa: E402
+from clf_train.models import build_model  # noqa: E402
+from clf_train.preparation import choose_normalisation, fit_recipe, hold_out  # noqa: E402
+
+
+def main(source: str, model: str, name: str = "fast", seed: int = 0) -> None:
+    dataset = read_source(source)
+    device = torch.device("cpu")
+    recipe = fit_recipe(find_recipe(name, model), dataset, seed)
+    normalise = choose_normalisation(dataset, recipe)
+    torch.manual_seed(seed)
+    net = build_model(model, dataset.image_shape, len(dataset.names))
+    seconds = 0.0
+
+    def tell(epoch: Epoch) -> None:
+        nonlocal seconds
+        seconds += epoch.seconds
+        scores = class_scores(net, dataset.test.images, normalise, device)
+        accuracy = (scores.argmax(1).numpy() == dataset.test.labels).mean()
+        line = f"{model} epoch {epoch.epoch} train_seconds {seconds:.2f} loss {epoch.loss:.3f}"
+        print(line, f"test_accuracy {accuracy:.4f}", flush=True)
+
+    held_out = hold_out(dataset, recipe, seed)
+    fit(net, dataset.train, recipe, normalise, device, seed, Watcher(epoch=tell), held_out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], *map(int, sys.argv[4:]))

@@ -1,0 +1,121 @@
+"""A training that is stopped and gone on with ends with the very weights of one that was not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from clf_train import checkpoint
+from clf_train.dataset import Split
+from clf_train.errors import RunError, Stopped
+from clf_train.evaluate import Normalisation
+from clf_train.fit import Watcher, fit
+from clf_train.models import build_model
+from clf_train.recipe import Recipe
+
+CPU = torch.device("cpu")
+AS_IS = Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+PLAIN = Recipe("plain", 4, 8, 0.02, schedule="onecycle", momentum=0.9, nesterov=True, flip=True, shift=1)
+HELD = np.arange(0, 90, 9)
+
+
+@pytest.fixture(scope="module")
+def split():
+    rng = np.random.default_rng(0)
+    return Split(rng.random((90, 3, 16, 16), dtype=np.float32), np.arange(90) % 3)
+
+
+def dropping(image_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(768, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, classes))
+
+
+def train(split, recipe, model, state_file=None, stop_after=None):
+    """Train until the end, or until so many questions whether to stop; every call is as a process of its own."""
+    torch.manual_seed(1)
+    net = dropping((3, 16, 16), 3) if model == "dropping" else build_model(model, (3, 16, 16), 3)
+    asked = []
+
+    def stopping():
+        asked.append(True)
+        return stop_after is not None and len(asked) > stop_after
+
+    fitted = fit(net, split, recipe, AS_IS, CPU, 5, Watcher(stopping=stopping), HELD, state_file)
+    return torch.cat([p.detach().flatten().double() for p in net.state_dict().values()]), fitted
+
+
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [
+        ("conv", {}),
+        ("conv", {"channels_last": True, "optimizer": "muon", "nesterov": False}),
+        ("simple", {"damped_axes": 4, "patience": 2, "validation_share": 0.1}),
+        ("simple", {"optimizer": "adam", "momentum": 0, "nesterov": False, "learning_rate": 0.001}),
+        ("conv", {"optimizer": "adamw", "momentum": 0, "nesterov": False, "shuffle": False}),
+        ("dropping", {}),
+    ],
+)
+def test_stops_do_not_change_a_bit(split, tmp_path, model, changes):
+    recipe = replace(PLAIN, **changes)
+    expected, whole = train(split, recipe, model)
+    stops = 0
+    while True:
+        try:
+            weights, fitted = train(split, recipe, model, tmp_path / "state.pt", stop_after=7)
+            break
+        except Stopped:
+            stops += 1
+    assert stops >= 3  # in the middle of an epoch and at its end
+    assert torch.equal(weights, expected)
+    assert fitted.best_epoch == whole.best_epoch
+    assert [(e.loss, e.validation_loss) for e in fitted.history] == [(e.loss, e.validation_loss) for e in whole.history]
+
+
+def test_a_state_is_readable_without_running_anything(split, tmp_path):
+    file = tmp_path / "state.pt"
+    with pytest.raises(Stopped, match="stopped in epoch 1"):
+        train(split, PLAIN, "conv", file, stop_after=2)
+    content = torch.load(file, weights_only=True)
+    assert (content["epoch"], content["batch"]) == (1, 3)
+    assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b"", lambda b: b[:200] + b"x" * 50 + b[250:]])
+def test_a_damaged_state_is_one_clear_error(split, tmp_path, damage):
+    file = tmp_path / "state.pt"
+    with pytest.raises(Stopped):
+        train(split, PLAIN, "conv", file, stop_after=2)
+    data = damage(file.read_bytes())
+    file.write_bytes(data)
+    if not data:  # as if there was none
+        train(split, PLAIN, "conv", file)
+        return
+    with pytest.raises(RunError, match=r"state\.pt: damaged, or of another training"):
+        train(split, PLAIN, "conv", file)
+
+
+def test_the_state_of_another_recipe_or_model_is_refused(split, tmp_path):
+    file = tmp_path / "state.pt"
+    with pytest.raises(Stopped):
+        train(split, PLAIN, "conv", file, stop_after=2)
+    for recipe, model in ((replace(PLAIN, epochs=5), "conv"), (PLAIN, "simple")):
+        with pytest.raises(RunError, match="of another"):
+            train(split, recipe, model, file)
+
+
+def test_a_state_that_cannot_be_written_leaves_the_last_one(split, tmp_path, monkeypatch):
+    file = tmp_path / "state.pt"
+    written = []
+
+    def fail(state, recipe, path):
+        if len(written) == 2:
+            raise OSError(28, "No space left on device", str(path))
+        written.append(state.epoch)
+        checkpoint_save(state, recipe, path)
+
+    checkpoint_save = checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", fail)
+    with pytest.raises(OSError, match="No space left"):
+        train(split, PLAIN, "conv", file)
+    assert torch.load(file, weights_only=True)["epoch"] == 3

@@ -1,0 +1,121 @@
+"""Real processes, killed and stopped, then gone on with."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    file = tmp_path_factory.mktemp("source") / "images.npz"
+    rng = np.random.default_rng(0)
+    labels = np.arange(1500) % 3
+    images = rng.integers(0, 200, (1500, 3, 32, 32), dtype=np.uint8)
+    images[np.arange(1500), labels] += 55
+    np.savez(file, images=images, labels=labels)
+    return file
+
+
+def start(*arguments, cwd):
+    command = [sys.executable, "-m", "clf_train", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def options(source, epochs=6):
+    return "--data", source, "--model", "simple,conv", "--epochs", epochs, "--out", "run", "--quiet"
+
+
+@pytest.fixture(scope="module")
+def never_stopped(source, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    begun = time.monotonic()
+    assert ended(start(*options(source), cwd=folder))[0] == 0
+    return folder / "run", time.monotonic() - begun
+
+
+def weights(run):
+    return [(run / model / "weights.safetensors").read_bytes() for model in ("simple", "conv")]
+
+
+def test_kills_at_random_instants_do_not_change_a_bit(source, never_stopped, tmp_path):
+    kills = int(os.environ.get("CLF_EDGE_KILLS", "4"))
+    seed = random.randrange(1 << 30)
+    print(f"instants drawn from seed {seed}")  # shown if the test fails
+    instants = random.Random(seed)
+    whole, seconds = never_stopped
+    done = 0
+    while True:
+        if (tmp_path / "run.partial" / "plan.json").exists():
+            process = start("--resume", "run", "--quiet", cwd=tmp_path)
+        else:
+            process = start(*options(source), cwd=tmp_path)
+        if done == kills:
+            code, _, err = ended(process)
+            assert (code, err) == (0, "")
+            break
+        try:
+            process.wait(instants.uniform(0.3, 1.0) * seconds * 0.8)
+            assert process.returncode == 0
+            break  # it got to the end before its kill
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            done += 1
+    assert done >= 2
+    assert weights(tmp_path / "run") == weights(whole)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["comparison.html", "conv", "simple"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(source, tmp_path, number, code):
+    process = start(*options(source, epochs=300), cwd=tmp_path)
+    state = tmp_path / "run.partial" / "simple" / "state.pt"
+    while not state.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    returned, out, err = ended(process)
+    assert (returned, out) == (code, "")
+    assert err.startswith("clf-train: stopped in epoch ")
+    assert err.endswith("; go on with clf-train --resume run\n")
+    assert err.count("\n") == 1
+    again = ended(start(*options(source), cwd=tmp_path))
+    assert again[0] == 2
+    assert "holds a training that was stopped" in again[2]
+
+
+def test_like_trains_the_same_again(source, never_stopped, tmp_path):
+    whole, _ = never_stopped
+    code, _, err = ended(start("--like", whole, "--out", "again", "--quiet", cwd=tmp_path))
+    assert (code, err) == (0, "")
+    assert weights(tmp_path / "again") == weights(whole)
+    first, second = (json.loads((run / "conv" / "run.json").read_text()) for run in (whole, tmp_path / "again"))
+    for key in ("recipe", "seed", "names", "normalisation", "temperature", "best_epoch", "test", "calibration"):
+        assert first[key] == second[key]
+
+
+def test_like_refuses_other_images(source, never_stopped, tmp_path):
+    whole, _ = never_stopped
+    with np.load(source) as arrays:
+        np.savez(tmp_path / "other.npz", images=arrays["images"] // 2, labels=arrays["labels"])
+    code, _, err = ended(start("--like", whole / "conv", "--data", "other.npz", "--quiet", cwd=tmp_path))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "holds other images than the training had" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["other.npz"]

@@ -1,0 +1,108 @@
+"""The folder of a training while it is at work: `<name>.partial`, which becomes `<name>` when all is done."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from clf_train import checkpoint, plan
+from clf_train.errors import RunError
+from clf_train.run import RECORD
+
+_MARK = ".clf-train"  # in a partial folder, says that it is ours to clear
+
+
+def partial_of(folder: Path) -> Path:
+    """Where the training that will be `folder` is at work."""
+    return folder.with_name(folder.name + ".partial")
+
+
+@contextmanager
+def new_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
+    """Give `<folder>.partial` to work in, and rename it to `folder` when the block ends well.
+
+    If the block ends in an error the partial folder is removed, unless it holds a state to go on from. With `resume`
+    it must be there already, and stays as it is.
+    Raises RunError if `folder` is there already (unless `overwrite`), or appears in the meantime, if another training
+    works in the partial one, or if that is not a training's or holds a state that would be lost.
+    """
+    folder = folder.resolve()
+    partial = partial_of(folder)
+    if resume and not (partial / _MARK).exists():
+        finished = " is finished" if folder.exists() else ": no training was stopped there"
+        raise RunError(f"{folder}{finished}, so there is nothing to go on with")
+    refuse_existing(folder, overwrite)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"{partial}: another training is at work in it") from None
+    except OSError as error:
+        raise RunError(f"{partial}: cannot be written: {error.strerror or error}") from None
+    try:
+        if partial.exists() and not resume:
+            refuse_state(folder, overwrite)
+            shutil.rmtree(partial)  # of a training that was killed: nobody holds its lock
+        try:
+            if not resume:
+                partial.mkdir()
+                (partial / _MARK).touch()
+            yield partial
+        except BaseException:
+            if not holds_state(partial):
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        refuse_existing(folder, overwrite, f"; the finished run is in {partial}")
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
+            if folder.exists():
+                folder.rename(Path(aside) / "replaced")
+            partial.rename(folder)
+        for name in (plan.FILE, _MARK):  # not before it has its name: a kill in between must leave what --resume takes
+            (folder / name).unlink(missing_ok=True)
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: whoever comes now makes a new one
+        lock.release()
+
+
+def refuse_existing(folder: Path, overwrite: bool, more: str = "") -> None:
+    """Raise RunError if something is there already: a run unless `overwrite`, anything else in any case."""
+    if folder.exists() and not overwrite:
+        raise RunError(f"{folder}: is there already; choose another --out, or pass --overwrite{more}")
+    if folder.exists() and not any(_found(folder, RECORD)):
+        raise RunError(f"{folder}: is no run folder, so it is not overwritten{more}")
+
+
+def refuse_state(folder: Path, overwrite: bool) -> None:
+    """Raise RunError if what is at work for `folder` is nobody's training, or holds a state, unless `overwrite`."""
+    partial = partial_of(folder)
+    if partial.exists() and not (partial / _MARK).exists() and any(partial.iterdir()):
+        raise RunError(f"{partial}: is in the way, and no training made it; move it away")
+    if holds_state(partial) and not overwrite:
+        raise RunError(
+            f"{partial}: holds a training that was stopped; go on with clf-train --resume {folder}, or pass --overwrite"
+        )
+
+
+def holds_state(partial: Path) -> bool:
+    """Whether a partial folder holds something to go on from: a saved state, or a model that is finished."""
+    return any(_found(partial, checkpoint.FILE)) or any(_found(partial, RECORD))
+
+
+def _found(folder: Path, name: str) -> Iterator[bool]:
+    """Look for a file in a folder and in the folders of models below it."""
+    yield (folder / name).is_file()
+    yield from (file.is_file() for file in folder.glob(f"[!.]*/{name}"))
+
+
+def free_name(parent: Path, stem: str) -> Path:
+    """A folder name below `parent` that nothing has yet: stem, stem-2, stem-3, ..."""
+    number = 1
+    while True:
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        if not folder.exists() and not partial_of(folder).exists():
+            return folder
+        number += 1

@@ -1,0 +1,65 @@
+"""What a training ran on, for the record: processor, cores, memory, system. No path, no host name, no user."""
+
+import os
+import platform
+import re
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def describe_machine() -> dict[str, str]:
+    """Name the processor, the cores that this process may use, the memory, and the system with its kernel.
+
+    What a system does not tell is left out. Raises nothing.
+    """
+    facts = {
+        "processor": _processor(),
+        "cores": str(_cores()),
+        "memory": _memory(),
+        "system": _system(),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def processor_name(cpuinfo: str) -> str:
+    """The processor's name in the text of Linux's /proc/cpuinfo, or "" if it has none.
+
+    x86 calls it `model name`; many ARM boards tell only what they are, as `Model` or `Hardware`.
+    """
+    for key in ("model name", "Model", "Hardware"):
+        found = re.search(rf"^{key}[ \t]*:(.*)$", cpuinfo, re.MULTILINE)
+        if found and found[1].strip():
+            return " ".join(found[1].split())
+    return ""
+
+
+def _processor() -> str:
+    try:
+        named = processor_name(_CPUINFO.read_text("utf-8", errors="replace"))
+    except OSError:
+        named = ""
+    return named or platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory() -> str:
+    try:
+        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not on Windows
+        return ""
+    return f"{size / (1 << 30):.1f} GiB"
+
+
+def _system() -> str:
+    try:
+        distribution = platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        distribution = ""
+    kernel = " ".join(part for part in (platform.system(), platform.release(), platform.machine()) if part)
+    return ", ".join(part for part in (distribution, kernel) if part)

@@ -1,0 +1,67 @@
+"""Records as JSON: frozen dataclasses written plainly, and read back with every field checked."""
+
+import json
+import types
+import typing
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from clf_runtime.bounded import read_bounded
+from clf_train.errors import RunError
+from clf_train.files import whole_file
+
+_MAX_JSON_BYTES = 64 << 20
+
+
+def write_record(file: Path, record: Any) -> None:
+    """Write a dataclass, whole or not at all. Raises OSError as the system does."""
+    with whole_file(file) as partial:
+        partial.write_text(json.dumps(asdict(record), indent=1) + "\n", "utf-8")
+
+
+def read_record(kind: Any, file: Path, schema: int) -> Any:
+    """Read a dataclass of this kind and schema. Raises RunError if the file is missing, damaged, or of another."""
+    try:
+        text = read_bounded(file, _MAX_JSON_BYTES)
+    except OSError as error:
+        raise RunError(
+            f"{file}: cannot be read: {error.strerror}; is {file.parent} a run folder of clf-train?"
+        ) from None
+    try:
+        if text is None:
+            raise ValueError("it is too large")
+        raw = json.loads(text)
+        if not isinstance(raw, dict) or raw.get("schema") != schema:
+            raise ValueError(f"its schema is not {schema}, which this one reads; train again")
+        return revive(kind, raw, kind.__name__.lower())
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{file}: damaged, or of another version of clf-edge: {error}") from None
+
+
+def revive(kind: Any, value: Any, where: str) -> Any:
+    """Build what a type annotation says from parsed JSON. Raises ValueError, naming the place, if it does not fit."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError(f"{where} is no object")
+        hints = typing.get_type_hints(kind)
+        if set(hints) != set(value):
+            raise ValueError(f"{where} has other fields: {', '.join(sorted(set(hints) ^ set(value)))}")
+        return kind(**{name: revive(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})  # type: ignore[operator]
+    if origin is tuple and isinstance(value, list):
+        kinds = arguments[:1] * len(value) if arguments[1:] == (...,) else arguments
+        if len(kinds) != len(value):
+            raise ValueError(f"{where} has {len(value)} items, not {len(kinds)}")
+        return tuple(revive(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+    if origin is dict and isinstance(value, dict):
+        return {str(k): revive(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+    if origin is typing.Literal and value in arguments:
+        return value
+    if origin is types.UnionType:
+        return None if value is None else revive(arguments[0], value, where)
+    if kind is float and type(value) in (int, float) and -1e300 <= value <= 1e300:
+        return float(value)
+    if kind in (int, str, bool) and type(value) is kind:
+        return value
+    raise ValueError(f"{where} is {str(value)[:60]!r}")

@@ -1,0 +1,87 @@
+"""The end of a training: the temperature, the one look at the test images, and the run that is written."""
+
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from clf_runtime import __version__
+from clf_train import page, plots
+from clf_train.calibration import ENOUGH_TO_CALIBRATE, calibration, fit_temperature
+from clf_train.dataset import Dataset
+from clf_train.evaluate import Normalisation, class_scores, softmax
+from clf_train.fit import Fit
+from clf_train.machine import describe_machine
+from clf_train.metrics import measure
+from clf_train.models import count_parameters
+from clf_train.plan import Plan
+from clf_train.recipe import Model
+from clf_train.run import SCHEMA, DataRecord, Run, write_run
+
+
+def score(
+    wanted: Plan,
+    dataset: Dataset,
+    model: Model,
+    net: nn.Module,
+    normalise: Normalisation,
+    held_out: np.ndarray | None,
+    fitted: Fit,
+    device: torch.device,
+    device_name: str,
+    folder: Path,
+) -> Run:
+    """Fit the temperature on the rows `held_out`, score the test images, and write all of the run into `folder`.
+
+    Raises OSError as the system does.
+    """
+    temperature = 1.0
+    if held_out is not None and len(held_out) >= ENOUGH_TO_CALIBRATE:
+        scores = class_scores(net, dataset.train.images, normalise, device, held_out)
+        temperature = fit_temperature(scores, dataset.train.labels[held_out])
+    test_scores = class_scores(net, dataset.test.images, normalise, device)
+    before, after = softmax(test_scores), softmax(test_scores, temperature)
+    test = measure(after, dataset.test.labels)
+    validation_images = 0 if held_out is None else len(held_out)
+    run = Run(
+        schema=SCHEMA,
+        model=model,
+        names=dataset.names,
+        image_shape=dataset.image_shape,
+        dtype=dataset.dtype,
+        value_range=dataset.value_range,
+        normalisation=normalise,
+        temperature=temperature,
+        parameters=count_parameters(net),
+        recipe=wanted.recipes[model],
+        seed=wanted.seed,
+        device=device_name,
+        machine=describe_machine(),
+        threads=torch.get_num_threads(),
+        processes=wanted.processes,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=sum(epoch.seconds for epoch in fitted.history),
+        data=DataRecord(
+            dataset.source,
+            dataset.layout,
+            dataset.fingerprint,
+            len(dataset.train) - validation_images,
+            validation_images,
+            len(dataset.test),
+        ),
+        history=fitted.history,
+        best_epoch=fitted.best_epoch,
+        test=test,
+        calibration=calibration(before, after, dataset.test.labels),
+        versions={"clf-edge": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    )
+    plots.save_curves(fitted.history, folder / "curves.png")
+    plots.save_reliability(run.calibration, folder / "reliability.png")
+    plots.save_confusion(test, dataset.names, folder / "confusion.png")
+    plots.save_confused(dataset, after, folder / "confused.png")
+    (folder / "report.html").write_text(page.run_page(run, folder), "utf-8")
+    write_run(folder, run, net)  # last: a folder with a run.json is finished
+    return run
