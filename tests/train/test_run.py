@@ -201,12 +201,13 @@ class TestNewFolder:
 
     def test_a_state_is_kept_when_the_work_fails_and_not_lost_to_the_next_one(self, tmp_path):
         interrupted(tmp_path / "run", "state.pt")
+        (tmp_path / "run.partial" / ".state.pt.7.partial").touch()  # a kill while it was written
         assert (tmp_path / "run.partial" / "state.pt").exists()
         with pytest.raises(RunError, match=r"go on with clf-train --resume .*run, or pass --overwrite"):
             new_folder(tmp_path / "run").__enter__()
         with new_folder(tmp_path / "run", resume=True) as again:
             assert (again / "state.pt").exists()
-        assert (tmp_path / "run" / "state.pt").exists()
+        assert [p.name for p in (tmp_path / "run").iterdir()] == ["state.pt"]
 
     def test_overwrite_gives_a_stopped_training_up(self, tmp_path):
         interrupted(tmp_path / "run", "conv/run.json")

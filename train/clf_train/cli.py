@@ -149,7 +149,7 @@ def train(
 
     from clf_train import report, training
     from clf_train.device import select_device
-    from clf_train.folder import free_name, partial_of, refuse_existing, refuse_state
+    from clf_train.folder import free_name, partial_of, refuse_early, refuse_existing
     from clf_train.plan import check_plan, plan_like, read_plan
     from clf_train.run import find_runs, read_run
     from clf_train.sources import read_source
@@ -168,9 +168,8 @@ def train(
     with join(chosen) as world:
         quiet = quiet or not world.writes
         if out is not None and resume is None and world.writes and not (show and (out.is_dir() or overwrite)):
-            refuse_existing(out, overwrite)
-            if not show:
-                refuse_state(out.resolve(), overwrite)
+            refuse = refuse_existing if show else refuse_early
+            refuse(out, overwrite)
         place = data if plan is None or "data" in given else plan.source
         if not quiet:
             say(NAME, f"reading {place}")

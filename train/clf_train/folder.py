@@ -35,20 +35,15 @@ def new_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -
         finished = " is finished" if folder.exists() else ": no training was stopped there"
         raise RunError(f"{folder}{finished}, so there is nothing to go on with")
     refuse_existing(folder, overwrite)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise RunError(f"{partial}: another training is at work in it") from None
-    except OSError as error:
-        raise RunError(f"{partial}: cannot be written: {error.strerror or error}") from None
-    try:
+    with _locked(folder):
         if partial.exists() and not resume:
-            refuse_state(folder, overwrite)
+            _refuse_state(folder, overwrite)
             shutil.rmtree(partial)  # of a training that was killed: nobody holds its lock
         try:
-            if not resume:
+            if resume:
+                for unfinished in partial.rglob(".*.partial"):  # their writing was cut short, see files.whole_file
+                    unfinished.unlink()
+            else:
                 partial.mkdir()
                 (partial / _MARK).touch()
             yield partial
@@ -63,9 +58,33 @@ def new_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -
             partial.rename(folder)
         for name in (plan.FILE, _MARK):  # not before it has its name: a kill in between must leave what --resume takes
             (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep every other training out of a folder. Raises RunError if one is at work there, or nothing can be written."""
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"{partial_of(folder)}: another training is at work in it") from None
+    except OSError as error:
+        raise RunError(f"{partial_of(folder)}: cannot be written: {error.strerror or error}") from None
+    try:
+        yield
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: whoever comes now makes a new one
         lock.release()
+
+
+def refuse_early(folder: Path, overwrite: bool) -> None:
+    """Raise the RunError that new_folder would, before there is anything to write."""
+    folder = folder.resolve()
+    refuse_existing(folder, overwrite)
+    if partial_of(folder).exists():
+        with _locked(folder):
+            _refuse_state(folder, overwrite)
 
 
 def refuse_existing(folder: Path, overwrite: bool, more: str = "") -> None:
@@ -76,7 +95,7 @@ def refuse_existing(folder: Path, overwrite: bool, more: str = "") -> None:
         raise RunError(f"{folder}: is no run folder, so it is not overwritten{more}")
 
 
-def refuse_state(folder: Path, overwrite: bool) -> None:
+def _refuse_state(folder: Path, overwrite: bool) -> None:
     """Raise RunError if what is at work for `folder` is nobody's training, or holds a state, unless `overwrite`."""
     partial = partial_of(folder)
     if partial.exists() and not (partial / _MARK).exists() and any(partial.iterdir()):
