@@ -33,7 +33,7 @@ def export(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="MODULE:FACTORY",
+            metavar="MODULE:FACTORY[,...]",
             help="Your own model, as it was trained: its code is imported only if it is named here.",
         ),
     ] = None,
@@ -53,7 +53,6 @@ def export(
     """
     from clf_export.exporting import export_run, find_test_images, output_files
     from clf_export.parity import text_lines
-    from clf_train.recipe import is_own
     from clf_train.run import find_runs, read_run
 
     folders = find_runs(run_folder.resolve())
@@ -66,12 +65,19 @@ def export(
             dataset, other = find_test_images(read_run(folder), data)
             if other and not quiet:
                 say(NAME, other)
-        own = model if is_own(read_run(folder).model) else None
+        own = _named(read_run(folder).model, model)
         made = export_run(folder, dataset, file, overwrite=overwrite, own=own)
         print(one_line(f"{made.file}: {made.size:,} bytes, {made.card.model}, proven against PyTorch"))
         for line in text_lines(made.comparison):
             print(f"  {line}")
         print(f"  sha256                           {made.sha256}")
+
+
+def _named(model: str, named: str | None) -> str | None:
+    """What load_net may import for a run of `model`, where `named` are the user's own models, with commas between."""
+    if named is None or ":" not in model:
+        return None
+    return model if model in named.split(",") else named
 
 
 app = make_app(export)

@@ -62,3 +62,26 @@ def test_code_is_imported_only_if_it_is_named(guide, tmp_path):
     assert again.returncode == 0, again.stderr
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("mine", "again")]
     assert weights[0] == weights[1]
+
+
+def test_tied_weights_and_a_net_that_fails_in_training(guide, tmp_path):
+    (tmp_path / "odd.py").write_text(
+        "from torch import nn\n"
+        "def tied(image_shape, classes):\n"
+        "    a, b = nn.Linear(32, 32), nn.Linear(32, 32)\n"
+        "    b.weight = a.weight\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 32), a, nn.ReLU(), b, nn.Linear(32, classes))\n"
+        "class Fails(nn.Module):\n"
+        "    def __init__(self, image_shape, classes):\n"
+        "        super().__init__()\n"
+        "        self.fc = nn.Linear(3072, classes)\n"
+        "    def forward(self, x):\n"
+        "        if self.training: raise RuntimeError('not\\ntoday')\n"
+        "        return self.fc(x.flatten(1))\n"
+    )
+    tied = ["clf-train", "--model", "odd:tied", "--epochs", "1", "--out", "tied", "--quiet"]
+    assert run(tied, cwd=tmp_path).returncode == 0
+    assert run(["clf-export", "tied", "--model", "odd:tied", "--quiet"], cwd=tmp_path).returncode == 0
+    failed = run(["clf-train", "--model", "odd:Fails", "--out", "fails", "--quiet"], cwd=tmp_path)
+    assert (failed.returncode, failed.stderr) == (2, "clf-train: odd:Fails: fails in training: not today\n")
+    assert not list(tmp_path.glob("fails*"))

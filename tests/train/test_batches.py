@@ -58,3 +58,9 @@ def test_shift_moves_each_image_whole_and_fills_with_zeros():
 def test_without_augmentation_nothing_is_changed():
     x = torch.rand(3, 3, 5, 4)
     assert move(x, draw_moves(3, PLAIN, torch.Generator()), 0) is x
+
+
+def test_no_batch_is_of_one_image():
+    order = list(batches(17, PLAIN, torch.Generator().manual_seed(0)))
+    assert [len(of(index)) for index in order] == [8, 9]
+    assert len(list(batches(1, PLAIN, torch.Generator().manual_seed(0)))) == 1

@@ -154,3 +154,20 @@ def test_probabilities_are_a_softmax_at_the_temperature_whatever_the_training_mo
     with torch.no_grad():
         expected = torch.softmax(net.eval()(x) / 2, 1).numpy()
     np.testing.assert_allclose(answers, expected, atol=1e-6)
+
+
+def test_weights_that_are_lost_in_the_last_step_are_a_lost_loss(monkeypatch):
+    def spoil(optimizer):
+        for group in optimizer.param_groups:
+            group["params"][0].data.fill_(float("nan"))
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spoil)
+    with pytest.raises(TrainError, match="the loss became nan in epoch 1"):
+        fit(build_model("simple", (3, 16, 16), 3), coloured(), replace(PLAIN, epochs=1, batch_size=60), AS_IS, CPU, 0)
+
+
+def test_bfloat16_learns_too():
+    net = build_model("conv", (3, 16, 16), 3)
+    fitted = fit(net, coloured(), replace(PLAIN, epochs=12, precision="bf16"), AS_IS, CPU, 0)
+    assert fitted.history[-1].loss < 0.6 * fitted.history[0].loss
+    assert all(p.dtype == torch.float32 for p in net.parameters())

@@ -175,6 +175,18 @@ class TestNewFolder:
             pass
         assert (tmp_path / "home" / "photos").exists()
 
+    def test_a_folder_that_holds_runs_and_other_things_is_never_overwritten(self, tmp_path):
+        (tmp_path / "home" / "run1").mkdir(parents=True)
+        (tmp_path / "home" / "run1" / "run.json").touch()
+        for extra in ("thesis.txt", "comparison.html"):
+            (tmp_path / "home" / extra).touch()
+            with pytest.raises(RunError, match="no run folder"), new_folder(tmp_path / "home", overwrite=True):
+                pass
+        (tmp_path / "home" / "thesis.txt").rename(tmp_path / "home" / "run1.onnx")
+        with new_folder(tmp_path / "home", overwrite=True):
+            pass
+        assert list((tmp_path / "home").iterdir()) == []
+
     def test_a_second_training_is_refused_while_the_first_works(self, tmp_path):
         code = (
             "import sys; from pathlib import Path; from clf_train.folder import new_folder\n"

@@ -21,7 +21,10 @@ def batches(
         yield from (slice(i, min(i + size, count)) for i in range(0, count, size))
         return
     order = torch.randperm(count, generator=generator) if recipe.shuffle else torch.arange(count)
-    yield from torch.split(order if rows is None else rows[order], size)
+    split = list(torch.split(order if rows is None else rows[order], size))
+    if len(split) > 1 and len(split[-1]) == 1:  # batch norm makes nothing of one image
+        split[-2:] = [torch.cat(split[-2:])]
+    yield from split
 
 
 def pick(index: Tensor | slice, part: slice) -> Tensor | slice:

@@ -149,7 +149,7 @@ def train(
 
     from clf_train import report, training
     from clf_train.device import select_device
-    from clf_train.folder import free_name, partial_of, refuse_early, refuse_existing
+    from clf_train.folder import free_name, partial_of, refuse_early, refuse_existing, refuse_nothing
     from clf_train.plan import check_plan, plan_like, read_plan
     from clf_train.run import find_runs, read_run
     from clf_train.sources import read_source
@@ -158,7 +158,9 @@ def train(
     # What can be refused at once is not refused after minutes of reading.
     plan = None
     if resume is not None:
-        out = resume.with_name(resume.name.removesuffix(".partial"))
+        out = resume if resume.name and not resume.name.endswith(".partial") else resume.resolve()
+        out = out.with_name(out.name.removesuffix(".partial"))
+        refuse_nothing(out.resolve())
         plan = read_plan(partial_of(out.resolve()))
     elif like is not None:
         plan = plan_like([read_run(folder) for folder in find_runs(like)])

@@ -101,6 +101,8 @@ def fit(
             rate = learning_rate(recipe, ((state.epoch - 1) * len(order) + state.batch) / (recipe.epochs * len(order)))
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
+            if world.size > 1:  # each process draws a net's own numbers (dropout) anew: none need be saved of others
+                torch.manual_seed(((seed << 32) + state.epoch * len(order) + state.batch) * world.size + world.rank)
             size = index.stop - index.start if isinstance(index, slice) else len(index)
             moves = draw_moves(size, recipe, state.generator)
             mine, weight = world.part_of(size)
@@ -134,6 +136,8 @@ def fit(
                     save()
                     raise Stopped(state.epoch)
         seconds = time.perf_counter() - begun
+        if not all(bool(p.isfinite().all()) for p in net.parameters()):  # the last step's doing, which no loss shows
+            raise _lost(float("nan"), state.epoch)
         epoch = Epoch(state.epoch, loss_sum / count, hits / count, rate, seconds, count / seconds)
         if held_out is not None:
             epoch = _look_at_validation(state, epoch, split, held_out, normalise, device, world)

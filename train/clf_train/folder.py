@@ -31,14 +31,13 @@ def new_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -
     """
     folder = folder.resolve()
     partial = partial_of(folder)
-    if resume and not (partial / _MARK).exists():
-        finished = " is finished" if folder.exists() else ": no training was stopped there"
-        raise RunError(f"{folder}{finished}, so there is nothing to go on with")
+    if resume:
+        refuse_nothing(folder)
     refuse_existing(folder, overwrite)
     with _locked(folder):
         if partial.exists() and not resume:
             _refuse_state(folder, overwrite)
-            shutil.rmtree(partial)  # of a training that was killed: nobody holds its lock
+            _remove(partial)  # of a training that was killed: nobody holds its lock
         try:
             if resume:
                 for unfinished in partial.rglob(".*.partial"):  # their writing was cut short, see files.whole_file
@@ -49,15 +48,29 @@ def new_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -
             yield partial
         except BaseException:
             if not holds_state(partial):
-                shutil.rmtree(partial, ignore_errors=True)
+                _remove(partial)
             raise
         refuse_existing(folder, overwrite, f"; the finished run is in {partial}")
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
+            replaced = Path(aside) / "replaced"
             if folder.exists():
-                folder.rename(Path(aside) / "replaced")
-            partial.rename(folder)
+                folder.rename(replaced)
+            try:
+                partial.rename(folder)
+            except BaseException:
+                if replaced.exists():
+                    replaced.rename(folder)
+                raise
         for name in (plan.FILE, _MARK):  # not before it has its name: a kill in between must leave what --resume takes
             (folder / name).unlink(missing_ok=True)
+
+
+def _remove(partial: Path) -> None:
+    """Remove a partial folder, its mark last, so that a kill in between leaves what the next training clears."""
+    for entry in partial.iterdir():
+        if entry.name != _MARK:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
@@ -78,6 +91,13 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def refuse_nothing(folder: Path) -> None:
+    """Raise RunError if there is no stopped training to go on with."""
+    if not (partial_of(folder) / _MARK).exists():
+        finished = " is finished" if folder.exists() else ": no training was stopped there"
+        raise RunError(f"{folder}{finished}, so there is nothing to go on with")
+
+
 def refuse_early(folder: Path, overwrite: bool) -> None:
     """Raise the RunError that new_folder would, before there is anything to write."""
     folder = folder.resolve()
@@ -91,7 +111,7 @@ def refuse_existing(folder: Path, overwrite: bool, more: str = "") -> None:
     """Raise RunError if something is there already: a run unless `overwrite`, anything else in any case."""
     if folder.exists() and not overwrite:
         raise RunError(f"{folder}: is there already; choose another --out, or pass --overwrite{more}")
-    if folder.exists() and not any(_found(folder, RECORD)):
+    if folder.exists() and not _is_a_training_s(folder):
         raise RunError(f"{folder}: is no run folder, so it is not overwritten{more}")
 
 
@@ -104,6 +124,16 @@ def _refuse_state(folder: Path, overwrite: bool) -> None:
         raise RunError(
             f"{partial}: holds a training that was stopped; go on with clf-train --resume {folder}, or pass --overwrite"
         )
+
+
+def _is_a_training_s(folder: Path) -> bool:
+    """Whether a folder holds what a training and an export leave, and nothing else: it is going to be removed."""
+    if (folder / RECORD).is_file():
+        return True
+    rest = [entry for entry in folder.iterdir() if entry.name not in ("comparison.html", plan.FILE, _MARK)]
+    return (folder / "comparison.html").is_file() and all(
+        (entry / RECORD).is_file() or (entry.is_file() and entry.suffix == ".onnx") for entry in rest
+    )
 
 
 def holds_state(partial: Path) -> bool:

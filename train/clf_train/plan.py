@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clf_train.dataset import Dataset
 from clf_train.errors import DataError, RunError
-from clf_train.recipe import Model, Recipe, is_own
+from clf_train.recipe import MODELS, Model, Recipe, is_own
 from clf_train.records import read_record, write_record
 from clf_train.run import Run
 
@@ -34,6 +34,15 @@ class Plan:
     overwrite: bool = False
     tensorboard: bool = False
 
+    def __post_init__(self) -> None:
+        if not (1 <= self.threads <= 4096 and 1 <= self.processes <= 1 << 20 and 0 <= self.seed < 1 << 32):
+            raise ValueError("threads, processes or seed hold an impossible value")
+        if self.device not in ("cpu", "cuda") or not self.recipes:
+            raise ValueError(f"device is {self.device!r}, and there are {len(self.recipes)} recipes")
+        for model in self.recipes:
+            if model not in MODELS and not is_own(model):
+                raise ValueError(f"a model is {model!r}")
+
 
 def write_plan(partial: Path, plan: Plan) -> None:
     """Write plan.json into a partial folder."""
@@ -48,28 +57,32 @@ def read_plan(partial: Path) -> Plan:
 
 def plan_like(runs: Sequence[Run]) -> Plan:
     """The plan that these runs, of one training, came from. Raises RunError if they are of several."""
-    plans = [
-        Plan(
+    first = runs[0]
+    for run in runs:
+        for field in ("names", "seed", "device", "threads", "processes"):
+            if getattr(run, field) != getattr(first, field) or run.data.fingerprint != first.data.fingerprint:
+                raise RunError("the runs in this folder are of several trainings; name the folder of one of them")
+    device = "cuda" if first.device.startswith("cuda") else "cpu"
+    recipes = {run.model: run.recipe for run in runs}
+    data = first.data
+    try:
+        return Plan(
             SCHEMA,
-            run.data.source,
-            run.names,
-            run.data.fingerprint,
-            {},
-            run.seed,
-            run.device.split()[0],
-            run.threads,
-            run.processes,
+            data.source,
+            first.names,
+            data.fingerprint,
+            recipes,
+            first.seed,
+            device,
+            first.threads,
+            first.processes,
         )
-        for run in runs
-    ]
-    if any(plan != plans[0] for plan in plans):
-        raise RunError("the runs in this folder are of several trainings; name the folder of one of them")
-    plans[0].recipes.update({run.model: run.recipe for run in runs})
-    return plans[0]
+    except ValueError as error:
+        raise RunError(f"the run cannot be repeated: {error}") from None
 
 
 def check_plan(plan: Plan, dataset: Dataset, processes: int, own: Sequence[Model]) -> None:
-    """Hold a plan that was read against the images and processes there are, and the user's models that may be imported.
+    """Hold a plan that was read against the images and processes there are, and the models that were named.
 
     Raises DataError or RunError, saying what differs and what to do.
     """
@@ -77,6 +90,9 @@ def check_plan(plan: Plan, dataset: Dataset, processes: int, own: Sequence[Model
         raise DataError(f"{dataset.source}: holds other images than the training had; pass --data SOURCE with those")
     if processes != plan.processes:
         raise RunError(f"the training had {plan.processes} processes, not {processes}: start as many with torchrun")
+    for model in own:
+        if model not in plan.recipes:
+            raise RunError(f"the training is of {', '.join(plan.recipes)}, not of {model}")
     for model in plan.recipes:
         if is_own(model) and model not in own:
             raise RunError(f"it is of the model {model}; to import the code of that name, pass --model {model}")

@@ -17,6 +17,7 @@ from clf_train.calibration import Calibration
 from clf_train.checkpoint import Epoch
 from clf_train.errors import RunError
 from clf_train.evaluate import Normalisation
+from clf_train.files import whole_file
 from clf_train.metrics import TestMetrics
 from clf_train.models import build_model
 from clf_train.recipe import MODELS, Model, Recipe, is_own
@@ -91,8 +92,10 @@ def write_run(folder: Path, run: Run, net: nn.Module) -> None:
     """Write weights.safetensors, metrics.csv and, when these are whole, run.json into a folder that is there."""
     from safetensors.torch import save
 
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    (folder / "weights.safetensors").write_bytes(save(state))
+    # Copies, since safetensors refuses tensors that share their memory, as tied weights do.
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()}
+    with whole_file(folder / "weights.safetensors") as partial:
+        partial.write_bytes(save(state))
     with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([f.name for f in fields(Epoch)])

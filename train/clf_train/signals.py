@@ -23,8 +23,8 @@ class Stop:
         return bool(self._came)
 
     def exit_code(self) -> int:
-        """128 and the number of the first signal, as shells count."""
-        return 128 + self._came[0]
+        """128 and the number of the first signal, as shells count; of SIGTERM if it came to another process."""
+        return 128 + (self._came[0] if self._came else signal.SIGTERM)
 
 
 @contextmanager

@@ -1,27 +1,28 @@
 """One training, from a dataset to a run folder."""
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from clf_runtime.errors import brief
 from clf_train import checkpoint, page, plan
 from clf_train.checkpoint import Epoch
 from clf_train.dataset import Dataset
 from clf_train.device import Device, select_device
-from clf_train.errors import ProcessLost, RecipeError, Stopped, TrainError
+from clf_train.errors import FactoryError, ProcessLost, RecipeError, Stopped, TrainError
 from clf_train.fit import Watcher, fit
-from clf_train.folder import holds_state, new_folder, partial_of
+from clf_train.folder import holds_state, new_folder, partial_of, refuse_nothing
 from clf_train.models import build_model
 from clf_train.plan import Plan, read_plan, write_plan
 from clf_train.preparation import choose_normalisation, fit_recipe, hold_out
-from clf_train.recipe import Model, Recipe
+from clf_train.recipe import Model, Recipe, is_own
 from clf_train.run import RECORD, Run, folder_name, read_run
 from clf_train.scoring import score
 from clf_train.tensorboard import scalars
-from clf_train.world import ALONE, World, telling_of_loss
+from clf_train.world import ALONE, World, is_of_the_network, telling_of_loss
 
 OnStart = Callable[[Model, Recipe, str], Watcher]
 
@@ -74,6 +75,7 @@ def resume(dataset: Dataset, folder: Path, *, on_start: OnStart = _silent, world
     `folder` is the one that the training was to make; `dataset` are its images (see plan.check_plan).
     Raises what `train` does, and RunError if nothing was stopped there.
     """
+    refuse_nothing(folder.resolve())
     wanted = read_plan(partial_of(folder.resolve()))
     torch.set_num_threads(wanted.threads)
     return _carry_out(wanted, dataset, folder, on_start, world, resume=True)
@@ -125,8 +127,21 @@ def _with_advice(error: Exception, folder: Path, partial: Path | None) -> Except
     if isinstance(error, ProcessLost):
         return ProcessLost(f"{error}; {go_on}" if kept else str(error))
     if kept and type(error) is TrainError:
-        return TrainError(f"{error}; the last good state stays in {partial}")
+        return TrainError(f"{error}; train again with --overwrite, or look at the last good state in {partial}")
     return error
+
+
+@contextmanager
+def _telling_of_the_net(model: Model) -> Iterator[None]:
+    """Turn what PyTorch raises in a training into errors for people: no memory, or a user's net that fails."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise TrainError("not enough GPU memory: choose a smaller --batch-size") from None
+    except (RuntimeError, ValueError, TypeError) as error:
+        if isinstance(error, TrainError) or not is_own(model) or is_of_the_network(error):
+            raise
+        raise FactoryError(f"{model}: fails in training: {brief(error)}") from None
 
 
 def _train_one(
@@ -136,6 +151,8 @@ def _train_one(
     recipe, seed = wanted.recipes[model], wanted.seed
     done = place is not None and (place / RECORD).is_file()
     if world.share((float(done),))[0]:
+        if place is not None:
+            (place / checkpoint.FILE).unlink(missing_ok=True)  # a kill may have left it beside the finished run
         return read_run(place) if place is not None else None
     device, device_name = select_device("cuda" if wanted.device == "cuda" else "cpu", world.local_rank)
     torch.manual_seed(seed)
@@ -150,18 +167,19 @@ def _train_one(
             watcher.epoch(epoch)
             log(epoch)
 
-        fitted = fit(
-            net,
-            dataset.train,
-            recipe,
-            normalise,
-            device,
-            seed,
-            replace(watcher, epoch=epoch_done),
-            held_out,
-            state_file,
-            world,
-        )
+        with _telling_of_the_net(model):
+            fitted = fit(
+                net,
+                dataset.train,
+                recipe,
+                normalise,
+                device,
+                seed,
+                replace(watcher, epoch=epoch_done),
+                held_out,
+                state_file,
+                world,
+            )
     if place is None:
         return None
     run = score(wanted, dataset, model, net, normalise, held_out, fitted, device, device_name, place)

@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import distributed, nn
 
 from clf_runtime.errors import brief
+from clf_train.device import select_device
 from clf_train.errors import DataError, ProcessLost, TrainError
 
 
@@ -86,6 +88,7 @@ class World:
 
 
 ALONE = World()
+_PATIENCE = timedelta(hours=2)  # the others wait while rank 0 scores and writes
 
 
 def is_launched() -> bool:
@@ -104,9 +107,10 @@ def join(device: str) -> Iterator[World]:
         return
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if device == "cuda":
+        select_device("cuda", local_rank)
         torch.cuda.set_device(local_rank)
     with telling_of_loss():
-        distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+        distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         with telling_of_loss():
             yield World(distributed.get_rank(), distributed.get_world_size(), local_rank, device)
@@ -120,7 +124,7 @@ def telling_of_loss() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, TrainError) or not _is_of_the_network(error):
+        if isinstance(error, TrainError) or not is_of_the_network(error):
             raise
         reason = brief(RuntimeError(re.sub(r"\[\S+:\d+\]|\[\S+\]:\d+", "", str(error))), 80)
         raise ProcessLost(f"another process of this training was lost ({reason.strip(' .:')})") from None
@@ -132,7 +136,7 @@ def agree(world: World, fingerprint: str) -> None:
         raise DataError(f"process {world.rank} reads other images than process 0: give all the same source")
 
 
-def _is_of_the_network(error: RuntimeError) -> bool:
-    text = str(error).lower()
-    words = ("gloo", "nccl", "peer", "connection", "socket", "store")
-    return is_launched() and (isinstance(error, distributed.DistError) or any(word in text for word in words))
+def is_of_the_network(error: Exception) -> bool:
+    """Whether an error is what PyTorch raises where another process is gone."""
+    found = re.search(r"\b(gloo|nccl|connection (closed|reset|refused)|socket)\b", str(error), re.IGNORECASE)
+    return is_launched() and (isinstance(error, distributed.DistError) or found is not None)
