@@ -18,7 +18,7 @@ from clf_runtime import Classifier
 
 ROOT = Path(__file__).parents[2]
 ARCHIVE = ROOT.parent / "shared" / "data" / "cifar10-jpeg.tar.xz"
-MODELS = ("simple", "conv")
+MODELS = ("simple", "conv", "resnet8")
 
 
 def pixels(jpeg):
