@@ -42,7 +42,7 @@ def test_its_extras_and_base_are_the_design_s(wheel):
     with zipfile.ZipFile(wheel) as archive:
         metadata = BytesParser().parsebytes(archive.read(f"{OWN}/METADATA"))
         commands = archive.read(f"{OWN}/entry_points.txt").decode()
-    assert set(metadata.get_all("Provides-Extra")) == {"cpu", "gpu", "images", "train", "all"}
+    assert set(metadata.get_all("Provides-Extra")) == {"cpu", "gpu", "images", "tensorboard", "train", "all"}
     base = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
     assert sorted(r.split(">")[0].split("<")[0] for r in base) == ["numpy", "typer"]
     for command in (
