@@ -102,7 +102,8 @@ def fit(
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
             if world.size > 1:  # each process draws a net's own numbers (dropout) anew: none need be saved of others
-                torch.manual_seed(((seed << 32) + state.epoch * len(order) + state.batch) * world.size + world.rank)
+                step = (state.epoch - 1) * len(order) + state.batch
+                torch.manual_seed(((seed * 1_000_003 + step) * world.size + world.rank) % 2**63)
             size = index.stop - index.start if isinstance(index, slice) else len(index)
             moves = draw_moves(size, recipe, state.generator)
             mine, weight = world.part_of(size)
