@@ -151,7 +151,8 @@ def train(
     from clf_train.device import select_device
     from clf_train.folder import free_name, partial_of, refuse_early, refuse_existing, refuse_nothing
     from clf_train.plan import check_plan, plan_like, read_plan
-    from clf_train.run import find_runs, read_run
+    from clf_train.run import find_runs, folder_name, read_run
+    from clf_train.show import show_source, stem
     from clf_train.sources import read_source
     from clf_train.world import agree, join
 
@@ -180,15 +181,15 @@ def train(
             for note in dataset.notes:
                 say(NAME, note)
         if show:
-            _show(dataset, _sheet_file(dataset, out))
+            show_source(dataset, out)
             return
         agree(world, dataset.fingerprint)
         if plan is not None:
             check_plan(plan, dataset, world.size, models if "model" in given else ())
             recipes = plan.recipes
         if out is None:
-            label = model if plan is None else "-".join(recipes)
-            out = free_name(Path("artifacts"), f"{_stem(dataset.source)}-{_stem(label)}-{datetime.now():%Y%m%d-%H%M%S}")
+            label = "-".join(folder_name(m) for m in recipes)
+            out = free_name(Path("artifacts"), f"{stem(dataset.source)}-{label}-{datetime.now():%Y%m%d-%H%M%S}")
         with stopping_on_signals() as stop, ExitStack() as bars:
             on_start = _progress(dataset, bars, quiet, stop.asked)
             try:
@@ -260,43 +261,6 @@ def _progress(
         return Watcher(on_step, stopping=stopping)
 
     return on_start
-
-
-def _sheet_file(dataset: "Dataset", out: Path | None) -> Path:
-    """Where the sheet of samples goes: a file of our own naming, in the folder `out` or here, or the file `out`."""
-    if out is None or out.is_dir():
-        return (out or Path()) / f"{_stem(dataset.source)}-samples.png"
-    return out
-
-
-def _show(dataset: "Dataset", file: Path) -> None:
-    import numpy as np
-
-    from clf_train.files import whole_file
-    from clf_train.plots import save_sheet
-
-    width = max(len(name) for name in dataset.names)
-    counts = [np.bincount(part.labels, minlength=len(dataset.names)) for part in (dataset.train, dataset.test)]
-    print(f"source       {one_line(dataset.source)}")
-    print(f"layout       {dataset.layout}")
-    for title, part in (("training", dataset.train), ("test", dataset.test)):
-        print(f"{title:<12} {part.images.dtype} {'x'.join(map(str, part.images.shape))}, labels {part.labels.dtype}")
-    low, high = dataset.value_range
-    print(f"value range  {low:g}..{high:g}")
-    print(f"mean         {'  '.join(f'{m:.4f}' for m in dataset.mean)}")
-    print(f"deviation    {'  '.join(f'{s:.4f}' for s in dataset.std)}")
-    print(f"fingerprint  {dataset.fingerprint}")
-    print(f"classes      {len(dataset.names)}, images of each to train and to test:")
-    for label, name in enumerate(dataset.names):
-        print(f"  {label:>3}  {one_line(name):<{width}}  {counts[0][label]:>8,}  {counts[1][label]:>8,}")
-    with whole_file(file) as partial:
-        save_sheet(dataset, partial)
-    print(f"samples      {file}")
-
-
-def _stem(source: str) -> str:
-    name = Path(source).name.split(".")[0]
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data"
 
 
 app = make_app(train)
