@@ -49,6 +49,19 @@ def test_out_and_one_model_and_overwrite(command, inside):
     assert json.loads((inside / "run" / "run.json").read_text())["seed"] == 7
 
 
+def test_tensorboard_s_events_are_in_the_run_folder(command, inside):
+    pytest.importorskip("tensorboard")
+    assert command(main, "--model", "conv", "--epochs", 1, "--out", "run", "--tensorboard").code == 0
+    assert [p.name.split(".")[0] for p in (inside / "run" / "tensorboard").iterdir()] == ["events"]
+
+
+def test_flags_of_the_recipe_are_on_or_off(command, inside):
+    options = ("--optimizer", "sgd", "--nesterov", "off", "--flip", "on", "--epochs", 1)
+    assert command(main, "--model", "conv", *options, "--out", "run").code == 0
+    recipe = json.loads((inside / "run" / "run.json").read_text())["recipe"]
+    assert (recipe["nesterov"], recipe["flip"], recipe["momentum"]) == (False, True, 0.9)
+
+
 def test_options_change_the_recipe(command, inside):
     options = {"--optimizer": "adam", "--schedule": "multistep", "--learning-rate": 0.001, "--batch-size": 100}
     command(main, "--model", "simple", "--epochs", 2, "--out", "run", *(x for pair in options.items() for x in pair))

@@ -94,7 +94,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def refuse_nothing(folder: Path) -> None:
     """Raise RunError if there is no stopped training to go on with."""
     if not (partial_of(folder) / _MARK).exists():
-        finished = " is finished" if folder.exists() else ": no training was stopped there"
+        finished = " is finished" if folder.is_dir() and _is_a_training_s(folder) else ": no training was stopped there"
         raise RunError(f"{folder}{finished}, so there is nothing to go on with")
 
 

@@ -85,17 +85,23 @@ class Recipe:
         demand(not self.patience or self.validation_share > 0, "patience", "0 without a validation share")
 
 
-# The user's own loops: plain SGD in the order of the file, on the values as they stand.
+# Each with its source and the mean test accuracy on the JPEG-coded CIFAR-10; the README has the commands.
+
+# The user's own loops: plain SGD in the order of the file, on the values as they stand. simple 49.1 %, conv 58.0 %, one
+# seed each.
 _SEED = Recipe("seed", 20, 100, 0.1, shuffle=False, normalise=False)
 
-# Few epochs at a high learning rate that rises and falls once (Smith and Topin, 2018, https://arxiv.org/abs/1708.07120).
+# Few epochs at a learning rate that rises and falls once (Smith and Topin, 2018, https://arxiv.org/abs/1708.07120).
+# Muon is of muon.py, damped axes of damping.py. simple 53.3 %, conv 64.3 %, three seeds each; resnet8 was not measured.
 _FAST = Recipe("fast", 2, 128, 0.06, "muon", "onecycle", momentum=0.95, weight_decay=0.05, validation_share=0.05)
 _FAST = replace(_FAST, least_steps=350)
 
-# Longer, on photographs that may be mirrored: not for digits or letters.
+# Longer, on photographs that may be mirrored: not for digits or letters. simple 65.8 %, conv 73.8 %, three seeds each;
+# resnet8 82.2 %, one seed.
 _BEST = replace(_FAST, name="best", epochs=50, learning_rate=0.03, least_steps=0, flip=True, shift=2)
 
-# For a user's own net: what learns at some speed whatever the architecture.
+# For a user's own net: AdamW (Loshchilov and Hutter, 2019, https://arxiv.org/abs/1711.05101), which learns at some
+# speed whatever the architecture. Not measured on CIFAR-10.
 _ANY = replace(_FAST, epochs=5, learning_rate=0.01, least_steps=700, optimizer="adamw", momentum=0.0, weight_decay=0.01)
 
 RECIPES: dict[str, dict[Model, Recipe]] = {
