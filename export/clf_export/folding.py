@@ -90,6 +90,8 @@ def fold_into_next_layer(graph: Graph, node: NodeProto) -> bool:
     if not _write(graph, node, layer, weights, bias):
         return False
     entry.input[0] = source
+    if entry is not node:
+        node.input[0] = entry.output[0]
     return True
 
 
