@@ -22,6 +22,8 @@ from clf_train.recipe import Model
 from clf_train.run import Run, load_net, read_run
 from clf_train.sources import read_source
 
+_ALONE = 4  # images that are also answered one by one
+
 
 @dataclass(frozen=True)
 class Export:
@@ -95,10 +97,19 @@ def export_run(
 
 
 def prove(model: bytes, reference: np.ndarray, images: np.ndarray, labels: np.ndarray) -> Comparison:
-    """Compare a model's answers with reference probabilities. Raises ParityError if they do not agree."""
+    """Compare a model's answers with reference probabilities. Raises ParityError if they do not agree.
+
+    They are of many images at a time, as the reference is; a few images must be answered the same when each is alone.
+    """
     comparison = compare(reference, run_onnx(model, images), labels)
     if not comparison.passed:
         raise ParityError(f"onnxruntime does not answer as PyTorch does, so no file is written: {comparison.problem()}")
+    alone = compare(reference[:_ALONE], run_onnx(model, images[:_ALONE], batch=1), labels[:_ALONE])
+    if not alone.passed:
+        raise ParityError(
+            "the net answers an image otherwise when it is alone than among others, so no file is written: "
+            f"the largest difference of a probability is {alone.max_difference:.2e}"
+        )
     return comparison
 
 

@@ -89,6 +89,7 @@ def translate(
 ) -> onnx.ModelProto:
     """Do what build_graph does, but leave the graph as the exporter made it."""
     deployed = _Deployed(net, normalisation, temperature).eval()
+    _check_forward(deployed, torch.zeros((3, *image_shape), dtype=_DTYPES[dtype]))
     example = torch.zeros((2, *image_shape), dtype=_DTYPES[dtype])
     try:
         program = _export(deployed, example)
@@ -143,16 +144,28 @@ def _untranslatable(deployed: nn.Module, example: Tensor) -> list[str]:
     return sorted(found)
 
 
+def _check_forward(deployed: nn.Module, images: Tensor) -> None:
+    """Raise TranslationError if the net does not turn any number of images into as many rows of scores."""
+    for count in range(1, len(images) + 1):
+        try:
+            with torch.inference_mode():
+                shape = list(deployed(images[:count]).shape)
+        except Exception as error:
+            raise TranslationError(f"the net fails on a batch of {count}: {brief(error)}") from None
+        if len(shape) != 2 or shape[0] != count:
+            raise TranslationError(f"the net gives {shape} for a batch of {count}; wanted: [{count}, classes]")
+
+
 def _check_batch(model: onnx.ModelProto) -> None:
-    """Raise TranslationError if the graph does not turn any number of images into as many rows of probabilities."""
-    (given,), (answers,) = (
-        [[d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] for value in values]
-        for values in (model.graph.input, model.graph.output)
-    )
-    if given[0] != BATCH or len(answers) != 2 or answers[0] != BATCH:
+    """Raise TranslationError if the graph is for one size of batch only."""
+    shapes = [
+        [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    ]
+    if any(shape[0] != BATCH for shape in shapes):
         raise TranslationError(
-            f"the net does not work for any number of images: translated, it makes {answers} of {given}; "
-            "its forward() must keep the batch as the first of two axes"
+            f"the net can be translated for a batch of {shapes[0][0]} only: its forward() must not take the number of "
+            "images as a plain number, as a loop over them does"
         )
 
 

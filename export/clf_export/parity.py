@@ -47,16 +47,15 @@ class Comparison:
         )
 
 
-def run_onnx(model: bytes, images: np.ndarray) -> np.ndarray:
-    """Answer images [N, C, H, W] with onnxruntime on the CPU: float32 [N, K].
+def run_onnx(model: bytes, images: np.ndarray, *, batch: int = _BLOCK) -> np.ndarray:
+    """Answer images [N, C, H, W], `batch` at a time, with onnxruntime on the CPU: float32 [N, K].
 
     Raises ModelError if the model does not run.
     """
     session = open_session(model, "the exported model", device="cpu").ort
     name = session.get_inputs()[0].name
     blocks = [
-        session.run(None, {name: np.ascontiguousarray(images[i : i + _BLOCK])})[0]
-        for i in range(0, len(images), _BLOCK)
+        session.run(None, {name: np.ascontiguousarray(images[i : i + batch])})[0] for i in range(0, len(images), batch)
     ]
     answers: np.ndarray = np.concatenate(blocks)
     return answers

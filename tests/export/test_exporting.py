@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+from torch import nn
 
 from clf_export import exporting
 from clf_export.errors import OutputError, ParityError
@@ -84,6 +85,26 @@ def test_a_wrong_graph_is_refused_and_there_is_no_file(make_run, tmp_path, monke
     folder, dataset = make_run("conv")
     monkeypatch.setattr(exporting, "build_graph", change_graph(change))
     with pytest.raises(ParityError, match="so no file is written: the largest difference"):
+        export_run(folder, dataset, tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+class LooksAtTheBatch(nn.Module):
+    """Subtracts the mean of the images that came together."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x - x.mean(0, keepdim=True))
+
+
+def test_a_net_that_answers_an_image_by_its_neighbours_is_refused(make_run, tmp_path, monkeypatch):
+    folder, dataset = make_run("conv")
+    load = exporting.load_net
+    monkeypatch.setattr(exporting, "load_net", lambda *a: LooksAtTheBatch(load(*a)).eval())
+    with pytest.raises(ParityError, match="otherwise when it is alone than among others"):
         export_run(folder, dataset, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
 
