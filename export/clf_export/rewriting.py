@@ -4,7 +4,7 @@ What each rule does and why it is exact stands in its module: tidying, folding, 
 inside (nodes that hold graphs, or functions of the model) are left as they are, since a rule sees one graph only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from onnx import AttributeProto, ModelProto, NodeProto
 
@@ -25,15 +25,16 @@ FOLDING: tuple[Rule, ...] = (
 SHAPING: tuple[Rule, ...] = (relu_before_pool, crop_unused_border, pair_rows)
 
 
-def rewrite(model: ModelProto) -> None:
-    """Apply every rule, in place, until none finds anything: first what folds and tidies, then what makes it faster.
+def rewrite(model: ModelProto, stages: Sequence[Sequence[Rule]] = (FOLDING, SHAPING)) -> None:
+    """Apply the rules of each stage, in place, until none finds anything; then go on to the next stage.
 
+    First comes what folds and tidies, since what makes a graph faster looks for layers that follow one another.
     Names, types and shapes of the model's inputs and outputs stay; float32 outputs differ by rounding.
     """
     if model.functions or any(_holds_graph(node) for node in model.graph.node):
         return
     graph = Graph(model)
-    for rules in (FOLDING, SHAPING):
+    for rules in stages:
         while any(rule(graph, node) for rule in rules for node in graph.nodes):
             graph.refresh()
     graph.merge_equal_initializers()
