@@ -37,7 +37,8 @@ def relu_before_pool(graph: Graph, node: NodeProto) -> bool:
 def crop_unused_border(graph: Graph, node: NodeProto) -> bool:
     """Cut from the image the last rows and columns that no window reaches, where poolings round the size down.
 
-    Works along the chain of convolutions and poolings from the graph's input, as long as each value has one user.
+    Works along the chain of convolutions and poolings from the graph's input, as long as each value has one user. A
+    shorter image cannot give more windows than the whole one did, and none of the windows that are used is cut.
     """
     if node.input[0] != graph.proto.input[0].name or node.op_type == "Slice":
         return False
@@ -169,12 +170,11 @@ def _chain(graph: Graph, first: NodeProto) -> list[NodeProto]:
 
 
 def _croppable(node: NodeProto) -> bool:
-    """Whether a windowed node has nothing to do with the end of its input but where its windows end."""
+    """Whether where a node's windows begin does not depend on where its input ends."""
     return (
         node.op_type in _WINDOWS
         and len(node.output) == 1
         and attribute(node, "auto_pad", "NOTSET") in ("NOTSET", "VALID")
-        and not attribute(node, "ceil_mode", 0)
     )
 
 
@@ -185,14 +185,15 @@ def _places(graph: Graph, name: str) -> tuple[int, ...] | None:
 
 
 def _reach(graph: Graph, node: NodeProto, axis: int, wanted: int, full: int) -> int:
-    """How far into an input of size `full` the first `wanted` windows of a node reach along an axis."""
+    """How far into an input of size `full` the first `wanted` windows of a node reach along an axis.
+
+    Windows that reach into the padding behind the input need all of it, so that the padding stays where it is.
+    """
     if node.op_type in _PLACEWISE:
         return wanted
     weights = graph.shape(node.input[1]) if node.op_type == "Conv" else None
     kernel = integers(node, "kernel_shape", [size or 0 for size in weights[2:]] if weights else ())
     ones = [1] * len(kernel)
     pads = integers(node, "pads", [0] * 2 * len(kernel))
-    if pads[axis + len(kernel)]:
-        return full  # what stands at the end of the input decides what padding meets
     stride, dilation = (integers(node, name, ones)[axis] for name in ("strides", "dilations"))
     return min(full, (wanted - 1) * stride + (kernel[axis] - 1) * dilation + 1 - pads[axis])

@@ -105,6 +105,11 @@ STAYS = {
         {"tiny": np.float32(1e-30), "small": np.float32(1e-37), "w": np.full((4, 3, 3, 3), 1e10, np.float32)},
         ["Cast", "Mul", "Relu", "Div", "Conv"],
     ),
+    "constants make the image larger": (
+        "f = Cast<to=1>(image) g = ReduceMean<keepdims=1>(f, one) s = Sub(g, each) y = Conv(s, w, b)",
+        {"one": np.int64([1]), "each": (3, 1, 1)},
+        ["Cast", "ReduceMean", "Sub", "Conv"],
+    ),
     "something stands between": (
         f"{NORMALISE} r = Relu(d) y = Conv(r, w, b)",
         {},

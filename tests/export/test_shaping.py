@@ -52,6 +52,17 @@ def test_padding_before_the_first_window_moves_the_border(rewritten):
     assert constants_of(model)["crop_ends"].tolist() == [11, 11]
 
 
+@pytest.mark.parametrize("size", range(8, 17))
+@pytest.mark.parametrize("last", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("ceil", [0, 1])
+def test_padding_behind_the_last_window_that_is_used_may_move(rewritten, size, last, ceil):
+    body = f"""c = Conv<pads=[0,1,2,1]>(image, v) p = {POOL}(c) r = Relu(p)
+               y = {last}<kernel_shape=[3,3], strides=[3,3], pads=[1,0,1,0], ceil_mode={ceil}>(r)"""
+    model = rewritten(body, {"v": (4, 3, 5, 3)}, f"float[batch,3,{size},{size}]", "float[batch,4,h,w]")
+    assert ops(model)[-4:] == ["Conv", "Relu", "MaxPool", last]
+    assert ("Slice" in ops(model)) == (ceil == 0 and size not in (12, 13))
+
+
 @pytest.mark.parametrize(
     ("body", "size"),
     [
@@ -60,11 +71,13 @@ def test_padding_before_the_first_window_moves_the_border(rewritten):
         (f"c = Conv(image, v) y = {POOL}(c)", 33),  # too little is saved
         ("y = Conv<strides=[2,2]>(image, v)", 10),  # a row is left out, but nothing is saved
         (f"c = Conv(image, v) p = {POOL}(c) q = {POOL}(c) y = Add(p, q)", 9),  # two users: more than the rule follows
+        (f"r = Relu(image) c = Conv(k, r) y = {POOL}(c)", 4),  # images as weights
         (f'c = Conv<auto_pad="SAME_LOWER">(image, v) y = {POOL}(c)', 9),
     ],
 )
 def test_nothing_is_cut_off_where_all_is_used_or_little_is_won(rewritten, body, size):
-    model = rewritten(body, {"v": (4, 3, 3, 3)}, f"float[batch,3,{size},{size}]", "float[batch,4,h,w]")
+    constants = {"v": (4, 3, 3, 3), "k": (1, 3, 12, 12)}
+    model = rewritten(body, constants, f"float[batch,3,{size},{size}]", "float[n,c,h,w]")
     assert "Slice" not in ops(model)
 
 
@@ -78,9 +91,9 @@ AVERAGE = "AveragePool<kernel_shape=[2,2], strides=[2,2]>"
 SHAPES = "float[batch,3,{},{}]"
 
 
-def pairs(rewritten, height, width, conv="Conv(image, w, b)", pool=AVERAGE, gemm="Gemm", out=8, classes=5):
-    """Rewrite conv, relu, pool, flatten, gemm on images of a size whose last pooled place is whole."""
-    features = out * ((height - 2) // 2) * ((width - 2) // 2)
+def pairs(rewritten, height, width, conv="Conv(image, w, b)", pool=AVERAGE, gemm="Gemm", out=8, classes=5, places=0):
+    """Rewrite conv, relu, pool, flatten, gemm; `places` are left by the pooling, if not as usual."""
+    features = out * (places or ((height - 2) // 2) * ((width - 2) // 2))
     shape = (classes, features) if "transB" in gemm else (features, classes)
     constants = {"w": (out, 3, 3, 3), "b": (out,), "d": shape, "e": (classes,)}
     body = f"c = {conv} r = Relu(c) p = {pool}(r) f = Flatten(p) y = {gemm}(f, d, e)"
@@ -108,17 +121,28 @@ def test_few_channels_make_two_rows_at_once(rewritten, height, width, options):
     [
         {"out": 9},  # channels enough
         {"classes": 300},  # the dense layer would grow more than the convolution gains
-        {"conv": "Conv<pads=[0,0,0,0], dilations=[1,1], strides=[1,1], group=3>(image, g, b)", "out": 6},
-        {"pool": "AveragePool<kernel_shape=[2,2], strides=[2,2], ceil_mode=1>"},
+        {"conv": "Conv<pads=[1,0,1,0]>(image, w, b)", "places": 5 * 3},
+        {"conv": "Conv<strides=[2,1]>(image, w, b)", "places": 2 * 3},
+        {"conv": "Conv<dilations=[2,1]>(image, w, b)", "places": 3 * 3},
+        {"pool": "AveragePool<kernel_shape=[2,2], strides=[2,2], pads=[1,0,1,0]>", "places": 5 * 3},
+        {"pool": "AveragePool<kernel_shape=[2,2], strides=[1,1]>", "places": 7 * 5},
+        {"pool": "AveragePool<kernel_shape=[3,2], strides=[2,2]>", "places": 3 * 3},
+        {"pool": "MaxPool<kernel_shape=[2,2], strides=[2,2]>"},
     ],
 )
 def test_rows_stay_single_where_pairs_would_not_pay_or_not_be_the_same(rewritten, options):
-    if "g, b" in options.get("conv", ""):
-        constants = {"g": (6, 1, 3, 3), "b": (6,), "d": (6 * 4 * 3, 5), "e": (5,)}
-        body = f"c = {options['conv']} r = Relu(c) p = {AVERAGE}(r) f = Flatten(p) y = Gemm(f, d, e)"
-        assert constants_of(rewritten(body, constants, SHAPES.format(10, 8)))["g"].shape == (6, 1, 3, 3)
-    else:
-        assert constants_of(pairs(rewritten, 10, 8, **options))["w"].shape == (options.get("out", 8), 3, 3, 3)
+    assert constants_of(pairs(rewritten, 10, 8, **options))["w"].shape == (options.get("out", 8), 3, 3, 3)
+
+
+def test_rows_stay_single_where_the_pooling_rounds_up(rewritten):
+    pool = "AveragePool<kernel_shape=[2,2], strides=[2,2], ceil_mode=1>"
+    assert constants_of(pairs(rewritten, 11, 9, pool=pool, places=5 * 4))["w"].shape == (8, 3, 3, 3)
+
+
+def test_rows_of_grouped_channels_stay_single(rewritten):
+    constants = {"w": (6, 1, 3, 3), "b": (6,), "d": (6 * 4 * 3, 5), "e": (5,)}
+    body = f"c = Conv<group=3>(image, w, b) r = Relu(c) p = {AVERAGE}(r) f = Flatten(p) y = Gemm(f, d, e)"
+    assert constants_of(rewritten(body, constants, SHAPES.format(10, 8)))["w"].shape == (6, 1, 3, 3)
 
 
 def test_rows_stay_single_where_others_use_the_values(rewritten):
