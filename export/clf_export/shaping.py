@@ -5,7 +5,6 @@ A rule looks at one node, and says whether it changed the graph.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from onnx import NodeProto, helper
@@ -72,16 +71,22 @@ def crop_unused_border(graph: Graph, node: NodeProto) -> bool:
 
 
 def pair_rows(graph: Graph, node: NodeProto) -> bool:
-    """Let a Conv of few channels, with Relu, AveragePool of 2x2 and Gemm behind it, make two rows of places at once.
+    """Let a Conv of few channels, with Relu, AveragePool of 2x2 and Flatten behind it, make two rows of places at once.
 
     The second row becomes channels of its own, so that twice as many come out of one, taller window that moves two rows
-    at a time. The pooling averages along a row only; the Gemm, whose weights are halved and repeated, adds the rows.
+    at a time. The pooling then averages along a row only, and Reshape and ReduceMean, in place of Flatten, across two.
     """
-    tail = _pooled_tail(graph, node)
-    if tail is None:
+    weights = graph.constant(node.input[1]) if node.op_type == "Conv" else None
+    bias = graph.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    steps = _followers(graph, node, ("Relu", "AveragePool", "Flatten"))
+    if weights is None or steps is None or not _pairable(graph, node, weights) or not _halves(steps[1]):
         return False
-    pool, gemm = tail.pool, tail.gemm
-    weights, bias, dense = tail.weights, tail.bias, tail.dense
+    if (bias is None) != (len(node.input) < 3 or not node.input[2]) or graph.sole_user(node.input[1]) is None:
+        return False
+    _, pool, flatten = steps
+    flat = features(graph.shape(flatten.output[0]))
+    if flat is None or not is_flatten(graph, flatten):
+        return False
     count, inside, height, width = weights.shape
     pairs = np.zeros((2, count, inside, height + 1, width), np.float32)
     pairs[0, :, :, :height] = weights
@@ -89,48 +94,36 @@ def pair_rows(graph: Graph, node: NodeProto) -> bool:
     graph.give(node, 1, pairs.reshape(2 * count, inside, height + 1, width))
     if bias is not None:
         graph.give(node, 2, np.tile(bias, 2))
-    strides = integers(node, "strides", (1, 1))
-    set_attributes(node, kernel_shape=[height + 1, width], strides=[2, strides[1]])
+    set_attributes(node, kernel_shape=[height + 1, width], strides=[2, integers(node, "strides", (1, 1))[1]])
     set_attributes(pool, kernel_shape=[1, 2], strides=[1, 2])
-    transposed = bool(attribute(gemm, "transB", 0))
-    halves = np.concatenate([dense, dense], axis=1 if transposed else 0) * np.float32(0.5)  # exact: a power of two
-    graph.give(gemm, 1, halves)
+    shape = graph.add(np.array([0, 2, flat[0]], np.int64), "row_pairs")
+    axis = graph.add(np.array([1], np.int64), "row_axis")
+    result, rows = flatten.output[0], f"{flatten.output[0]}_rows"
+    flatten.CopyFrom(helper.make_node("Reshape", [flatten.input[0], shape], [rows], name=flatten.name))
+    mean = helper.make_node("ReduceMean", [rows, axis], [result], name=f"{flatten.name}_mean", keepdims=0)
+    graph.insert(list(graph.nodes).index(flatten) + 1, mean)
     return True
 
 
-@dataclass(frozen=True)
-class _Tail:
-    """What pair_rows needs to know of Conv, Relu, AveragePool, Flatten and Gemm in a row."""
-
-    pool: NodeProto
-    gemm: NodeProto
-    weights: np.ndarray
-    bias: np.ndarray | None
-    dense: np.ndarray
-
-
-def _pooled_tail(graph: Graph, conv: NodeProto) -> _Tail | None:
-    if conv.op_type != "Conv" or attribute(conv, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        return None
-    weights = graph.constant(conv.input[1])
-    bias = graph.constant(conv.input[2]) if len(conv.input) > 2 and conv.input[2] else None
+def _pairable(graph: Graph, conv: NodeProto, weights: np.ndarray) -> bool:
     places = _places(graph, conv.output[0])
-    if weights is None or weights.ndim != 4 or weights.dtype != np.float32 or places is None or places[0] < 2:
-        return None
-    plain = (
-        attribute(conv, "group", 1) == 1
+    return (
+        weights.ndim == 4
+        and weights.dtype == np.float32
+        and 2 * len(weights) <= _BLOCK
+        and attribute(conv, "auto_pad", "NOTSET") in ("NOTSET", "VALID")
+        and attribute(conv, "group", 1) == 1
         and integers(conv, "dilations", (1, 1)) == [1, 1]
         and integers(conv, "strides", (1, 1))[0] == 1
         and integers(conv, "pads", (0,) * 4)[::2] == [0, 0]
-        and (bias is None) == (len(conv.input) < 3 or not conv.input[2])
-        and 2 * len(weights) <= _BLOCK
+        and places is not None
+        and places[0] >= 2
     )
-    steps = _followers(graph, conv, ("Relu", "AveragePool", "Flatten", "Gemm"))
-    if not plain or steps is None:
-        return None
-    _, pool, flatten, gemm = steps
-    dense = graph.constant(gemm.input[1])
-    halving = (
+
+
+def _halves(pool: NodeProto) -> bool:
+    """Whether a pooling takes windows of 2x2 that neither overlap nor reach beyond the input."""
+    return (
         integers(pool, "kernel_shape", ()) == [2, 2]
         and integers(pool, "strides", (1, 1)) == [2, 2]
         and not any(integers(pool, "pads", ()))
@@ -138,12 +131,6 @@ def _pooled_tail(graph: Graph, conv: NodeProto) -> _Tail | None:
         and not attribute(pool, "ceil_mode", 0)
         and integers(pool, "dilations", (1, 1)) == [1, 1]
     )
-    if not halving or not is_flatten(graph, flatten) or dense is None or attribute(gemm, "transA", 0):
-        return None
-    sole = all(graph.sole_user(name) is not None for name in (conv.input[1], gemm.input[1]))
-    # A Gemm twice as large must stay small beside the convolution.
-    cheap = 4 * dense.size <= math.prod(places) * weights.size
-    return _Tail(pool, gemm, weights, bias, dense) if sole and cheap and dense.dtype == np.float32 else None
 
 
 def _followers(graph: Graph, node: NodeProto, kinds: Sequence[str]) -> list[NodeProto] | None:

@@ -65,7 +65,7 @@ def test_values_as_they_stand_need_no_arithmetic():
 
 NODES = {
     "simple": "Cast Flatten Gemm Relu Gemm Relu Gemm Relu Gemm Softmax",
-    "conv": "Slice Cast Conv Relu MaxPool Conv Relu AveragePool Flatten Gemm Relu Gemm Softmax",
+    "conv": "Slice Cast Conv Relu MaxPool Conv Relu AveragePool Reshape ReduceMean Gemm Relu Gemm Softmax",
     "resnet8": "Cast Sub Conv Relu Conv Relu Conv Add Relu Conv Relu Conv Conv Add Relu Conv Relu Conv Conv Add Relu "
     "ReduceMean Gemm Softmax",
 }

@@ -1,6 +1,5 @@
 """Each rule on graphs of a few nodes: what is left of them, and that the answers are the same (see `rewritten`)."""
 
-import numpy as np
 import onnx
 import pytest
 
@@ -88,6 +87,7 @@ def test_a_convolution_that_pads_one_axis_is_cut_along_the_other(rewritten):
 
 
 AVERAGE = "AveragePool<kernel_shape=[2,2], strides=[2,2]>"
+PAIRED = ["Conv", "Relu", "AveragePool", "Reshape", "ReduceMean", "Gemm"]
 SHAPES = "float[batch,3,{},{}]"
 
 
@@ -112,7 +112,7 @@ def pairs(rewritten, height, width, conv="Conv(image, w, b)", pool=AVERAGE, gemm
 )
 def test_few_channels_make_two_rows_at_once(rewritten, height, width, options):
     model = pairs(rewritten, height, width, **options)
-    assert [op for op in ops(model) if op != "Slice"] == ["Conv", "Relu", "AveragePool", "Flatten", "Gemm"]
+    assert [op for op in ops(model) if op != "Slice"] == PAIRED
     assert constants_of(model)["w"].shape == (2 * options.get("out", 8), 3, 4, 3)
 
 
@@ -120,7 +120,6 @@ def test_few_channels_make_two_rows_at_once(rewritten, height, width, options):
     "options",
     [
         {"out": 9},  # channels enough
-        {"classes": 300},  # the dense layer would grow more than the convolution gains
         {"conv": "Conv<pads=[1,0,1,0]>(image, w, b)", "places": 5 * 3},
         {"conv": "Conv<strides=[2,1]>(image, w, b)", "places": 2 * 3},
         {"conv": "Conv<dilations=[2,1]>(image, w, b)", "places": 3 * 3},
@@ -145,7 +144,15 @@ def test_rows_of_grouped_channels_stay_single(rewritten):
     assert constants_of(rewritten(body, constants, SHAPES.format(10, 8)))["w"].shape == (6, 1, 3, 3)
 
 
-def test_rows_stay_single_where_others_use_the_values(rewritten):
-    constants = {"w": (8, 3, 3, 3), "d": (96, 5), "s": np.int64([0, 96])}
-    body = f"c = Conv(image, w) r = Relu(c) p = {AVERAGE}(r) f = Flatten(p) g = Gemm(f, d) k = Gemm(f, d) y = Add(g, k)"
+@pytest.mark.parametrize("used", ["c", "r", "p"])
+def test_rows_stay_single_where_others_use_the_values(rewritten, used):
+    constants = {"w": (8, 3, 3, 3), "d": (96, 5)}
+    body = f"""c = Conv(image, w) r = Relu(c) p = {AVERAGE}(r) f = Flatten(p) g = Gemm(f, d)
+               m = GlobalAveragePool({used}) n = Flatten(m) s = ReduceMean(n) y = Add(g, s)"""
     assert constants_of(rewritten(body, constants, SHAPES.format(10, 8)))["w"].shape == (8, 3, 3, 3)
+
+
+def test_the_flattened_values_may_have_several_users(rewritten):
+    body = f"c = Conv(image, w) r = Relu(c) p = {AVERAGE}(r) f = Flatten(p) s = ReduceMean(f) y = Sub(f, s)"
+    model = rewritten(body, {"w": (8, 3, 3, 3)}, SHAPES.format(10, 8))
+    assert ops(model) == ["Conv", "Relu", "AveragePool", "Reshape", "ReduceMean", "ReduceMean", "Sub"]
