@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
-from clf_runtime.card import ModelCard, to_metadata
+from clf_runtime.card import ModelCard
+from clf_runtime.metadata import to_metadata
 
 # Timings never decide a test; in CI the property tests try the same cases every time.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,7 +5,7 @@
     from clf_train import read_source
 
     export = export_run(Path("artifacts/digits"), read_source("digits"), Path("digits.onnx"))
-    print(export.comparison.max_difference)
+    print(export.proof.test.max_difference)
 
 Importing the package loads neither torch nor onnx; the first use of a name does.
 """
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from clf_export.errors import ExportError, OutputError, ParityError, TranslationError
     from clf_export.exporting import Export, export_run, find_test_images
     from clf_export.parity import Comparison
+    from clf_export.proof import Edge, Proof
 
 __all__ = [
     "Comparison",
+    "Edge",
     "Export",
     "ExportError",
     "OutputError",
     "ParityError",
+    "Proof",
     "TranslationError",
     "export_run",
     "find_test_images",
@@ -34,5 +37,6 @@ _HOME = {
     **dict.fromkeys(("ExportError", "OutputError", "ParityError", "TranslationError"), "errors"),
     **dict.fromkeys(("Export", "export_run", "find_test_images"), "exporting"),
     "Comparison": "parity",
+    **dict.fromkeys(("Edge", "Proof"), "proof"),
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -19,7 +19,11 @@ class TranslationError(ExportError, ValueError):
 
 
 class ParityError(ExportError, ValueError):
-    """A file does not answer as PyTorch does; it is not written."""
+    """A file does not answer as PyTorch does; it is not written. `table` holds what differed, a line a figure."""
+
+    def __init__(self, message: str, table: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.table = table
 
 
 class OutputError(ExportError, ValueError):

@@ -1,19 +1,26 @@
 """One export, from a run folder to a proven `.onnx` file: nothing is given its name before the proof."""
 
+import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
+from torch import nn
 
 from clf_export.errors import OutputError, ParityError
+from clf_export.golden import choose_cases, make_golden, unnoticed_damage
 from clf_export.graph import build_graph
-from clf_export.parity import Comparison, compare, for_card, run_onnx
-from clf_runtime.card import ModelCard, to_metadata
+from clf_export.proof import Evidence, Proof, for_card, prove
+from clf_runtime.card import Golden, ModelCard, Parity
+from clf_runtime.classifier import Classifier
+from clf_runtime.golden import self_test
+from clf_runtime.metadata import to_metadata
 from clf_train.dataset import Dataset
 from clf_train.errors import DataError
 from clf_train.evaluate import probabilities
@@ -22,18 +29,21 @@ from clf_train.recipe import Model
 from clf_train.run import Run, load_net, read_run
 from clf_train.sources import read_source
 
-_ALONE = 4  # images that are also answered one by one
-
 
 @dataclass(frozen=True)
 class Export:
-    """A file that was written: where it is, its SHA-256 and size, its card, and how it was proven."""
+    """A file that was written: where it is, its SHA-256 and size in bytes, its card, and how it was proven.
+
+    Of `damages` to its weights its self-test missed those `unnoticed`.
+    """
 
     file: Path
     sha256: str
     size: int
     card: ModelCard
-    comparison: Comparison
+    proof: Proof
+    damages: int
+    unnoticed: tuple[str, ...]
 
 
 def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | None]:
@@ -63,57 +73,105 @@ def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | 
 
 
 def export_run(
-    folder: Path, dataset: Dataset, file: Path, *, overwrite: bool = False, own: Model | None = None
+    folder: Path,
+    dataset: Dataset,
+    file: Path,
+    *,
+    overwrite: bool = False,
+    own: Model | None = None,
+    license: str = "",
+    keep_rejected: bool = False,
 ) -> Export:
     """Translate a run's net, prove it on all test images of `dataset`, and write `file` and the run's parity.json.
 
-    `own` names the user's own model of the run, whose code is then imported (see run.load_net).
-    The file appears whole under its name, after it was read back from disk and proven there, or not at all.
-    Raises ParityError if the file's answers differ from PyTorch's by more than `parity.TOLERANCE`, RunError if the run
-    is damaged, TranslationError if its net cannot be translated, OutputError if `file` is there or cannot be written.
+    `own` names the user's own model of the run, whose code is then imported (see run.load_net); `license` goes into the
+    card. The file appears whole under its name, after it was read back from disk and proven there, or not at all; with
+    `keep_rejected` one that fails is kept as `<name>.rejected.onnx`, without a card, to be looked at.
+    Raises ParityError if the file's answers differ from PyTorch's by more than `parity.TOLERANCE`, or it does not pass
+    its own self-test; RunError if the run is damaged, TranslationError if its net cannot be translated, OutputError if
+    `file` is there or cannot be written.
     """
     if file.exists() and not overwrite:
         raise OutputError(f"{file}: is there already; choose another --out, or pass --overwrite")
     run = read_run(folder)
     net = load_net(folder, run, own)
-    images, labels = dataset.test.images, dataset.test.labels
-    reference = probabilities(net, images, run.normalisation, torch.device("cpu"), run.temperature)
+    evidence = gather(run, net, dataset)
+    # of a copy: what is translated has no way to change what it is held to
+    model = build_graph(copy.deepcopy(net), run.normalisation, run.temperature, run.image_shape, run.dtype)
+    with _keeping(model.SerializeToString(), file if keep_rejected else None):
+        proof = prove(model.SerializeToString(), evidence, run.names)
+        golden = make_golden(model.SerializeToString(), golden_of(evidence))
+        parity = for_card(proof, dataset.fingerprint)
+        card = make_card(run, folder.name, parity=parity, golden=golden, license=license)
+        onnx.helper.set_model_props(model, to_metadata(card))
+        data = model.SerializeToString(deterministic=True)
+        figures = {"file": file.name, **asdict(proof), "data_fingerprint": dataset.fingerprint}
+        try:
+            with whole_file(file) as partial:
+                partial.write_bytes(data)
+                prove(partial.read_bytes(), evidence, run.names)
+                unnoticed, damages = prove_self_test(partial, card)
+                with whole_file(folder / "parity.json") as partial_figures:
+                    partial_figures.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+        except OSError as error:
+            raise OutputError(f"{error.filename or file}: cannot be written: {error.strerror or error}") from None
+    return Export(file, hashlib.sha256(data).hexdigest(), len(data), card, proof, damages, unnoticed)
 
-    model = build_graph(net, run.normalisation, run.temperature, run.image_shape, run.dtype)
-    comparison = prove(model.SerializeToString(), reference, images, labels)
-    card = make_card(run, folder.name, comparison, dataset.fingerprint)
-    onnx.helper.set_model_props(model, to_metadata(card))
-    data = model.SerializeToString(deterministic=True)
+
+@contextmanager
+def _keeping(model: bytes, file: Path | None) -> Iterator[None]:
+    """Write a model that is refused beside where `file` would have been."""
     try:
-        with whole_file(file) as partial:
-            partial.write_bytes(data)
-            prove(partial.read_bytes(), reference, images, labels)
-            figures = {"file": file.name, **asdict(comparison), "data_fingerprint": dataset.fingerprint}
-            with whole_file(folder / "parity.json") as partial_figures:
-                partial_figures.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    except OSError as error:
-        raise OutputError(f"{error.filename or file}: cannot be written: {error.strerror or error}") from None
-    return Export(file, hashlib.sha256(data).hexdigest(), len(data), card, comparison)
+        yield
+    except ParityError as error:
+        if file is None:
+            raise
+        rejected = file.with_name(f"{file.stem}.rejected.onnx")
+        try:
+            with whole_file(rejected) as partial:
+                partial.write_bytes(model)
+        except OSError as failed:
+            raise OutputError(f"{rejected}: cannot be written: {failed.strerror or failed}") from None
+        raise ParityError(f"{error}; it is kept as {rejected}", error.table) from None
 
 
-def prove(model: bytes, reference: np.ndarray, images: np.ndarray, labels: np.ndarray) -> Comparison:
-    """Compare a model's answers with reference probabilities. Raises ParityError if they do not agree.
+def gather(run: Run, net: nn.Module, dataset: Dataset) -> Evidence:
+    """What the file of a run is held to: its net's answers, on the CPU, by the path that testing took."""
 
-    They are of many images at a time, as the reference is; a few images must be answered the same when each is alone.
+    def answer(images: np.ndarray) -> np.ndarray:
+        return probabilities(net, images, run.normalisation, torch.device("cpu"), run.temperature)
+
+    images, labels = dataset.test.images, dataset.test.labels
+    return Evidence(images, labels, answer(images), answer, run.value_range)
+
+
+def golden_of(evidence: Evidence) -> np.ndarray:
+    """The test images that become golden cases, [G, C, H, W]."""
+    rows = choose_cases(evidence.reference, evidence.labels, evidence.images[0].nbytes)
+    return np.ascontiguousarray(evidence.images[rows])
+
+
+def prove_self_test(file: Path, card: ModelCard) -> tuple[tuple[str, ...], int]:
+    """Run the self-test of a file, as a device will, and then on damaged copies of it.
+
+    Returns the damages that it does not notice, and how many were tried. Raises ParityError if it does not pass, if it
+    notices no damage at all, or if the card that it reads is not `card`.
     """
-    comparison = compare(reference, run_onnx(model, images), labels)
-    if not comparison.passed:
-        raise ParityError(f"onnxruntime does not answer as PyTorch does, so no file is written: {comparison.problem()}")
-    alone = compare(reference[:_ALONE], run_onnx(model, images[:_ALONE], batch=1), labels[:_ALONE])
-    if not alone.passed:
-        raise ParityError(
-            "the net answers an image otherwise when it is alone than among others, so no file is written: "
-            f"the largest difference of a probability is {alone.max_difference:.2e}"
-        )
-    return comparison
+    classifier = Classifier.load(file, device="cpu")
+    if classifier.card != card:
+        raise ParityError("the card that is read from the file is not the one that was written, so there is no file")
+    if card.golden is None:
+        return (), 0
+    result = self_test(classifier)
+    if not result.passed:
+        raise ParityError(f"the file does not pass its own self-test, so it is not written: {result.problem}")
+    unnoticed, tried = unnoticed_damage(file.read_bytes())
+    if tried and len(unnoticed) == tried:
+        raise ParityError("the file's self-test does not notice damaged weights, so it is not written")
+    return tuple(unnoticed), tried
 
 
-def make_card(run: Run, run_name: str, comparison: Comparison, data_fingerprint: str) -> ModelCard:
+def make_card(run: Run, run_name: str, *, parity: Parity, golden: Golden | None, license: str = "") -> ModelCard:
     """What the file says of itself: no place on this machine, the same whenever a run is exported."""
     share = 100 * run.test.accuracy
     return ModelCard(
@@ -129,6 +187,7 @@ def make_card(run: Run, run_name: str, comparison: Comparison, data_fingerprint:
             f"{run.model}: {len(run.names)} classes, trained on {run.data.train_images:,} images ({run.data.layout}), "
             f"{share:.2f} % right on {run.data.test_images:,} test images"
         ),
+        license=license,
         created=run.created,
         run=run_name,
         recipe=run.recipe.name,
@@ -137,7 +196,8 @@ def make_card(run: Run, run_name: str, comparison: Comparison, data_fingerprint:
         parameters=run.parameters,
         test_images=run.test.images,
         test_accuracy=run.test.accuracy,
-        parity=for_card(comparison, data_fingerprint),
+        parity=parity,
+        golden=golden,
     )
 
 

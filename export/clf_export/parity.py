@@ -1,19 +1,30 @@
-"""The proof that an ONNX file answers as PyTorch did.
+"""The comparison of an ONNX file's answers with PyTorch's.
 
 The reference is the path that training and testing used (`clf_train.evaluate`), never the wrapper that was translated,
 so that one mistake in the preprocessing cannot stand on both sides.
+
+Letters in shapes: N images, C channels, H height, W width, K classes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from clf_runtime.card import Parity
-from clf_runtime.session import import_onnxruntime, open_session
+from clf_runtime.session import open_session
 
 TOLERANCE = 1e-4  # of a probability
 _BLOCK = 500
+_FEW = 10  # differing predictions that are listed
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A prediction that differs: the image's index, both classes, and how far apart they lie in the reference."""
+
+    image: int
+    torch_class: int
+    onnx_class: int
+    margin: float
 
 
 @dataclass(frozen=True)
@@ -22,7 +33,8 @@ class Comparison:
 
     `max_difference` and `mean_difference` are absolute differences of probabilities; `differing` counts the images
     whose likeliest class differs, `untied` those of them whose two classes lie further apart than the tolerance in the
-    reference. Accuracies are shares in [0, 1].
+    reference; `first_differing` are up to ten of them. Accuracies are shares in [0, 1], over all and for each class (0
+    for a class without an image).
     """
 
     images: int
@@ -32,6 +44,9 @@ class Comparison:
     untied: int
     torch_accuracy: float
     onnx_accuracy: float
+    torch_class_accuracies: tuple[float, ...]
+    onnx_class_accuracies: tuple[float, ...]
+    first_differing: tuple[Differing, ...] = ()
     tolerance: float = TOLERANCE
 
     @property
@@ -50,14 +65,17 @@ class Comparison:
 def run_onnx(model: bytes, images: np.ndarray, *, batch: int = _BLOCK) -> np.ndarray:
     """Answer images [N, C, H, W], `batch` at a time, with onnxruntime on the CPU: float32 [N, K].
 
-    Raises ModelError if the model does not run.
+    Raises ModelError if the model cannot be opened; what onnxruntime raises if it does not answer.
     """
     session = open_session(model, "the exported model", device="cpu").ort
     name = session.get_inputs()[0].name
-    blocks = [
-        session.run(None, {name: np.ascontiguousarray(images[i : i + batch])})[0] for i in range(0, len(images), batch)
-    ]
-    answers: np.ndarray = np.concatenate(blocks)
+    answers: np.ndarray | None = None
+    for i in range(0, len(images), batch):
+        block = session.run(None, {name: np.ascontiguousarray(images[i : i + batch])})[0]
+        if answers is None:  # keeping the small answers apart pins the heap between large blocks
+            answers = np.empty((len(images), *block.shape[1:]), block.dtype)
+        answers[i : i + batch] = block
+    assert answers is not None
     return answers
 
 
@@ -66,46 +84,34 @@ def compare(reference: np.ndarray, answers: np.ndarray, labels: np.ndarray) -> C
 
     An answer that is NaN, or of another shape, differs by infinity.
     """
-    images = len(reference)
+    images, classes = reference.shape
+    ours = reference.argmax(axis=1)
+    by_class = _class_accuracies(ours, labels, classes)
+    accuracy = float((ours == labels).mean())
     if answers.shape != reference.shape or not np.isfinite(answers).all():
-        accuracy = float((reference.argmax(1) == labels).mean())
-        return Comparison(images, float("inf"), float("inf"), images, images, accuracy, 0.0)
+        nothing = (0.0,) * classes
+        return Comparison(images, np.inf, np.inf, images, images, accuracy, 0.0, by_class, nothing)
     difference = np.abs(reference.astype(np.float64) - answers)
-    ours, theirs = reference.argmax(axis=1), answers.argmax(axis=1)
+    theirs = answers.argmax(axis=1)
     rows = np.flatnonzero(ours != theirs)
     margins = reference[rows, ours[rows]] - reference[rows, theirs[rows]]
+    widest = np.argsort(-margins, kind="stable")[:_FEW]
     return Comparison(
         images=images,
         max_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
         differing=len(rows),
         untied=int((margins > TOLERANCE).sum()),
-        torch_accuracy=float((ours == labels).mean()),
+        torch_accuracy=accuracy,
         onnx_accuracy=float((theirs == labels).mean()),
+        torch_class_accuracies=by_class,
+        onnx_class_accuracies=_class_accuracies(theirs, labels, classes),
+        first_differing=tuple(
+            Differing(int(rows[i]), int(ours[rows[i]]), int(theirs[rows[i]]), float(margins[i])) for i in widest
+        ),
     )
 
 
-def for_card(comparison: Comparison, data_fingerprint: str) -> Parity:
-    """The figures that the model's card carries."""
-    return Parity(
-        images=comparison.images,
-        max_difference=comparison.max_difference,
-        tolerance=comparison.tolerance,
-        differing=comparison.differing,
-        torch_accuracy=comparison.torch_accuracy,
-        onnx_accuracy=comparison.onnx_accuracy,
-        data_fingerprint=data_fingerprint,
-        onnxruntime=str(import_onnxruntime().__version__),
-    )
-
-
-def text_lines(comparison: Comparison) -> Sequence[str]:
-    """The figures for people."""
-    return (
-        f"test images                      {comparison.images:,}",
-        f"largest difference, probability  {comparison.max_difference:.2e}  (at most {comparison.tolerance:g})",
-        f"mean difference, probability     {comparison.mean_difference:.2e}",
-        f"predictions that differ          {comparison.differing:,}",
-        f"accuracy of PyTorch              {100 * comparison.torch_accuracy:.2f} %",
-        f"accuracy of onnxruntime          {100 * comparison.onnx_accuracy:.2f} %",
-    )
+def _class_accuracies(predictions: np.ndarray, labels: np.ndarray, classes: int) -> tuple[float, ...]:
+    hits = np.bincount(labels[predictions == labels], minlength=classes)
+    return tuple((hits / np.maximum(1, np.bincount(labels, minlength=classes))).tolist())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clf_runtime.card import ModelCard
     from clf_runtime.classifier import Classifier, Prediction
     from clf_runtime.errors import ClfError, DeviceError, ImageError, MissingExtraError, ModelError
+    from clf_runtime.golden import GoldenCase, SelfTest, self_test
 
 __version__ = "0.1.0"
 
@@ -23,18 +24,22 @@ __all__ = [
     "Classifier",
     "ClfError",
     "DeviceError",
+    "GoldenCase",
     "ImageError",
     "MissingExtraError",
     "ModelCard",
     "ModelError",
     "Prediction",
+    "SelfTest",
     "__version__",
+    "self_test",
 ]
 
 _HOME = {
     "Classifier": "classifier",
     "Prediction": "classifier",
     "ModelCard": "card",
+    **dict.fromkeys(("GoldenCase", "SelfTest", "self_test"), "golden"),
     **dict.fromkeys(("ClfError", "DeviceError", "ImageError", "MissingExtraError", "ModelError"), "errors"),
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +13,10 @@ from numpy.typing import ArrayLike
 
 from clf_runtime.assume import assume_card
 from clf_runtime.bounded import read_bounded
-from clf_runtime.card import ModelCard, from_metadata
+from clf_runtime.card import ModelCard, told
 from clf_runtime.errors import ImageError, ModelError, brief
 from clf_runtime.images import BLOCK, read_images, to_batch
+from clf_runtime.metadata import from_metadata
 from clf_runtime.session import open_session
 
 MAX_MODEL_BYTES = 512 << 20
@@ -51,9 +53,12 @@ class Classifier:
     sha256: str
     notes: tuple[str, ...]
 
-    def __init__(self, model: bytes, where: str, *, device: str = "auto", threads: int = 1) -> None:
+    def __init__(
+        self, model: bytes, where: str, *, device: str = "auto", threads: int = 1, sha256: str | None = None
+    ) -> None:
         """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
         self.sha256 = hashlib.sha256(model).hexdigest()
+        _compare(self.sha256, sha256, where)
         session = open_session(model, where, device=device, threads=threads)
         self._run = session.ort.run
         self.provider = session.provider
@@ -74,14 +79,20 @@ class Classifier:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str] | None = None, *, device: str = "auto", threads: int = 1
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        device: str = "auto",
+        threads: int = 1,
+        sha256: str | None = None,
     ) -> "Classifier":
         """Load an `.onnx` file, or without `path` the CIFAR-10 model that ships with clf-edge.
 
         `device` is `auto`, `cpu` or `cuda`; `threads` the count of intra-op threads. A file without a card runs too:
-        its shapes and names are assumed, and `notes` says how.
-        Raises ModelError if the file is missing, is no model, or its card is wrong; DeviceError if the device does not
-        work; MissingExtraError without onnxruntime.
+        its shapes and names are assumed, and `notes` says how. With `sha256` (64 hexadecimal digits) any other file is
+        refused; what is hashed are the very bytes that are then run.
+        Raises ModelError if the file is missing, is another, is no model, or its card is wrong; DeviceError if the
+        device does not work; MissingExtraError without onnxruntime.
         """
         file = default_model() if path is None else Path(path)
         try:
@@ -92,7 +103,7 @@ class Classifier:
             raise ModelError(f"{file}: the model cannot be read: {error}") from None
         if model is None:
             raise ModelError(f"{file}: larger than a model may be ({MAX_MODEL_BYTES >> 20} MiB)")
-        return cls(model, str(file), device=device, threads=threads)
+        return cls(model, str(file), device=device, threads=threads, sha256=sha256)
 
     def predict(self, image: Image, *, distribution: bool = False, where: str = "image") -> Prediction:
         """Classify one image: a path to a `.npy`, PNG or JPEG, or an array (or what numpy makes one of).
@@ -193,6 +204,15 @@ def _as_array(image: ArrayLike, where: str) -> np.ndarray:
         return np.asarray(image)
     except ValueError as error:
         raise ImageError(f"{where}: no array can be made of it: {brief(error)}") from None
+
+
+def _compare(found: str, wanted: str | None, where: str) -> None:
+    if wanted is None:
+        return
+    if not re.fullmatch("[0-9a-fA-F]{64}", wanted):
+        raise ModelError(f"a SHA-256 has 64 hexadecimal digits, {told(wanted)} is none")
+    if found != wanted.lower():
+        raise ModelError(f"{where}: is not the file that was asked for: its SHA-256 is {found}")
 
 
 def default_model() -> Path:

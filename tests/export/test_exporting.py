@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -9,9 +10,12 @@ from torch import nn
 from clf_export import exporting
 from clf_export.errors import OutputError, ParityError
 from clf_export.exporting import export_run, find_test_images
-from clf_runtime import Classifier
-from clf_train import DataError, RunError, read_run
+from clf_export.golden import damages
+from clf_runtime import Classifier, self_test
+from clf_train import DataError, RunError, find_recipe, read_run, read_source
 from clf_train.evaluate import Normalisation
+from clf_train.recipe import change
+from clf_train.training import train
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +28,16 @@ def exported(make_run, tmp_path_factory):
 def test_one_file_with_its_card_and_the_figures_in_the_run(exported):
     folder, dataset, export = exported
     assert [p.name for p in export.file.parent.iterdir()] == ["conv.onnx"]
-    assert export.comparison.images == len(dataset.test)
-    assert export.comparison.max_difference < 1e-5
+    assert export.proof.test.images == len(dataset.test)
+    assert export.proof.test.max_difference < 1e-5
     figures = json.loads((folder / "parity.json").read_text())
-    assert figures["max_difference"] == export.comparison.max_difference
-    assert figures["onnx_accuracy"] == read_run(folder).test.accuracy
+    assert figures["test"]["max_difference"] == export.proof.test.max_difference
+    assert figures["test"]["onnx_accuracy"] == read_run(folder).test.accuracy
     classifier = Classifier.load(export.file)
     assert classifier.card == export.card
     assert classifier.sha256 == export.sha256
-    assert export.card.parity.max_difference == export.comparison.max_difference
+    assert export.card.parity.max_difference == export.proof.test.max_difference
+    assert export.card.parity.edge_images == 4 * (1 + 2 + 7 + 256) + 1
 
 
 def test_the_card_says_what_the_run_was(exported):
@@ -62,29 +67,142 @@ def change_graph(change):
     real = exporting.build_graph
 
     def build(net, normalisation, temperature, image_shape, dtype):
-        changed = change(net, normalisation)
-        return real(net, changed or normalisation, temperature, image_shape, dtype)
+        arguments = {"normalisation": normalisation, "temperature": temperature}
+        arguments |= change(net, normalisation) or {}
+        return real(net, arguments["normalisation"], arguments["temperature"], image_shape, dtype)
 
     return build
 
 
 def mean_off_by_one(net, n):
-    return Normalisation(tuple(m + 1 for m in n.mean), n.std)
+    return {"normalisation": Normalisation(tuple(m + 1 for m in n.mean), n.std)}
+
+
+def std_forgotten(net, n):
+    return {"normalisation": Normalisation(n.mean, (255.0,) * 3)}
 
 
 def channels_swapped(net, n):
-    net.conv1.weight.data = net.conv1.weight.data.flip(1) + 0.05
+    net.conv1.weight.data = net.conv1.weight.data.flip(1)
 
 
-def a_weight_lost(net, n):
-    net.fc2.bias.data[3] += 1
+def temperature_missing(net, n):
+    return {"temperature": 1.0}
 
 
-@pytest.mark.parametrize("change", [mean_off_by_one, channels_swapped, a_weight_lost])
-def test_a_wrong_graph_is_refused_and_there_is_no_file(make_run, tmp_path, monkeypatch, change):
-    folder, dataset = make_run("conv")
-    monkeypatch.setattr(exporting, "build_graph", change_graph(change))
-    with pytest.raises(ParityError, match="so no file is written: the largest difference"):
+def batch_norm_as_in_training(net, n):
+    for norm in (net.norm1, net.norm2):
+        norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
+
+
+def a_bias_lost(net, n):
+    net.fc2.bias.data[2] = 0
+
+
+WRONG = [
+    mean_off_by_one,
+    std_forgotten,
+    channels_swapped,
+    temperature_missing,
+    batch_norm_as_in_training,
+    a_bias_lost,
+]
+
+
+@pytest.fixture(scope="module")
+def coloured_run(tmp_path_factory):
+    """A run of `conv` on colour images, at a temperature of 1.05, so that swapped channels and it can be told."""
+    place = tmp_path_factory.mktemp("coloured")
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    images = rng.integers(0, 200, (300, 3, 16, 16), dtype=np.uint8)
+    images[np.arange(300), labels, 4:12] += 30
+    np.savez(place / "data.npz", images=images, labels=labels)
+    dataset = read_source(str(place / "data.npz"))
+    train(dataset, {"conv": change(find_recipe("fast", "conv"), {"epochs": 3})}, place / "run")
+    record = json.loads((place / "run" / "run.json").read_text())
+    record["temperature"] = 1.05
+    (place / "run" / "run.json").write_text(json.dumps(record))
+    return place / "run", dataset
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_graph_is_refused_and_there_is_no_file(coloured_run, tmp_path, monkeypatch, wrong):
+    folder, dataset = coloured_run
+    monkeypatch.setattr(exporting, "build_graph", change_graph(wrong))
+    with pytest.raises(ParityError, match=r"so no file is written: .*the largest difference") as error:
+        export_run(folder, dataset, tmp_path / "x.onnx")
+    assert any("FAILED" in line for line in error.value.table)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_run_without_a_fault_is_written(coloured_run, tmp_path):
+    folder, dataset = coloured_run
+    export = export_run(folder, dataset, tmp_path / "x.onnx", license="MIT")
+    assert export.proof.passed
+    assert (export.card.temperature, export.card.license) == (1.05, "MIT")
+
+
+def change_model(change):
+    real = exporting.build_graph
+
+    def build(*arguments):
+        model = real(*arguments)
+        change(model)
+        return model
+
+    return build
+
+
+def batch_of_one(model):
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def operator_unknown(model):
+    model.graph.node[-1].op_type = "Softmin"
+
+
+@pytest.mark.parametrize("wrong", [batch_of_one, operator_unknown])
+def test_a_graph_that_does_not_run_is_refused(coloured_run, tmp_path, monkeypatch, wrong):
+    folder, dataset = coloured_run
+    monkeypatch.setattr(exporting, "build_graph", change_model(wrong))
+    with pytest.raises(ParityError, match="onnxruntime does not run the model, so no file is written"):
+        export_run(folder, dataset, tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rejected_file_can_be_kept_to_be_looked_at(coloured_run, tmp_path, monkeypatch):
+    folder, dataset = coloured_run
+    monkeypatch.setattr(exporting, "build_graph", change_graph(temperature_missing))
+    with pytest.raises(ParityError, match=r"it is kept as .*x\.rejected\.onnx"):
+        export_run(folder, dataset, tmp_path / "x.onnx", keep_rejected=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.rejected.onnx"]
+    assert Classifier.load(tmp_path / "x.rejected.onnx").notes  # it has no card, and that is said
+
+
+def test_the_file_proves_itself_and_damage_is_noticed(coloured_run, tmp_path):
+    folder, dataset = coloured_run
+    export = export_run(folder, dataset, tmp_path / "x.onnx")
+    assert self_test(Classifier.load(export.file)).passed
+    assert len(export.card.golden.probabilities) == 8
+    assert export.damages >= 10
+    assert len(export.unnoticed) <= 1
+    for what, damaged in damages(export.file.read_bytes()):
+        if "exponent" in what:
+            assert not self_test(Classifier(damaged, what)).passed, what
+
+
+def test_a_file_whose_self_test_fails_is_not_written(coloured_run, tmp_path, monkeypatch):
+    folder, dataset = coloured_run
+    make = exporting.make_golden
+
+    def wrong(*arguments):
+        golden = make(*arguments)
+        return replace(golden, probabilities=golden.probabilities[::-1])
+
+    monkeypatch.setattr(exporting, "make_golden", wrong)
+    with pytest.raises(ParityError, match="does not pass its own self-test"):
         export_run(folder, dataset, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -104,7 +222,7 @@ def test_a_net_that_answers_an_image_by_its_neighbours_is_refused(make_run, tmp_
     folder, dataset = make_run("conv")
     load = exporting.load_net
     monkeypatch.setattr(exporting, "load_net", lambda *a: LooksAtTheBatch(load(*a)).eval())
-    with pytest.raises(ParityError, match="otherwise when it is alone than among others"):
+    with pytest.raises(ParityError, match="test images alone"):
         export_run(folder, dataset, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -6,9 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clf_runtime import ModelCard, ModelError
-from clf_runtime.card import PREFIX, Parity, from_metadata, to_metadata
+from clf_runtime.card import Golden, Int8, Parity
+from clf_runtime.metadata import PREFIX, from_metadata, to_metadata
 
-PARITY = Parity(5000, 1e-6, 1e-4, 0, 0.7, 0.7, "ab" * 32, "1.32.0")
+PARITY = Parity(5000, 1e-6, 1e-7, 1e-4, 0, 0.7, 0.7, (0.6, 0.8), 1065, 1e-6, "ab" * 32, "1.32.0")
+INT8 = Int8("S8S8", 2500, 0.7, 0.69, 1, 1.5, 0.2, 0.01, 30_000, 99_000, 0.8, 0.9, False, "float32 is recommended")
+GOLDEN = Golden(bytes(range(256)) * 24, ((0.25, 0.75), (1.0, 0.0)), 1e-4, "CPUExecutionProvider", 1e-7)
 CARD = ModelCard(
     model="conv",
     names=("cat", "dog"),
@@ -23,7 +26,10 @@ CARD = ModelCard(
     run="demo",
     test_images=5000,
     test_accuracy=0.7,
+    license="MIT",
     parity=PARITY,
+    int8=INT8,
+    golden=GOLDEN,
 )
 
 
@@ -31,8 +37,8 @@ def test_a_card_survives_the_metadata():
     assert from_metadata(to_metadata(CARD)) == CARD
 
 
-def test_a_card_without_parity_survives_too():
-    card = dataclasses.replace(CARD, parity=None)
+def test_a_card_without_its_records_survives_too():
+    card = dataclasses.replace(CARD, parity=None, int8=None, golden=None)
     assert from_metadata(to_metadata(card)) == card
 
 
@@ -52,7 +58,7 @@ def test_our_values_are_json_and_the_ecosystem_finds_its_own():
 
 @given(st.lists(st.text(min_size=1, max_size=20), min_size=2, max_size=5, unique=True))
 def test_class_names_of_any_script_survive(names):
-    card = dataclasses.replace(CARD, names=tuple(names))
+    card = dataclasses.replace(CARD, names=tuple(names), golden=None)
     assert from_metadata(json.loads(json.dumps(to_metadata(card)))) == card
 
 
@@ -89,6 +95,14 @@ def test_class_names_of_any_script_survive(names):
         ("parity", {"images": 3}),
         ("parity", {**dataclasses.asdict(PARITY), "images": "many"}),
         ("parity", [1]),
+        ("parity", {**dataclasses.asdict(PARITY), "class_accuracies": [0.5, "x"]}),
+        ("parity", {**dataclasses.asdict(PARITY), "more": 1}),
+        ("int8", {**dataclasses.asdict(INT8), "recommended": "yes"}),
+        ("int8", {**dataclasses.asdict(INT8), "p_value": "low"}),
+        ("int8", 8),
+        ("precision", "int4"),
+        ("license", 3),
+        ("names", ["cat", "\ud800"]),
     ],
 )
 def test_an_impossible_value_is_refused_in_one_line(field, value):
@@ -118,7 +132,7 @@ def test_numbers_that_are_none_are_refused(number):
 
 def test_a_newer_schema_says_to_install_a_newer_clf_edge():
     with pytest.raises(ModelError, match="install a newer"):
-        from_metadata({**to_metadata(CARD), PREFIX + "schema": "2"})
+        from_metadata({**to_metadata(CARD), PREFIX + "schema": "3"})
 
 
 def test_a_missing_field_is_refused():
@@ -126,3 +140,50 @@ def test_a_missing_field_is_refused():
     del metadata[PREFIX + "names"]
     with pytest.raises(ModelError, match="names"):
         from_metadata(metadata)
+
+
+def test_an_older_schema_says_to_export_again():
+    with pytest.raises(ModelError, match="export the model again"):
+        from_metadata({**to_metadata(CARD), PREFIX + "schema": "1"})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images": "AAAA"},  # 3 bytes
+        {"images": "!" * 8192},
+        {"images": "A"},
+        {"images": 7},
+        {"images": None},
+        {"probabilities": []},
+        {"probabilities": [[0.5, 0.5]]},  # one row, two images
+        {"probabilities": [[0.5, 0.5], [1.0]]},
+        {"probabilities": [[0.5, 0.5], [1.0, "x"]]},
+        {"probabilities": [[0.5, 0.5], [2.0, 0.0]]},
+        {"probabilities": [0.5, 0.5]},
+        {"probabilities": "x"},
+        {"tolerance": 0},
+        {"tolerance": 2},
+        {"tolerance": None},
+        {"provider": 1},
+        {"difference": "small"},
+        {"another": 1},
+    ],
+)
+def test_a_golden_case_that_does_not_fit_is_refused_in_one_line(changes):
+    golden = {**json.loads(to_metadata(CARD)[PREFIX + "golden"]), **changes}
+    with pytest.raises(ModelError) as error:
+        from_metadata({**to_metadata(CARD), PREFIX + "golden": json.dumps(golden)})
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_sixty_five_golden_cases_are_too_many():
+    golden = dataclasses.replace(GOLDEN, images=bytes(3072) * 65, probabilities=((0.5, 0.5),) * 65)
+    with pytest.raises(ModelError, match="golden must be 1 to 64 images"):
+        dataclasses.replace(CARD, golden=golden)
+
+
+@pytest.mark.parametrize("name", ["licence", "license"])
+def test_the_licence_stands_where_others_look_for_it(name):
+    assert to_metadata(CARD).get(name) == ("MIT" if name == "license" else None)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from clf_train.dataset import Split
-from clf_train.errors import TrainError
+from clf_train.errors import RecipeError, TrainError
 from clf_train.evaluate import Normalisation, class_scores, probabilities
 from clf_train.fit import Watcher, fit, make_optimizer, validate
 from clf_train.models import build_model
@@ -171,3 +171,27 @@ def test_bfloat16_learns_too():
     fitted = fit(net, coloured(), replace(PLAIN, epochs=12, precision="bf16"), AS_IS, CPU, 0)
     assert fitted.history[-1].loss < 0.6 * fitted.history[0].loss
     assert all(p.dtype == torch.float32 for p in net.parameters())
+
+
+@pytest.mark.parametrize("model", ["conv", "simple"])
+def test_the_first_layer_stays_once_its_share_of_the_steps_is_behind(model):
+    nets = []
+    for epochs, share in ((2, 0.5), (2, 1.0)):
+        torch.manual_seed(0)
+        net = build_model(model, (3, 16, 16), 3)
+        first = next(net.parameters())
+        after = []
+        recipe = replace(PLAIN, epochs=epochs, freeze_after=share)
+        watcher = Watcher(epoch=lambda _, p=first, seen=after: seen.append(p.detach().clone()))
+        fit(net, coloured(), recipe, AS_IS, CPU, 0, watcher)
+        assert all(p.requires_grad for p in net.parameters())
+        nets.append(after)
+    assert torch.equal(nets[0][0], nets[1][0])
+    assert torch.equal(nets[0][1], nets[0][0])
+    assert not torch.equal(nets[1][1], nets[1][0])
+
+
+def test_a_net_of_one_layer_has_none_to_freeze():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 3))
+    with pytest.raises(RecipeError, match="freeze after must be 1 for this model"):
+        fit(net, coloured(), replace(PLAIN, freeze_after=0.5), AS_IS, CPU, 0)

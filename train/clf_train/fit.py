@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from clf_train import checkpoint
 from clf_train.batches import batches, draw_moves, move, pick, take
 from clf_train.checkpoint import Best, Epoch, State
-from clf_train.damping import SAMPLE, damp
 from clf_train.dataset import Split
-from clf_train.errors import Stopped, TrainError
+from clf_train.errors import RecipeError, Stopped, TrainError
 from clf_train.evaluate import Normalisation, as_tensor, class_scores
+from clf_train.frequencies import narrow
 from clf_train.muon import Muon
 from clf_train.recipe import Recipe, learning_rate
 from clf_train.world import ALONE, World
@@ -66,8 +66,9 @@ def fit(
     the highest accuracy on these rows, of the lowest loss among equals. With a `state_file` the state is saved after
     each epoch, and a training that left one there goes on from it. In a `world` of several processes each takes its
     share of every batch, and all end with the same weights.
-    Raises TrainError if the loss becomes NaN or infinite, or another process is lost; Stopped, the state saved, if the
-    watcher wants it; RunError if the state cannot be read; OSError if it cannot be written.
+    Raises RecipeError if the recipe is not for such a net; TrainError if the loss becomes NaN or infinite, or another
+    process is lost; Stopped, the state saved, if the watcher wants it; RunError if the state cannot be read; OSError if
+    it cannot be written.
     """
     images, labels = as_tensor(split.images), as_tensor(split.labels)
     rows = None if held_out is None else torch.from_numpy(np.setdiff1d(np.arange(len(split)), held_out))
@@ -75,6 +76,7 @@ def fit(
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     net.to(memory_format=layout)  # type: ignore[call-overload]
     net.train()
+    widen = narrow(net, split.images.shape[1:], recipe.low_frequencies) if recipe.low_frequencies else None
     state = _begin(net, recipe, device, seed)
     saved = world.share_bytes(state_file.read_bytes() if state_file and state_file.exists() else b"")
     if saved:
@@ -88,17 +90,19 @@ def fit(
         if state_file is not None and world.writes:
             checkpoint.save(state, recipe, state_file)
 
-    begun = time.perf_counter()
-    undamp = damp(net, normalise(_sample(images, rows).to(device)), recipe.damped_axes) if recipe.damped_axes else None
-    if state.epoch == 1 and state.batch == 0:
-        state.seconds = time.perf_counter() - begun
     synchronised = world.synchronise(net, device)
+    frozen: list[nn.Parameter] = []
     while not _finished(state, recipe):
         begun = time.perf_counter() - state.seconds
         order = _order(state, count, recipe, rows)
         seen = reported = min(state.batch * recipe.batch_size, count)
         for index in order[state.batch :]:
-            rate = learning_rate(recipe, ((state.epoch - 1) * len(order) + state.batch) / (recipe.epochs * len(order)))
+            done = ((state.epoch - 1) * len(order) + state.batch) / (recipe.epochs * len(order))
+            rate = learning_rate(recipe, done)
+            if done >= recipe.freeze_after and not frozen:
+                frozen = first_layer(net)
+                for p in frozen:  # DistributedDataParallel wants all the gradients that it began with
+                    p.requires_grad_(world.size > 1)
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
             if world.size > 1:  # each process draws a net's own numbers (dropout) anew: none need be saved of others
@@ -115,6 +119,8 @@ def fit(
                 loss = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
             state.optimizer.zero_grad(set_to_none=True)
             (loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
+            for p in frozen:
+                p.grad = None
             try:
                 state.optimizer.step()
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # Muon's, of a gradient that is not finite
@@ -150,10 +156,12 @@ def fit(
         save()
         if world.sum((watcher.stopping(),))[0] and not _finished(state, recipe):
             raise Stopped(state.epoch)
-    if undamp is not None:
-        undamp()
     if state.best is not None:
         net.load_state_dict(state.best.weights)
+    for p in frozen:
+        p.requires_grad_(True)
+    if widen is not None:
+        widen()
     net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return Fit(tuple(state.history), len(state.history) if state.best is None else state.best.epoch)
 
@@ -182,10 +190,16 @@ def _order(state: State, count: int, recipe: Recipe, rows: Tensor | None) -> lis
     return order
 
 
-def _sample(images: Tensor, rows: Tensor | None) -> Tensor:
-    """Some images, evenly spread over those that train."""
-    chosen = torch.arange(len(images)) if rows is None else rows
-    return images.index_select(0, chosen[:: max(1, len(chosen) // SAMPLE)][:SAMPLE])
+def first_layer(net: nn.Module) -> list[nn.Parameter]:
+    """The parameters that learn before the second matrix or kernel: those of the first layer, with its batch norm.
+
+    Raises RecipeError if there is no second one.
+    """
+    parameters = list(net.parameters())
+    weights = [i for i, p in enumerate(parameters) if p.ndim >= 2]
+    if len(weights) < 2:
+        raise RecipeError("freeze after must be 1 for this model: it has one layer only")
+    return [p for p in parameters[: weights[1]] if p.requires_grad]
 
 
 def _look_at_validation(

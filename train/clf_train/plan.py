@@ -10,7 +10,7 @@ from clf_train.recipe import MODELS, Model, Recipe, is_own
 from clf_train.records import read_record, write_record
 from clf_train.run import Run
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "plan.json"
 
 

@@ -23,7 +23,7 @@ from clf_train.models import build_model
 from clf_train.recipe import MODELS, Model, Recipe, is_own
 from clf_train.records import read_record, write_record
 
-SCHEMA = 3
+SCHEMA = 4
 RECORD = "run.json"
 
 

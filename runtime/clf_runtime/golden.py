@@ -1,0 +1,88 @@
+"""The self-test: a model file's golden cases, answered here, against what the exporting machine saw."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from clf_runtime.card import Golden, ModelCard
+from clf_runtime.classifier import Classifier
+from clf_runtime.errors import ClfError, ModelError
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """One case: the expected class and the one that came, and the largest absolute difference of a probability."""
+
+    expected: str
+    answered: str
+    difference: float
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """How a self-test ended. `problem` says why it failed, and is None if it passed.
+
+    `measured` tells whether the tolerance was measured for the provider that ran, or is another provider's.
+    """
+
+    cases: tuple[GoldenCase, ...]
+    max_difference: float
+    tolerance: float
+    provider: str
+    measured: bool
+    model_sha256: str
+    problem: str | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether this device answers as the exporting machine did."""
+        return self.problem is None
+
+
+def self_test(classifier: Classifier) -> SelfTest:
+    """Answer a model's golden cases, each alone and all in one batch, and compare with the file's own record.
+
+    It fails if a probability differs by more than the card's tolerance, or the model does not answer at all.
+    Raises ModelError if the file carries no golden cases.
+    """
+    golden = classifier.card.golden
+    if golden is None:
+        raise ModelError("the model carries no golden cases: export it with clf-export to have some")
+    expected = np.array(golden.probabilities, np.float32)
+    try:
+        images = golden_images(golden, classifier.card)
+        alone = np.concatenate([classifier.probabilities(image[None]) for image in images])
+        answers = (alone, classifier.probabilities(images))
+    except ClfError as error:
+        return _ended(classifier, golden, (), math.inf, str(error))
+    difference = np.max([np.abs(answer - expected).max(axis=1) for answer in answers], axis=0)  # [cases]
+    names = classifier.card.names
+    cases = tuple(
+        GoldenCase(names[e], names[a], float(d))
+        for e, a, d in zip(expected.argmax(1), alone.argmax(1), difference, strict=True)
+    )
+    differing = sum(case.difference > golden.tolerance for case in cases)
+    problem = f"{differing} of {len(cases)} golden cases differ" if differing else None
+    return _ended(classifier, golden, cases, float(difference.max()), problem)
+
+
+def golden_images(golden: Golden, card: ModelCard) -> np.ndarray:
+    """The images of golden cases, [cases, *image_shape] in the card's dtype, channels last where its layout is NHWC."""
+    channels, height, width = card.image_shape
+    shape = (height, width, channels) if card.layout == "NHWC" else (channels, height, width)
+    return np.frombuffer(golden.images, np.dtype(card.dtype).newbyteorder("<")).reshape(-1, *shape).astype(card.dtype)
+
+
+def _ended(
+    classifier: Classifier, golden: Golden, cases: tuple[GoldenCase, ...], difference: float, problem: str | None
+) -> SelfTest:
+    return SelfTest(
+        cases=cases,
+        max_difference=difference,
+        tolerance=golden.tolerance,
+        provider=classifier.provider,
+        measured=classifier.provider == golden.provider,
+        model_sha256=classifier.sha256,
+        problem=problem,
+    )

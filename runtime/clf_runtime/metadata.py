@@ -1,0 +1,101 @@
+"""A model card as the metadata of an `.onnx` file, and back.
+
+Two audiences read it. Other tools find the keys that the ecosystem knows: `names`, `task`, `imgsz`, `description` and
+so on, as Ultralytics writes them, and ONNX's own `Image.*` keys (https://onnx.ai/onnx/repo-docs/MetadataProps.html).
+Ours stand under the prefix `clf_edge.`, each value a JSON text, and are what the runtime reads.
+"""
+
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from clf_runtime.card import MAX_CLASSES, Golden, Int8, ModelCard, Parity, told
+from clf_runtime.errors import ModelError, brief
+
+PREFIX = "clf_edge."
+SCHEMA = 2
+_RECORDS = {"parity": Parity, "int8": Int8, "golden": Golden}
+
+
+def to_metadata(card: ModelCard) -> dict[str, str]:
+    """Return the metadata of a model file: ours as JSON under `clf_edge.`, and the names that other tools read."""
+    own = {f.name: getattr(card, f.name) for f in fields(card)}
+    own |= {name: None if own[name] is None else asdict(own[name]) for name in _RECORDS}
+    if card.golden is not None:
+        own["golden"]["images"] = binascii.b2a_base64(card.golden.images, newline=False).decode("ascii")
+    metadata = {PREFIX + "schema": json.dumps(SCHEMA)}
+    metadata |= {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in own.items()}
+    channels, height, width = card.image_shape
+    metadata |= {
+        "names": json.dumps({str(i): name for i, name in enumerate(card.names)}, ensure_ascii=False),
+        "task": "classify",
+        "imgsz": json.dumps([height, width]),
+        "channels": json.dumps(channels),
+        "description": card.description,
+        "author": "clf-edge",
+        "version": str(SCHEMA),
+        "date": card.created,
+        "license": card.license,
+    }
+    if channels in (1, 3):
+        metadata["Image.BitmapPixelFormat"] = "Gray8" if channels == 1 else "Rgb8"
+        metadata["Image.ColorSpaceGamma"] = "SRGB"
+    nominal = {(0.0, 255.0): "NominalRange_0_255", (0.0, 1.0): "Normalized_0_1", (-1.0, 1.0): "Normalized_1_1"}
+    if card.value_range in nominal:
+        metadata["Image.NominalPixelRange"] = nominal[card.value_range]
+    return metadata
+
+
+def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
+    """Read a card from a session's metadata; None if the file carries none.
+
+    Raises ModelError if the card is of a newer schema, is not JSON, lacks a field, or holds an impossible value.
+    """
+    if PREFIX + "schema" not in metadata:
+        return None
+    schema = _parse(metadata, "schema")
+    if schema != SCHEMA:
+        old = type(schema) is int and schema < SCHEMA
+        advice = "export the model again" if old else "install a newer clf-edge"
+        raise ModelError(f"the model's card has schema {told(schema)}, this clf-edge reads {SCHEMA}: {advice}")
+    values: dict[str, Any] = {}
+    for field in fields(ModelCard):
+        if PREFIX + field.name in metadata:
+            values[field.name] = _tuples(_parse(metadata, field.name))
+    try:
+        for name, kind in _RECORDS.items():
+            if values.get(name) is not None:
+                values[name] = _record(kind, values[name])
+        return ModelCard(**values)
+    except TypeError as error:
+        raise ModelError(f"the model's card is incomplete or has an unknown field: {brief(error)}") from None
+
+
+def _parse(metadata: Mapping[str, str], key: str) -> Any:
+    text = metadata[PREFIX + key]
+    if len(text) > 64 * MAX_CLASSES:
+        raise ModelError(f"the model's card is too large: {PREFIX}{key} has {len(text):,} characters")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ModelError(f"the model's card is damaged: {PREFIX}{key} is not JSON: {told(text)}") from None
+
+
+def _record(kind: Any, values: Any) -> Any:
+    if not isinstance(values, dict):
+        raise TypeError(f"{kind.__name__.lower()} is {told(values)}")
+    if kind is Golden and isinstance(values.get("images"), str):
+        try:
+            values["images"] = binascii.a2b_base64(values["images"], strict_mode=True)
+        except ValueError as error:
+            raise ModelError(f"the model's card is damaged: the golden images are not base64: {error}") from None
+    return kind(**values)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as tuples, which a frozen record holds."""
+    if isinstance(value, list):
+        return tuple(map(_tuples, value))
+    return {k: _tuples(v) for k, v in value.items()} if isinstance(value, dict) else value
