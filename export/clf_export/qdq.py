@@ -68,9 +68,7 @@ def put_in_order(model: onnx.ModelProto) -> onnx.ModelProto:
 
     - A ReLU behind a maximum pool goes before it, where it costs nothing: it becomes the lower end of an int8 range.
     - A cast of the image goes behind reshapes of it, so that uint8 images reach the first layer as they are.
-    - Every node has a name, every tensor a known type. Metadata is left out.
-
-    Raises onnx.shape_inference.InferenceError if types cannot be inferred.
+    - Every node has a name, every tensor a type as far as it can be inferred. Metadata is left out.
     """
     ordered = onnx.ModelProto()
     ordered.CopyFrom(model)
@@ -89,7 +87,7 @@ def put_in_order(model: onnx.ModelProto) -> onnx.ModelProto:
             break
     for i, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{i}"
-    return onnx.shape_inference.infer_shapes(ordered, strict_mode=True, data_prop=True)
+    return onnx.shape_inference.infer_shapes(ordered, data_prop=True)
 
 
 def _pairs(graph: onnx.GraphProto, outputs: set[str]) -> list[tuple[onnx.NodeProto, onnx.NodeProto]]:
