@@ -27,12 +27,10 @@ EXACT: tuple[Scheme, ...] = ("U8S8 reduced", "U8U8", "weights only")
 _MOST_IN_FLOAT = 0.5  # of the weights: a file that keeps more of them is hardly smaller
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _DENSE = ("Gemm", "MatMul")
+_MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice")  # change no value
 # What carries 8 bits on from layer to layer. All else stays in float: softmax, normalisation, and mean pooling, whose
 # float kernel is ten times as fast as onnxruntime's int8 one.
-_CARRIERS = (
-    "Relu", "Clip", "MaxPool", "Add", "Concat", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Pad",
-)  # fmt: skip
-_MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")  # change no value
+_CARRIERS = ("Relu", "Clip", "MaxPool", "Add", "Concat", "Pad", *_MOVES)
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def put_in_order(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of a float model that answers the same to the last bit, in the order in which int8 is best.
 
     - A ReLU behind a maximum pool goes before it, where it costs nothing: it becomes the lower end of an int8 range.
-    - A cast of the image goes behind reshapes of it, so that uint8 images reach the first layer as they are.
+    - A cast of the image goes behind what only moves its values: uint8 images reach the first layer as they are.
     - Every node has a name, every tensor a type as far as it can be inferred. Metadata is left out.
     """
     ordered = onnx.ModelProto()

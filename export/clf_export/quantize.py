@@ -3,6 +3,7 @@
 Calibration and choice are made on images that are not of the test: see `held_out`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
@@ -83,7 +84,8 @@ def quantise(
     Of the settings that pass (see `verdict.judge`) and answer here as the file means, those that overflow on no
     processor are taken if there is one. Of these, the ones count that run one image at 90 % of the fastest's speed or
     more, and at float's if one does. Of them, that is kept whose predictions differ least from the float model's, since
-    a difference of accuracies is mostly noise. If none passes, the most accurate is kept, and its verdict says so.
+    a difference of accuracies is mostly noise, or the smallest within one standard error of that (the rule of Breiman
+    et al., 1984, for pruning trees). If none passes, the most accurate is kept, and its verdict says so.
     The file is a function of the setting and the images; the choice among settings is measured, so it is not.
 
     Raises QuantisationError, with the reason, if no setting gives a model that runs.
@@ -174,13 +176,17 @@ def _best_of_each_kind(trials: list[Trial]) -> list[Trial]:
 
 
 def _choose(timed: list[Trial]) -> Trial:
-    """Of the nearly fastest, that which is nearest to the float net; of equals, the first.
+    """Of the nearly fastest, that which is nearest to the float net; of those as near as can be told, the smallest.
 
     If one is as fast as the float net, those that are not do not count.
     """
     fast = _nearly_fastest(timed, _NEARLY_AS_FAST)
     as_float = [trial for trial in fast if _speed(trial) >= AS_FAST]
-    return min(as_float or fast, key=_distance)
+    nearest = min(as_float or fast, key=_distance)
+    undecided, differing = _distance(nearest)
+    noise = math.sqrt(differing * (1 - differing) / _of(nearest).images)  # its standard error
+    near = [t for t in as_float or fast if _distance(t) <= (undecided, differing + noise)]
+    return min(near, key=lambda trial: trial.size or 0)
 
 
 def _nearly_fastest(timed: list[Trial], share: float) -> list[Trial]:

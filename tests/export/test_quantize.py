@@ -14,8 +14,9 @@ from clf_export.errors import QuantisationError
 from clf_export.held_out import choose_images
 from clf_export.parity import run_onnx
 from clf_export.qdq import EXACT, PLACEMENTS, Setting, kept_in_float, put_in_order, to_int8, watched_tensors
-from clf_export.quantize import quantise
+from clf_export.quantize import Trial, quantise
 from clf_export.ranges import METHODS, find_ranges
+from clf_export.verdict import Judgement
 from clf_runtime.session import open_session
 from clf_train import read_run, read_source
 from clf_train.preparation import hold_out
@@ -241,32 +242,30 @@ def test_the_verdict_is_of_the_file_that_is_given(net, images, labels, tmp_path,
     assert capfd.readouterr() == ("", "")
 
 
-def test_of_equally_fast_settings_the_nearest_to_float_is_kept(net, images, labels, hurried):
-    made = quantise(net.SerializeToString(), images[:200], images[200:], labels[200:])
-    good = [t for t in made.tried if t.problem is None and t.setting.scheme in EXACT]
-    certain = [t for t in good if not t.judgement.undecided] or good
-    assert made.verdict.differing == min(t.judgement.differing for t in certain)
-    assert made.verdict.recommended
+def trial(differing, size, ratio, undecided=False):
+    judgement = Judgement(2500, 0.75, 0.75, 0, 0.0, None, differing, undecided, None)
+    setting = Setting("U8U8", True, "minmax", "all")
+    return Trial(setting, None, judgement, 0.0, size, ratio)
 
 
-@pytest.mark.parametrize(("smallest", "others", "is_kept"), [(3.0, 2.0, True), (1.0, 0.95, True), (0.9, 1.0, False)])
-def test_speed_counts_if_it_is_much_or_makes_int8_as_fast_as_float(
-    net, images, labels, hurried, monkeypatch, smallest, others, is_kept
-):
-    """The smallest file stands for any one that is not the nearest to float."""
-    sizes = []
+NEAR, BEST, FAR = trial(0.0200, 100, 2.0), trial(0.0185, 120, 2.0), trial(0.0500, 50, 2.0)
 
-    def measure(float_model, int8_model, images, batch, seconds):
-        sizes.append(len(int8_model))
-        return smallest if len(int8_model) == least else others
 
-    least = 0
-    monkeypatch.setattr(quantize, "speed_ratio", measure)
-    nearest = quantise(net.SerializeToString(), images[:200], images[200:], labels[200:]).verdict.size
-    least = min(size for size in sizes if size != nearest)
-    verdict = quantise(net.SerializeToString(), images[:200], images[200:], labels[200:]).verdict
-    assert (verdict.size == least) is is_kept
-    assert verdict.batch_1_ratio == (smallest if is_kept else others)
+@pytest.mark.parametrize(
+    ("trials", "chosen"),
+    [
+        ([BEST, NEAR, FAR], NEAR),  # as near as can be told, and smaller
+        ([BEST, FAR], BEST),
+        ([trial(0.001, 50, 2.0, undecided=True), BEST], BEST),
+        ([trial(0.001, 100, 1.7), FAR], FAR),  # much faster
+        ([trial(0.001, 100, 1.85), FAR], trial(0.001, 100, 1.85)),
+        ([trial(0.001, 50, 0.95), trial(0.05, 100, 1.0)], trial(0.05, 100, 1.0)),  # as fast as float
+        ([trial(0.001, 50, 0.85), trial(0.05, 100, 0.9)], trial(0.001, 50, 0.85)),
+    ],
+)
+def test_the_smallest_of_those_nearest_to_float_of_the_nearly_fastest_is_chosen(trials, chosen):
+    assert quantize._choose(trials) == chosen
+    assert quantize._choose(trials[::-1]) == chosen
 
 
 def test_a_slower_file_is_not_recommended(net, images, labels, hurried, monkeypatch):
