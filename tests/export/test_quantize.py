@@ -176,10 +176,13 @@ def test_softmax_and_scores_stay_in_float_and_bytes_go_in_as_they_are(ordered, r
     assert not [n for n in nodes if n.op_type in ("Cast", "Relu")]
 
 
-def test_a_pool_of_floats_comes_before_its_relu(ordered, ranges):
-    data = to_int8(ordered, Setting("U8S8 reduced", True, "minmax", "first in float"), ranges["minmax"])
-    nodes = [n.op_type for n in onnx.load_from_string(data).graph.node if n.op_type in ("Conv", "MaxPool", "Relu")]
-    assert nodes == ["Conv", "MaxPool", "Relu"]
+@pytest.mark.parametrize(
+    ("scheme", "order"),
+    [("U8S8 reduced", ["Conv", "MaxPool", "Relu"]), ("weights only", ["Conv", "Relu", "MaxPool", "Relu"])],
+)
+def test_a_pool_of_floats_comes_before_its_relu_if_it_is_then_quantised(ordered, ranges, scheme, order):
+    data = to_int8(ordered, Setting(scheme, True, "minmax", "first in float"), ranges["minmax"])
+    assert [n.op_type for n in onnx.load_from_string(data).graph.node if n.op_type in order] == order
 
 
 def test_float_images_are_quantised(images):
