@@ -153,8 +153,10 @@ def test_an_int8_file_takes_and_gives_what_the_float_file_does(net, ordered, ran
 
 
 def test_layers_kept_in_float_are(ordered, ranges):
-    def types(placement):
-        model = onnx.load_from_string(to_int8(ordered, Setting("U8U8", False, "minmax", placement), ranges["minmax"]))
+    def types(placement, scheme="U8U8"):
+        model = onnx.load_from_string(to_int8(ordered, Setting(scheme, False, "minmax", placement), ranges["minmax"]))
+        if scheme == "weights only":
+            return sorted(i.name for i in model.graph.initializer if i.data_type == TensorProto.INT8)
         return [i.data_type for i in sorted(model.graph.initializer, key=lambda i: i.name) if len(i.dims) > 1]
 
     eight, float32 = TensorProto.UINT8, TensorProto.FLOAT
@@ -162,6 +164,7 @@ def test_layers_kept_in_float_are(ordered, ranges):
     assert types("first in float") == [float32, eight, eight]
     assert types("last in float") == [eight, eight, float32]
     assert types("first and last in float") == [float32, eight, float32]
+    assert types("first in float", "weights only") == ["w2_int8", "w3_int8"]
     assert kept_in_float(ordered, "dense only") is None  # is `first in float`
     assert kept_in_float(put_in_order(small_net(dense=1)), "first in float") is None  # keeps more than half
 
@@ -174,6 +177,13 @@ def test_softmax_and_scores_stay_in_float_and_bytes_go_in_as_they_are(ordered, r
     assert next(n for n in nodes if "scores" in n.output).op_type == "MatMul"
     assert next(n for n in nodes if "image" in n.input).op_type == "DequantizeLinear"
     assert not [n for n in nodes if n.op_type in ("Cast", "Relu")]
+
+
+def test_dark_images_still_go_in_as_they_are(ordered, images):
+    """The range of bytes is 0..255, whatever the calibration images hold."""
+    ranges = find_ranges(ordered, watched_tensors(ordered), images[:200] // 3)
+    nodes = onnx.load_from_string(to_int8(ordered, Setting("U8U8", True, "minmax", "all"), ranges["minmax"])).graph.node
+    assert next(n for n in nodes if "image" in n.input).op_type == "DequantizeLinear"
 
 
 @pytest.mark.parametrize(
@@ -287,6 +297,19 @@ def test_what_overflows_here_is_not_chosen(net, images, labels, hurried, monkeyp
     made = quantise(net.SerializeToString(), images[:200], images[200:], labels[200:])
     assert made.verdict.setting.startswith("weights only")
     assert any("0.50 off what the file means" in (t.problem or "") for t in made.tried)
+
+
+def test_what_may_overflow_elsewhere_is_chosen_only_if_nothing_else_passes(net, images, labels, hurried, monkeypatch):
+    real = quantize.judge
+    distances = iter([0.0, 0.5, 0.0])
+    monkeypatch.setattr(
+        quantize, "judge", lambda *arguments: dataclasses.replace(real(*arguments), differing=next(distances))
+    )
+    data = (net.SerializeToString(), images[:200], images[200:], labels[200:])
+    monkeypatch.setattr(quantize, "_TRIED", (("U8S8", True, "minmax"), ("U8U8", True, "minmax")))
+    assert quantise(*data).verdict.setting.startswith("U8U8")
+    monkeypatch.setattr(quantize, "_TRIED", (("U8S8", True, "minmax"),))
+    assert quantise(*data).verdict.setting.startswith("U8S8")
 
 
 def test_if_nothing_is_good_enough_the_verdict_says_so(net, images, labels, hurried, monkeypatch):
