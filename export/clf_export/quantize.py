@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 
 from clf_export.errors import QuantisationError
+from clf_export.ordering import put_in_order
 from clf_export.parity import run_onnx
-from clf_export.qdq import EXACT, PLACEMENTS, Scheme, Setting, kept_in_float, put_in_order, to_int8, watched_tensors
+from clf_export.qdq import EXACT, PLACEMENTS, Scheme, Setting, kept_in_float, to_int8, watched_tensors
 from clf_export.ranges import Method, Ranges, find_ranges
 from clf_export.verdict import (
     AS_FAST,

@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from clf_export import quantize
 from clf_export.errors import QuantisationError
 from clf_export.held_out import choose_images
+from clf_export.ordering import put_in_order
 from clf_export.parity import run_onnx
-from clf_export.qdq import EXACT, PLACEMENTS, Setting, kept_in_float, put_in_order, to_int8, watched_tensors
+from clf_export.qdq import EXACT, PLACEMENTS, Setting, kept_in_float, to_int8, watched_tensors
 from clf_export.quantize import Trial, quantise
 from clf_export.ranges import METHODS, find_ranges
 from clf_export.verdict import Judgement
