@@ -1,10 +1,10 @@
 """Classifier: a model file, loaded, that turns images into predictions."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from clf_runtime.metadata import from_metadata
 from clf_runtime.session import open_session
 
 MAX_MODEL_BYTES = 512 << 20
+_LARGE = 8 << 20  # bytes from which on OpenSSL's SHA-256 is worth its loading
 UNKNOWN = "unknown"  # the name of what is rejected
 
 Image = ArrayLike | str | os.PathLike[str]
@@ -59,25 +60,34 @@ class Classifier:
         self, model: bytes, where: str, *, device: str = "auto", threads: int = 1, sha256: str | None = None
     ) -> None:
         """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
-        self.sha256 = hashlib.sha256(model).hexdigest()
+        self.sha256 = _sha256(model)
         _compare(self.sha256, sha256, where)
         session = open_session(model, where, device=device)
         self._run = session.ort.run
         self.provider = session.provider
-        inputs, outputs = session.ort.get_inputs(), session.ort.get_outputs()
         try:
-            card = from_metadata(session.ort.get_modelmeta().custom_metadata_map)
+            assumptions = self._look_at(session.ort, where)
+        except UnicodeDecodeError:  # onnxruntime decodes what a file holds only when it is asked for it
+            raise ModelError(f"{where}: its names or its metadata are not UTF-8") from None
+        self.notes = (*session.notes, *assumptions)
+
+    def _look_at(self, session: Any, where: str) -> tuple[str, ...]:
+        """Read the card from a session, or assume one and return the assumptions. Raises ModelError."""
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        try:
+            card = from_metadata(session.get_modelmeta().custom_metadata_map)
         except ModelError as error:
             raise ModelError(f"{where}: {error}") from None
         self._softmax = False
         assumptions: tuple[str, ...] = ()
         if card is None:
-            card, self._softmax, assumptions = assume_card(session.ort, where)
+            card, self._softmax, assumptions = assume_card(session, where)
         else:
             _match(card, inputs, outputs, where)
-        self.card, self.notes = card, (*session.notes, *assumptions)
+        self.card = card
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
         self._block = 1 if inputs[0].shape[0] == 1 else BLOCK
+        return assumptions
 
     @classmethod
     def load(
@@ -228,6 +238,19 @@ def _as_array(image: ArrayLike, where: str) -> np.ndarray:
         return np.asarray(image)
     except ValueError as error:
         raise ImageError(f"{where}: no array can be made of it: {brief(error)}") from None
+
+
+def _sha256(data: bytes) -> str:
+    """SHA-256 in hexadecimal digits, of small data by Python's own code: hashlib loads OpenSSL, 4 MB and 5 ms."""
+    for name in ("_sha2", "_sha256") if len(data) < _LARGE else ():  # of Python 3.12 and 3.11
+        try:
+            digest: str = import_module(name).sha256(data).hexdigest()
+        except (ImportError, AttributeError):
+            continue
+        return digest
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def _compare(found: str, wanted: str | None, where: str) -> None:
