@@ -26,6 +26,8 @@ def assume_card(session: Any, where: str) -> tuple[ModelCard, bool, tuple[str, .
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1:
         raise ModelError(f"{where}: carries no card and has {len(inputs)} inputs; a classifier of images has one")
+    if not outputs:
+        raise ModelError(f"{where}: carries no card and has no output")
     shape, dtype = inputs[0].shape, _DTYPES.get(inputs[0].type)
     if dtype is None:
         raise ModelError(f"{where}: carries no card and takes {inputs[0].type}; uint8 or float32 images are run")

@@ -139,8 +139,10 @@ def decode_picture(data: bytes, where: str, channels: int, size: tuple[int, int]
             raise ImageError(f"{where}: pixels of kind {picture.mode} are not read; save it with 8 bits a channel")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata, and of the alpha that is dropped here
-            picture = ImageOps.exif_transpose(picture).convert("L" if channels == 1 else "RGB")
-    except ImageError:
+            ImageOps.exif_transpose(picture, in_place=True)  # without a copy: pixels take 4 bytes in Pillow
+            if picture.mode != (mode := "L" if channels == 1 else "RGB"):
+                picture = picture.convert(mode)
+    except (ImageError, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise ImageError(f"{where}: too many pixels; the most that is read is {MAX_PIXELS:,}") from None
