@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from torch import nn
 
 from clf_export import exporting
 from clf_export.errors import OutputError, ParityError
@@ -202,6 +203,26 @@ def test_a_file_whose_self_test_fails_is_not_written(coloured_run, tmp_path, mon
 
     monkeypatch.setattr(exporting, "make_golden", wrong)
     with pytest.raises(ParityError, match="does not pass its own self-test"):
+        export_run(folder, dataset, tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+class LooksAtTheBatch(nn.Module):
+    """Subtracts the mean of the images that came together."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x - x.mean(0, keepdim=True))
+
+
+def test_a_net_that_answers_an_image_by_its_neighbours_is_refused(make_run, tmp_path, monkeypatch):
+    folder, dataset = make_run("conv")
+    load = exporting.load_net
+    monkeypatch.setattr(exporting, "load_net", lambda *a: LooksAtTheBatch(load(*a)).eval())
+    with pytest.raises(ParityError, match="test images alone"):
         export_run(folder, dataset, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
 
