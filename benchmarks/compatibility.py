@@ -84,7 +84,7 @@ class Cases:
 
 @dataclass(frozen=True)
 class Result:
-    """How an engine did with a model: the largest difference of a probability, what the file allows, and what failed."""
+    """How an engine did with a model: the largest difference of a probability, what the file allows, what failed."""
 
     engine: str
     package: str
