@@ -59,7 +59,7 @@ class Classifier:
         """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
         self.sha256 = hashlib.sha256(model).hexdigest()
         _compare(self.sha256, sha256, where)
-        session = open_session(model, where, device=device, threads=threads)
+        session = open_session(model, where, device=device)
         self._run = session.ort.run
         self.provider = session.provider
         inputs, outputs = session.ort.get_inputs(), session.ort.get_outputs()

@@ -346,7 +346,7 @@ def test_where_float32_is_recommended_auto_says_so_and_require_writes_nothing(
     assert export.int8 is None
     assert not export.model.card.int8.recommended
     assert export.model.card.int8.reason.startswith("float32 is recommended: int8 is slower")
-    with pytest.raises(QuantisationError, match="float32 is recommended.*int8 is required, so no file is written"):
+    with pytest.raises(QuantisationError, match=r"float32 is recommended.*int8 is required, so no file is written"):
         export_run(folder, dataset, tmp_path / "y.onnx", int8="require")
     assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
 
