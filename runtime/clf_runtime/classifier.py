@@ -270,7 +270,7 @@ class Classifier:
             raise ModelError(_NO_PROBABILITIES)
         index = row.index(probability)
         chosen = (None, UNKNOWN) if probability < reject_below else (index, names[index])
-        return Prediction._make((*chosen, probability, self.sha256, self.provider, None))
+        return tuple.__new__(Prediction, (*chosen, probability, self.sha256, self.provider, None))
 
     def _predictions(self, probabilities: np.ndarray, distribution: bool, reject_below: float) -> list[Prediction]:
         _check_probability(reject_below)
