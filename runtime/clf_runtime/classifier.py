@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from clf_runtime.assume import assume_card
-from clf_runtime.bounded import read_bounded
 from clf_runtime.card import ModelCard, told
 from clf_runtime.errors import ImageError, ModelError, brief
 from clf_runtime.images import BLOCK, read_images, to_batch
 from clf_runtime.metadata import from_metadata
+from clf_runtime.modelfile import default_model, read_model
 from clf_runtime.session import open_session
-
-MAX_MODEL_BYTES = 512 << 20
 
 Image = ArrayLike | str | os.PathLike[str]
 
@@ -75,7 +73,7 @@ class Classifier:
             _match(card, inputs, outputs, where)
         self.card, self.notes = card, (*session.notes, *assumptions)
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
-        self._block = 1 if inputs[0].shape[0] == 1 else BLOCK
+        self._one_by_one = inputs[0].shape[0] == 1
 
     @classmethod
     def load(
@@ -95,15 +93,7 @@ class Classifier:
         device does not work; MissingExtraError without onnxruntime.
         """
         file = default_model() if path is None else Path(path)
-        try:
-            model = read_bounded(file, MAX_MODEL_BYTES)
-        except OSError as error:
-            raise ModelError(f"{file}: the model cannot be read: {error.strerror or error}") from None
-        except ValueError as error:  # a path with a NUL in it
-            raise ModelError(f"{file}: the model cannot be read: {error}") from None
-        if model is None:
-            raise ModelError(f"{file}: larger than a model may be ({MAX_MODEL_BYTES >> 20} MiB)")
-        return cls(model, str(file), device=device, threads=threads, sha256=sha256)
+        return cls(read_model(file), str(file), device=device, threads=threads, sha256=sha256)
 
     def predict(self, image: Image, *, distribution: bool = False, where: str = "image") -> Prediction:
         """Classify one image: a path to a `.npy`, PNG or JPEG, or an array (or what numpy makes one of).
@@ -167,15 +157,16 @@ class Classifier:
             return error
         return self._predictions(self.probabilities(batch), distribution)[0]
 
-    def probabilities(self, batch: np.ndarray) -> np.ndarray:
-        """Run the model on a prepared batch (see `to_batch`) and return float32 [batch, classes].
+    def probabilities(self, batch: np.ndarray, *, block: int = BLOCK) -> np.ndarray:
+        """Run the model on a prepared batch (see `to_batch`), up to `block` images at a time: float32 [batch, classes].
 
         Raises ModelError if the model fails on it, or answers with what are no probabilities.
         """
+        block = 1 if self._one_by_one else block
         try:
             blocks = [
-                self._run(self._outputs, {self._input: batch[first : first + self._block]})[0]
-                for first in range(0, len(batch), self._block)
+                self._run(self._outputs, {self._input: batch[first : first + block]})[0]
+                for first in range(0, len(batch), block)
             ]
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             raise ModelError(f"the model failed on a batch of {len(batch)}: {brief(error)}") from None
@@ -213,12 +204,6 @@ def _compare(found: str, wanted: str | None, where: str) -> None:
         raise ModelError(f"a SHA-256 has 64 hexadecimal digits, {told(wanted)} is none")
     if found != wanted.lower():
         raise ModelError(f"{where}: is not the file that was asked for: its SHA-256 is {found}")
-
-
-def default_model() -> Path:
-    """The model that ships: inside the installed package, or in a checkout among the artifacts."""
-    packaged = Path(__file__).with_name("conv.onnx")
-    return packaged if packaged.exists() else Path(__file__).parents[2] / "artifacts" / "conv.onnx"
 
 
 def _match(card: ModelCard, inputs: Sequence[Any], outputs: Sequence[Any], where: str) -> None:

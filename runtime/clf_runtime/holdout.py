@@ -34,7 +34,7 @@ def hold_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 def _apportion(counts: np.ndarray, draws: int, generator: np.random.RandomState) -> np.ndarray:
     """Share `draws` out to classes in proportion to `counts`, the rest by the largest remainders, ties by lot."""
     exact = counts / counts.sum() * draws
-    given = np.floor(exact)
+    given: np.ndarray = np.floor(exact)
     remainder = exact - given
     left = int(draws - given.sum())
     for value in np.unique(remainder)[::-1]:
@@ -44,4 +44,4 @@ def _apportion(counts: np.ndarray, draws: int, generator: np.random.RandomState)
         lucky = generator.choice(tied, size=min(len(tied), left), replace=False)
         given[lucky] += 1
         left -= len(lucky)
-    return given.astype(int)
+    return given.astype(np.int64)
