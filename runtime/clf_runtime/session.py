@@ -38,6 +38,8 @@ def import_onnxruntime() -> ModuleType:
         if error.name == "onnxruntime":
             raise MissingExtraError(f"onnxruntime is not installed: {_INSTALL}") from None
         raise MissingExtraError(f"onnxruntime cannot be imported ({brief(error)}); reinstall it: {_INSTALL}") from None
+    if not hasattr(onnxruntime, "InferenceSession"):  # Python takes any folder of the name for a package
+        raise MissingExtraError(f"onnxruntime is gone but for a folder of its name; reinstall it: {_INSTALL}")
     onnxruntime.set_default_logger_severity(4)
     module: ModuleType = onnxruntime
     return module
