@@ -15,27 +15,38 @@ from typing import TYPE_CHECKING
 from clf_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from clf_export.errors import ExportError, OutputError, ParityError, TranslationError
-    from clf_export.exporting import Export, export_run, find_test_images
+    from clf_export.errors import ExportError, OutputError, ParityError, QuantisationError, TranslationError
+    from clf_export.exporting import Export, ModelFile, export_run
     from clf_export.parity import Comparison
+    from clf_export.places import find_test_images
     from clf_export.proof import Edge, Proof
+    from clf_export.quantize import Quantised, Trial
+    from clf_export.verdict import Verdict
 
 __all__ = [
     "Comparison",
     "Edge",
     "Export",
     "ExportError",
+    "ModelFile",
     "OutputError",
     "ParityError",
     "Proof",
+    "QuantisationError",
+    "Quantised",
     "TranslationError",
+    "Trial",
+    "Verdict",
     "export_run",
     "find_test_images",
 ]
 
 _HOME = {
-    **dict.fromkeys(("ExportError", "OutputError", "ParityError", "TranslationError"), "errors"),
-    **dict.fromkeys(("Export", "export_run", "find_test_images"), "exporting"),
+    **dict.fromkeys(("ExportError", "OutputError", "ParityError", "QuantisationError", "TranslationError"), "errors"),
+    **dict.fromkeys(("Export", "ModelFile", "export_run"), "exporting"),
+    **dict.fromkeys(("Quantised", "Trial"), "quantize"),
+    "Verdict": "verdict",
+    "find_test_images": "places",
     "Comparison": "parity",
     **dict.fromkeys(("Edge", "Proof"), "proof"),
 }

@@ -1,15 +1,18 @@
 """The command `clf-export`: parse, export, print."""
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from clf_runtime.command import make_app, one_line, run, say, show_version
 
 if TYPE_CHECKING:
-    from clf_export.exporting import Export
+    from collections.abc import Callable, Iterator
+
+    from clf_export.exporting import Export, ModelFile
 
 NAME = "clf-export"
 
@@ -41,6 +44,13 @@ def export(
             help="Your own model, as it was trained: its code is imported only if it is named here.",
         ),
     ] = None,
+    int8: Annotated[
+        Literal["off", "auto", "require"],
+        typer.Option(
+            help="Make an int8 version too, and a verdict on it: auto writes its file (NAME.int8.onnx) if it is "
+            "recommended; require writes nothing if it is not."
+        ),
+    ] = "off",
     license: Annotated[
         str, typer.Option(metavar="TEXT", help="The licence of the model, for its card: an SPDX name such as MIT.")
     ] = "",
@@ -63,7 +73,8 @@ def export(
     Exit codes: 0 all well; 2 any error.
     """
     from clf_export.errors import ParityError
-    from clf_export.exporting import export_run, find_test_images, output_files
+    from clf_export.exporting import export_run
+    from clf_export.places import find_test_images, output_files
     from clf_export.proof import table
     from clf_train.run import find_runs, read_run
 
@@ -79,26 +90,78 @@ def export(
                 say(NAME, other)
         own = _named(read_run(folder).model, model)
         try:
-            made = export_run(
-                folder, dataset, file, overwrite=overwrite, own=own, license=license, keep_rejected=keep_rejected
-            )
+            with _passing_line(quiet) as watch:
+                made = export_run(
+                    folder,
+                    dataset,
+                    file,
+                    overwrite=overwrite,
+                    own=own,
+                    license=license,
+                    keep_rejected=keep_rejected,
+                    int8=int8,
+                    watch=watch,
+                )
         except ParityError as error:
             for line in error.table:
                 print(one_line(line), file=sys.stderr)
             raise
-        print(one_line(f"{made.file}: {made.size:,} bytes, {made.card.model}, proven against PyTorch"))
-        for line in (*table(made.proof, made.card.names), *_golden_lines(made)):
+        written = made.model
+        print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, proven against PyTorch"))
+        for line in (*table(made.proof, written.card.names), *_golden_lines(written), *_int8_lines(made)):
             print(f"  {one_line(line)}")
-        print(f"  sha256                           {made.sha256}")
 
 
-def _golden_lines(made: "Export") -> list[str]:
-    golden = made.card.golden
+@contextmanager
+def _passing_line(quiet: bool) -> "Iterator[Callable[[str], None]]":
+    """What shows a line on a terminal in the place of the one before, and takes the last one away; else nothing."""
+    shown = not quiet and sys.stderr.isatty()
+    end = "\r\x1b[K"
+    try:
+        yield lambda text: print(f"{end}{one_line(text)}", end="", file=sys.stderr, flush=True) if shown else None
+    finally:
+        if shown:
+            print(end, end="", file=sys.stderr, flush=True)
+
+
+def _golden_lines(file: "ModelFile") -> list[str]:
+    golden = file.card.golden
+    lines = [f"sha256                           {file.sha256}"]
     if golden is None:
-        return ["golden cases                     none: the images are too large"]
-    noticed = made.damages - len(made.unnoticed)
-    text = f"{len(golden.probabilities)}; the self-test passes, and notices {noticed} of {made.damages} damaged weights"
-    return [f"golden cases                     {text}", *(f"  not noticed: {what}" for what in made.unnoticed)]
+        return ["golden cases                     none: the images are too large", *lines]
+    noticed = file.damages - len(file.unnoticed)
+    text = f"{len(golden.probabilities)}; the self-test passes, and notices {noticed} of {file.damages} damaged weights"
+    return [f"golden cases                     {text}", *(f"  not noticed: {what}" for what in file.unnoticed), *lines]
+
+
+def _int8_lines(made: "Export") -> list[str]:
+    """The verdict on int8, and the file if there is one."""
+    if made.int8_problem is not None:
+        return [f"int8                             {made.int8_problem}"]
+    if made.quantised is None:
+        return []
+    verdict, names = made.quantised.verdict, made.model.card.names
+    lines = [
+        f"int8, the best of {len(made.quantised.tried):<3}            {verdict.setting}",
+        f"accuracy on held-out images      {_share(verdict.int8_accuracy)}, float32 {_share(verdict.float_accuracy)} "
+        f"(of {verdict.images:,} training images)",
+        f"worst class                      {names[verdict.worst_class]}: {-verdict.worst_drop:+.1f} points",
+        f"size                             {verdict.size:,} bytes, float32 {verdict.float_size:,} (without cards)",
+        f"speed, one image and 256         {verdict.batch_1_ratio:.2f} and {verdict.batch_256_ratio:.2f} times float32's",
+        f"difference between processors    {verdict.processor_difference:.1e}, probability",
+        f"verdict                          {verdict.reason()}",
+    ]
+    if made.int8 is not None:
+        parity = made.int8.card.parity
+        assert parity is not None
+        lines.append(f"int8 file                        {made.int8.path}: {made.int8.size:,} bytes")
+        right = f"{_share(parity.onnx_accuracy)}, float32 {_share(parity.torch_accuracy)}"
+        lines += [f"accuracy on the test images      {right}", *_golden_lines(made.int8)]
+    return lines
+
+
+def _share(accuracy: float) -> str:
+    return f"{100 * accuracy:.2f} %"
 
 
 def _named(model: str, named: str | None) -> str | None:

@@ -1,10 +1,11 @@
 """What can go wrong in an export, below the one root of clf-edge.
 
 ClfError
-└── ExportError                      the root of this package
-    ├── TranslationError (ValueError)  the net cannot be translated to ONNX
-    ├── ParityError (ValueError)       the file does not answer as PyTorch does, so it is not written
-    └── OutputError (ValueError)       the file is in the way, or cannot be written
+└── ExportError                       the root of this package
+    ├── TranslationError (ValueError)   the net cannot be translated to ONNX
+    ├── ParityError (ValueError)        the file does not answer as PyTorch does, so it is not written
+    ├── QuantisationError (ValueError)  no int8 version of the net can be made
+    └── OutputError (ValueError)        the file is in the way, or cannot be written
 """
 
 from clf_runtime.errors import ClfError
@@ -24,6 +25,10 @@ class ParityError(ExportError, ValueError):
     def __init__(self, message: str, table: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.table = table
+
+
+class QuantisationError(ExportError, ValueError):
+    """No int8 version of a net can be made, or none of those that were made runs."""
 
 
 class OutputError(ExportError, ValueError):

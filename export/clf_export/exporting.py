@@ -1,75 +1,70 @@
-"""One export, from a run folder to a proven `.onnx` file: nothing is given its name before the proof."""
+"""One export, from a run folder to proven `.onnx` files: nothing is given its name before the proof."""
 
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
 import torch
 from torch import nn
 
-from clf_export.errors import OutputError, ParityError
+from clf_export.cards import int8_card, int8_parity, make_card, verdict_for_card
+from clf_export.errors import OutputError, ParityError, QuantisationError
 from clf_export.golden import choose_cases, make_golden, unnoticed_damage
 from clf_export.graph import build_graph
+from clf_export.held_out import choose_images
+from clf_export.parity import compare, run_onnx
+from clf_export.places import int8_beside, refuse_existing
 from clf_export.proof import Evidence, Proof, for_card, prove
-from clf_runtime.card import Golden, ModelCard, Parity
+from clf_export.quantize import Quantised, quantise
+from clf_runtime.card import ModelCard
 from clf_runtime.classifier import Classifier
 from clf_runtime.golden import self_test
 from clf_runtime.metadata import to_metadata
 from clf_train.dataset import Dataset
-from clf_train.errors import DataError
 from clf_train.evaluate import probabilities
 from clf_train.files import whole_file
 from clf_train.recipe import Model
 from clf_train.run import Run, load_net, read_run
-from clf_train.sources import read_source
+
+Int8Mode = Literal["off", "auto", "require"]
+_LEAST_INT8_TOLERANCE = 1e-3  # of a probability: a sum that is rounded to the next of 256 steps moves it by so much
 
 
 @dataclass(frozen=True)
-class Export:
-    """A file that was written: where it is, its SHA-256 and size in bytes, its card, and how it was proven.
+class ModelFile:
+    """A file that was written: where it is, its SHA-256, its size in bytes, and its card.
 
     Of `damages` to its weights its self-test missed those `unnoticed`.
     """
 
-    file: Path
+    path: Path
     sha256: str
     size: int
     card: ModelCard
-    proof: Proof
     damages: int
     unnoticed: tuple[str, ...]
 
 
-def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | None]:
-    """Read the images that a run was tested on: from `data`, or from where the run says they were.
+@dataclass(frozen=True)
+class Export:
+    """What an export wrote: the float32 file with its proof, and the int8 file, if it is recommended.
 
-    Returns them and, if `data` holds other images than the run's, a sentence that says so. Raises DataError if the
-    run's own place is gone or holds other images now (then `data` is asked for), or if `data` does not fit the run.
+    `quantised` holds all that was tried for int8; it is None if none was asked for, or `int8_problem` says why none
+    could be made.
     """
-    ask = "pass --data SOURCE with the images of the training"
-    try:
-        dataset = read_source(data or run.data.source, None)
-    except DataError as error:
-        if data is not None:
-            raise
-        raise DataError(f"the run's images are not to be had ({error}); {ask}") from None
-    same = dataset.fingerprint == run.data.fingerprint
-    if not same and data is None:
-        raise DataError(f"{run.data.source}: holds other images than the run was trained on; {ask}")
-    if (dataset.image_shape, dataset.dtype) != (run.image_shape, run.dtype) or len(dataset.names) != len(run.names):
-        raise DataError(
-            f"{data or run.data.source}: {dataset.dtype} images of {'x'.join(map(str, dataset.image_shape))} "
-            f"in {len(dataset.names)} classes, the run has {run.dtype} {'x'.join(map(str, run.image_shape))} "
-            f"in {len(run.names)}"
-        )
-    other = f"{data} holds other images than the run was trained on: the accuracies below are of these images"
-    return dataset, None if same else other
+
+    model: ModelFile
+    proof: Proof
+    int8: ModelFile | None = None
+    quantised: Quantised | None = None
+    int8_problem: str | None = None
 
 
 def export_run(
@@ -81,41 +76,115 @@ def export_run(
     own: Model | None = None,
     license: str = "",
     keep_rejected: bool = False,
+    int8: Int8Mode = "off",
+    watch: Callable[[str], object] = lambda text: None,
 ) -> Export:
     """Translate a run's net, prove it on all test images of `dataset`, and write `file` and the run's parity.json.
 
     `own` names the user's own model of the run, whose code is then imported (see run.load_net); `license` goes into the
-    card. The file appears whole under its name, after it was read back from disk and proven there, or not at all; with
+    card. A file appears whole under its name, after it was read back from disk and proven there, or not at all; with
     `keep_rejected` one that fails is kept as `<name>.rejected.onnx`, without a card, to be looked at.
-    Raises ParityError if the file's answers differ from PyTorch's by more than `parity.TOLERANCE`, or it does not pass
-    its own self-test; RunError if the run is damaged, TranslationError if its net cannot be translated, OutputError if
-    `file` is there or cannot be written.
+    With `int8` auto or require an int8 version is made too (`watch` is told what is being tried), and written as
+    `<name>.int8.onnx` if its verdict recommends it; if it does not, `require` writes nothing at all.
+    Raises ParityError if a file's answers are not what they must be: float32's within `parity.TOLERANCE` of PyTorch's,
+    and each file's own golden cases; QuantisationError if int8 is required and not recommended; RunError if the run is
+    damaged, TranslationError if its net cannot be translated, OutputError if a file is there or cannot be written.
     """
-    if file.exists() and not overwrite:
-        raise OutputError(f"{file}: is there already; choose another --out, or pass --overwrite")
+    int8_file = int8_beside(file)
+    for place in (file, int8_file) if int8 != "off" else (file,):
+        refuse_existing(place, overwrite=overwrite)
     run = read_run(folder)
     net = load_net(folder, run, own)
     evidence = gather(run, net, dataset)
     # of a copy: what is translated has no way to change what it is held to
     model = build_graph(copy.deepcopy(net), run.normalisation, run.temperature, run.image_shape, run.dtype)
-    with _keeping(model.SerializeToString(), file if keep_rejected else None):
-        proof = prove(model.SerializeToString(), evidence, run.names)
-        golden = make_golden(model.SerializeToString(), golden_of(evidence))
-        parity = for_card(proof, dataset.fingerprint)
-        card = make_card(run, folder.name, parity=parity, golden=golden, license=license)
-        onnx.helper.set_model_props(model, to_metadata(card))
-        data = model.SerializeToString(deterministic=True)
+    plain = model.SerializeToString(deterministic=True)
+    with _keeping(plain, file if keep_rejected else None):
+        proof = prove(plain, evidence, run.names)
+        quantised, int8_problem = _make_int8(plain, dataset, run, int8, watch)
+        card = make_card(
+            run,
+            folder.name,
+            parity=for_card(proof, dataset.fingerprint),
+            golden=make_golden(plain, _golden_images(evidence)),
+            int8=verdict_for_card(quantised.verdict) if quantised else None,
+            license=license,
+        )
         figures = {"file": file.name, **asdict(proof), "data_fingerprint": dataset.fingerprint}
         try:
-            with whole_file(file) as partial:
-                partial.write_bytes(data)
-                prove(partial.read_bytes(), evidence, run.names)
-                unnoticed, damages = prove_self_test(partial, card)
-                with whole_file(folder / "parity.json") as partial_figures:
-                    partial_figures.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+            with ExitStack() as files:
+                written = _write(files, file, plain, card, lambda data: prove(data, evidence, run.names))
+                small = None
+                if quantised is not None and quantised.verdict.recommended:
+                    small = _write_int8(files, int8_file, quantised, card, evidence)
+                record = files.enter_context(whole_file(folder / "parity.json"))
+                record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+            if int8 != "off" and small is None:  # what lies there is of another export
+                int8_file.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{error.filename or file}: cannot be written: {error.strerror or error}") from None
-    return Export(file, hashlib.sha256(data).hexdigest(), len(data), card, proof, damages, unnoticed)
+    return Export(written, proof, small, quantised, int8_problem)
+
+
+def gather(run: Run, net: nn.Module, dataset: Dataset) -> Evidence:
+    """What the file of a run is held to: its net's answers, on the CPU, by the path that testing took."""
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        return probabilities(net, images, run.normalisation, torch.device("cpu"), run.temperature)
+
+    images, labels = dataset.test.images, dataset.test.labels
+    return Evidence(images, labels, answer(images), answer, run.value_range)
+
+
+def _golden_images(evidence: Evidence) -> np.ndarray:
+    """The test images that become golden cases, [G, C, H, W]."""
+    rows = choose_cases(evidence.reference, evidence.labels, evidence.images[0].nbytes)
+    return np.ascontiguousarray(evidence.images[rows])
+
+
+def _make_int8(
+    model: bytes, dataset: Dataset, run: Run, mode: Int8Mode, watch: Callable[[str], object]
+) -> tuple[Quantised | None, str | None]:
+    """The int8 version of a float32 model, and its verdict, or in words why there is none."""
+    if mode == "off":
+        return None, None
+    held_out = choose_images(dataset, run)
+    try:
+        quantised = quantise(model, held_out.calibration, held_out.validation, held_out.labels, watch=watch)
+    except QuantisationError as error:
+        if mode == "require":
+            raise QuantisationError(f"{error}; int8 is required, so no file is written") from None
+        return None, str(error)
+    if mode == "require" and not quantised.verdict.recommended:
+        raise QuantisationError(f"{quantised.verdict.reason()}; int8 is required, so no file is written")
+    return quantised, None
+
+
+def _write(files: ExitStack, path: Path, model: bytes, card: ModelCard, check: Callable[[bytes], object]) -> ModelFile:
+    """Write a model with its card, and check what is then on the disk; it gets its name when `files` are closed."""
+    proto = onnx.ModelProto.FromString(model)
+    onnx.helper.set_model_props(proto, to_metadata(card))
+    partial = files.enter_context(whole_file(path))
+    partial.write_bytes(proto.SerializeToString(deterministic=True))
+    data = partial.read_bytes()
+    check(data)
+    unnoticed, damages = prove_self_test(partial, card)
+    return ModelFile(path, hashlib.sha256(data).hexdigest(), len(data), card, damages, unnoticed)
+
+
+def _write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelCard, evidence: Evidence) -> ModelFile:
+    answers = run_onnx(quantised.model, evidence.images)
+
+    def check(data: bytes) -> None:
+        if not np.array_equal(run_onnx(data, evidence.images), answers):
+            raise ParityError("the int8 file answers otherwise than before it was written, so no file is written")
+
+    parity = card.parity
+    assert parity is not None
+    own = int8_parity(compare(evidence.reference, answers, evidence.labels), parity.data_fingerprint)
+    tolerance = max(_LEAST_INT8_TOLERANCE, 2 * quantised.verdict.processor_difference)
+    golden = make_golden(quantised.model, _golden_images(evidence), tolerance)
+    return _write(files, path, quantised.model, int8_card(card, own, golden), check)
 
 
 @contextmanager
@@ -133,22 +202,6 @@ def _keeping(model: bytes, file: Path | None) -> Iterator[None]:
         except OSError as failed:
             raise OutputError(f"{rejected}: cannot be written: {failed.strerror or failed}") from None
         raise ParityError(f"{error}; it is kept as {rejected}", error.table) from None
-
-
-def gather(run: Run, net: nn.Module, dataset: Dataset) -> Evidence:
-    """What the file of a run is held to: its net's answers, on the CPU, by the path that testing took."""
-
-    def answer(images: np.ndarray) -> np.ndarray:
-        return probabilities(net, images, run.normalisation, torch.device("cpu"), run.temperature)
-
-    images, labels = dataset.test.images, dataset.test.labels
-    return Evidence(images, labels, answer(images), answer, run.value_range)
-
-
-def golden_of(evidence: Evidence) -> np.ndarray:
-    """The test images that become golden cases, [G, C, H, W]."""
-    rows = choose_cases(evidence.reference, evidence.labels, evidence.images[0].nbytes)
-    return np.ascontiguousarray(evidence.images[rows])
 
 
 def prove_self_test(file: Path, card: ModelCard) -> tuple[tuple[str, ...], int]:
@@ -169,52 +222,3 @@ def prove_self_test(file: Path, card: ModelCard) -> tuple[tuple[str, ...], int]:
     if tried and len(unnoticed) == tried:
         raise ParityError("the file's self-test does not notice damaged weights, so it is not written")
     return tuple(unnoticed), tried
-
-
-def make_card(run: Run, run_name: str, *, parity: Parity, golden: Golden | None, license: str = "") -> ModelCard:
-    """What the file says of itself: no place on this machine, the same whenever a run is exported."""
-    share = 100 * run.test.accuracy
-    return ModelCard(
-        model=run.model,
-        names=run.names,
-        image_shape=run.image_shape,
-        dtype=run.dtype,
-        value_range=run.value_range,
-        mean=run.normalisation.mean,
-        std=run.normalisation.std,
-        temperature=run.temperature,
-        description=(
-            f"{run.model}: {len(run.names)} classes, trained on {run.data.train_images:,} images ({run.data.layout}), "
-            f"{share:.2f} % right on {run.data.test_images:,} test images"
-        ),
-        license=license,
-        created=run.created,
-        run=run_name,
-        recipe=run.recipe.name,
-        data=run.data.layout,
-        data_fingerprint=run.data.fingerprint,
-        parameters=run.parameters,
-        test_images=run.test.images,
-        test_accuracy=run.test.accuracy,
-        parity=parity,
-        golden=golden,
-    )
-
-
-def output_files(folders: Sequence[Path], out: Path | None, *, overwrite: bool = False) -> list[Path]:
-    """Where the files of these run folders go: beside each, or `out`, which for several (or if it is one) is a folder.
-
-    Raises OutputError if one is there already, unless `overwrite`.
-    """
-    if out is None:
-        files = [folder.with_name(folder.name + ".onnx") for folder in folders]
-    elif len(folders) > 1 or out.is_dir():
-        if len(folders) > 1 and (out.is_file() or out.suffix == ".onnx"):
-            raise OutputError(f"{out}: is one file, there are {len(folders)} models; give a folder as --out")
-        files = [out / f"{folder.name}.onnx" for folder in folders]
-    else:
-        files = [out]
-    for file in files:
-        if file.is_dir() or (file.exists() and not overwrite):
-            raise OutputError(f"{file}: is there already; choose another --out, or pass --overwrite")
-    return files

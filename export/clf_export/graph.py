@@ -8,21 +8,29 @@ Opset 18 and IR 8, which onnxruntime 1.17 reads; the exporter's own choice, IR 1
 import contextlib
 import io
 import logging
+import re
+import tempfile
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import onnx
 import torch
 from torch import Tensor, nn
 
 from clf_export.errors import TranslationError
+from clf_export.rewriting import rewrite
 from clf_runtime.errors import brief
 from clf_train.evaluate import Normalisation
 
 OPSET = 18
 IR_VERSION = 8
-INPUT, OUTPUT = "image", "probabilities"
+INPUT, OUTPUT, BATCH = "image", "probabilities", "batch"
 _DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
+# What the exporter says when an operator has no translation, and how its report lists all of them.
+_WHILE_TRANSLATING = "Error when translating node"
+_REPORT_HEADING = "Errors grouped by operator"
+_REPORTED = re.compile(r"^- `([^`]+)`:", re.MULTILINE)
 
 
 class _Deployed(nn.Module):
@@ -59,37 +67,106 @@ def build_graph(
     image_shape: tuple[int, int, int],
     dtype: str,
 ) -> onnx.ModelProto:
-    """Translate a net, with its preprocessing before and a softmax behind it, to ONNX.
+    """Translate a net, with its preprocessing before and a softmax behind it, to ONNX, and rewrite it to be fast.
 
     The input `image` is `dtype` [batch, *image_shape], the output `probabilities` float32 [batch, classes]. The result
-    passed onnx's full check and holds neither names of local files nor stack traces.
-    Raises TranslationError, naming what stands in the way, if the exporter cannot translate the net.
+    passed onnx's full check and holds neither names of local files nor stack traces; equal nets give equal bytes.
+    Raises TranslationError, naming what stands in the way, if the exporter cannot translate the net, or if the net
+    cannot take any number of images.
     """
+    model = translate(net, normalisation, temperature, image_shape, dtype)
+    rewrite(model)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def translate(
+    net: nn.Module,
+    normalisation: Normalisation,
+    temperature: float,
+    image_shape: tuple[int, int, int],
+    dtype: str,
+) -> onnx.ModelProto:
+    """Do what build_graph does, but leave the graph as the exporter made it."""
     deployed = _Deployed(net, normalisation, temperature).eval()
+    _check_forward(deployed, torch.zeros((3, *image_shape), dtype=_DTYPES[dtype]))
     example = torch.zeros((2, *image_shape), dtype=_DTYPES[dtype])
     try:
-        with _quiet():
-            program = torch.onnx.export(
-                deployed,
-                (example,),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-                external_data=False,
-                optimize=True,
-            )
+        program = _export(deployed, example)
     except Exception as error:  # the exporter wraps whatever it met
-        cause = error.__cause__ or error
-        raise TranslationError(f"the net cannot be translated to ONNX: {brief(cause, 300)}") from None
+        raise TranslationError(f"the net cannot be translated to ONNX: {_reason(error, deployed, example)}") from None
     assert program is not None
     model = program.model_proto
     _strip(model)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "clf-edge", ""
     onnx.checker.check_model(model, full_check=True)
+    _check_batch(model)
     return model
+
+
+def _export(deployed: nn.Module, example: Tensor, report_in: Path | None = None) -> torch.onnx.ONNXProgram | None:
+    """Call the exporter; with `report_in`, have it write what it found into that folder if it fails."""
+    with _quiet():
+        return torch.onnx.export(
+            deployed,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim(BATCH)},),
+            external_data=False,
+            optimize=True,
+            report=report_in is not None,
+            artifacts_dir=report_in or ".",
+        )
+
+
+def _reason(error: Exception, deployed: nn.Module, example: Tensor) -> str:
+    """Why a translation failed, in one line: the operators that ONNX has nothing for, if it was they."""
+    cause = error.__cause__ or error
+    if type(cause).__name__ == "GuardOnDataDependentSymNode":
+        return f"what it does depends on the values of an image, and a graph does always the same ({brief(cause, 120)})"
+    operators = _untranslatable(deployed, example) if _WHILE_TRANSLATING in str(cause) else []
+    if operators:
+        return f"there is no ONNX for {', '.join(operators)}"
+    return brief(cause, 300)
+
+
+def _untranslatable(deployed: nn.Module, example: Tensor) -> list[str]:
+    """Names of all operators that the exporter has no translation for, from its own report; empty if it says none."""
+    with tempfile.TemporaryDirectory() as folder:
+        with contextlib.suppress(Exception):
+            _export(deployed, example, Path(folder))
+        reports = [file.read_text("utf-8", errors="replace") for file in sorted(Path(folder).glob("*.md"))]
+    found = {name for text in reports for name in _REPORTED.findall(text.partition(_REPORT_HEADING)[2])}
+    return sorted(found)
+
+
+def _check_forward(deployed: nn.Module, images: Tensor) -> None:
+    """Raise TranslationError if the net does not turn any number of images into as many rows of scores."""
+    for count in range(1, len(images) + 1):
+        try:
+            with torch.inference_mode():
+                shape = list(deployed(images[:count]).shape)
+        except Exception as error:
+            raise TranslationError(f"the net fails on a batch of {count}: {brief(error)}") from None
+        if len(shape) != 2 or shape[0] != count:
+            raise TranslationError(f"the net gives {shape} for a batch of {count}; wanted: [{count}, classes]")
+
+
+def _check_batch(model: onnx.ModelProto) -> None:
+    """Raise TranslationError if the graph is for one size of batch only."""
+    shapes = [
+        [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    ]
+    if any(shape[0] != BATCH for shape in shapes):
+        raise TranslationError(
+            f"the net can be translated for a batch of {shapes[0][0]} only: its forward() must not take the number of "
+            "images as a plain number, as a loop over them does"
+        )
 
 
 @contextlib.contextmanager

@@ -2,7 +2,9 @@ import shutil
 
 import pytest
 
+from clf_export import exporting, quantize
 from clf_export.cli import main
+from clf_runtime.cli import main as predict
 
 
 @pytest.fixture
@@ -42,6 +44,7 @@ def test_a_folder_with_both_models_gives_both_files(command, make_run, tmp_path)
         (["RUN", "--data", "nowhere"], "no such file or folder"),
         (["RUN", "--out", "/proc/nowhere/x.onnx"], "cannot be written"),
         (["RUN", "--nonsense"], "No such option"),
+        (["RUN", "--int8", "yes"], "is not one of"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(command, run, arguments, says):
@@ -50,3 +53,24 @@ def test_what_is_wrong_is_said_in_one_line(command, run, arguments, says):
     assert ended.err.count("\n") == 1
     assert says in ended.err
     assert not list(run.parent.glob("*.onnx"))
+
+
+def test_the_verdict_on_int8_is_printed(command, run, monkeypatch):
+    monkeypatch.setattr(quantize, "_TRIED", (("U8S8 reduced", True, "minmax"),))
+    monkeypatch.setattr(quantize, "_SECONDS", 0.02)
+    ended = command(main, run, "--int8", "auto", "--license", "MIT")
+    assert ended.code == 0
+    for text in ("int8, the best of", "worst class", "speed, one image and 256", "verdict", "is recommended"):
+        assert text in ended.out
+    assert "license:        MIT" in command(predict, "--card", "--model", run.parent / "conv-run.onnx").out
+
+
+def test_what_is_refused_is_shown_in_a_table_and_kept_if_asked(command, run, monkeypatch):
+    build = exporting.build_graph
+    monkeypatch.setattr(exporting, "build_graph", lambda net, n, t, *rest: build(net, n, 2 * t, *rest))
+    ended = command(main, run, "--keep-rejected", "--quiet")
+    assert (ended.code, ended.out) == (2, "")
+    *table, last = ended.err.splitlines()
+    assert sum("FAILED" in line for line in table) >= 2
+    assert last.startswith("clf-export: onnxruntime does not answer as PyTorch does, so no file is written")
+    assert [p.name for p in run.parent.glob("*.onnx")] == ["conv-run.rejected.onnx"]

@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from torch import nn
 
-from clf_export import exporting
-from clf_export.errors import OutputError, ParityError
-from clf_export.exporting import export_run, find_test_images
+from clf_export import exporting, quantize
+from clf_export.errors import OutputError, ParityError, QuantisationError
+from clf_export.exporting import export_run
 from clf_export.golden import damages
+from clf_export.places import find_test_images
 from clf_runtime import Classifier, self_test
 from clf_train import DataError, RunError, find_recipe, read_run, read_source
 from clf_train.evaluate import Normalisation
@@ -26,22 +28,22 @@ def exported(make_run, tmp_path_factory):
 
 def test_one_file_with_its_card_and_the_figures_in_the_run(exported):
     folder, dataset, export = exported
-    assert [p.name for p in export.file.parent.iterdir()] == ["conv.onnx"]
+    assert [p.name for p in export.model.path.parent.iterdir()] == ["conv.onnx"]
     assert export.proof.test.images == len(dataset.test)
     assert export.proof.test.max_difference < 1e-5
     figures = json.loads((folder / "parity.json").read_text())
     assert figures["test"]["max_difference"] == export.proof.test.max_difference
     assert figures["test"]["onnx_accuracy"] == read_run(folder).test.accuracy
-    classifier = Classifier.load(export.file)
-    assert classifier.card == export.card
-    assert classifier.sha256 == export.sha256
-    assert export.card.parity.max_difference == export.proof.test.max_difference
-    assert export.card.parity.edge_images == 4 * (1 + 2 + 7 + 256) + 1
+    classifier = Classifier.load(export.model.path)
+    assert classifier.card == export.model.card
+    assert classifier.sha256 == export.model.sha256
+    assert export.model.card.parity.max_difference == export.proof.test.max_difference
+    assert export.model.card.parity.edge_images == 4 * (1 + 2 + 7 + 256) + 1
 
 
 def test_the_card_says_what_the_run_was(exported):
     folder, dataset, export = exported
-    run, card = read_run(folder), export.card
+    run, card = read_run(folder), export.model.card
     assert (card.model, card.names, card.image_shape, card.dtype) == ("conv", dataset.names, (3, 32, 32), "uint8")
     assert (card.mean, card.std) == (run.normalisation.mean, run.normalisation.std)
     assert (card.test_accuracy, card.test_images) == (run.test.accuracy, 359)
@@ -50,15 +52,15 @@ def test_the_card_says_what_the_run_was(exported):
 
 def test_no_place_on_this_machine_is_in_the_file(exported):
     folder, _, export = exported
-    data = export.file.read_bytes()
-    for place in (folder, export.file.parent):
+    data = export.model.path.read_bytes()
+    for place in (folder, export.model.path.parent):
         assert str(place).encode() not in data
 
 
 def test_the_same_run_makes_the_same_file(exported, tmp_path):
     folder, dataset, export = exported
     again = export_run(folder, dataset, tmp_path / "again.onnx")
-    assert again.sha256 == export.sha256
+    assert again.model.sha256 == export.model.sha256
 
 
 def change_graph(change):
@@ -139,7 +141,7 @@ def test_the_same_run_without_a_fault_is_written(coloured_run, tmp_path):
     folder, dataset = coloured_run
     export = export_run(folder, dataset, tmp_path / "x.onnx", license="MIT")
     assert export.proof.passed
-    assert (export.card.temperature, export.card.license) == (1.05, "MIT")
+    assert (export.model.card.temperature, export.model.card.license) == (1.05, "MIT")
 
 
 def change_model(change):
@@ -183,11 +185,11 @@ def test_a_rejected_file_can_be_kept_to_be_looked_at(coloured_run, tmp_path, mon
 def test_the_file_proves_itself_and_damage_is_noticed(coloured_run, tmp_path):
     folder, dataset = coloured_run
     export = export_run(folder, dataset, tmp_path / "x.onnx")
-    assert self_test(Classifier.load(export.file)).passed
-    assert len(export.card.golden.probabilities) == 8
-    assert export.damages >= 10
-    assert len(export.unnoticed) <= 1
-    for what, damaged in damages(export.file.read_bytes()):
+    assert self_test(Classifier.load(export.model.path)).passed
+    assert len(export.model.card.golden.probabilities) == 8
+    assert export.model.damages >= 10
+    assert len(export.model.unnoticed) <= 1
+    for what, damaged in damages(export.model.path.read_bytes()):
         if "exponent" in what:
             assert not self_test(Classifier(damaged, what)).passed, what
 
@@ -202,6 +204,26 @@ def test_a_file_whose_self_test_fails_is_not_written(coloured_run, tmp_path, mon
 
     monkeypatch.setattr(exporting, "make_golden", wrong)
     with pytest.raises(ParityError, match="does not pass its own self-test"):
+        export_run(folder, dataset, tmp_path / "x.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+class LooksAtTheBatch(nn.Module):
+    """Subtracts the mean of the images that came together."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x - x.mean(0, keepdim=True))
+
+
+def test_a_net_that_answers_an_image_by_its_neighbours_is_refused(make_run, tmp_path, monkeypatch):
+    folder, dataset = make_run("conv")
+    load = exporting.load_net
+    monkeypatch.setattr(exporting, "load_net", lambda *a: LooksAtTheBatch(load(*a)).eval())
+    with pytest.raises(ParityError, match="test images alone"):
         export_run(folder, dataset, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -273,3 +295,96 @@ def test_a_folder_that_is_no_run_is_refused(make_run, tmp_path):
     _, dataset = make_run("conv")
     with pytest.raises(RunError, match=r"run\.json"):
         export_run(tmp_path, dataset, tmp_path / "x.onnx")
+
+
+@pytest.fixture
+def few_settings(monkeypatch):
+    """Let the int8 engine try a single setting for each placement, which takes seconds."""
+    monkeypatch.setattr(quantize, "_TRIED", (("U8S8 reduced", True, "minmax"),))
+    monkeypatch.setattr(quantize, "_SECONDS", 0.02)
+
+
+def recommend(monkeypatch, *, yes):
+    """Make every verdict say that int8 is (or is not) as fast; all else is measured."""
+    make = exporting.quantise
+
+    def quantise(*arguments, **options):
+        made = make(*arguments, **options)
+        assert made.verdict.passed
+        return replace(made, verdict=replace(made.verdict, batch_1_ratio=2.0 if yes else 0.5))
+
+    monkeypatch.setattr(exporting, "quantise", quantise)
+
+
+@pytest.mark.parametrize("mode", ["auto", "require"])
+def test_an_int8_file_that_is_recommended_is_written_beside(make_run, tmp_path, monkeypatch, few_settings, mode):
+    folder, dataset = make_run("simple")
+    recommend(monkeypatch, yes=True)
+    export = export_run(folder, dataset, tmp_path / "x.onnx", int8=mode)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.int8.onnx", "x.onnx"]
+    small, large = Classifier.load(export.int8.path), Classifier.load(export.model.path)
+    assert (small.card.precision, large.card.precision) == ("int8", "float32")
+    assert small.card.int8 == large.card.int8
+    assert small.card.int8.recommended
+    assert export.int8.size < 0.4 * export.model.size
+    right = (small.probabilities(dataset.test.images).argmax(1) == dataset.test.labels).mean()
+    assert small.card.parity.onnx_accuracy == right
+    assert self_test(small).passed
+    for what, damaged in damages(export.int8.path.read_bytes()):
+        if what not in export.int8.unnoticed:
+            assert not self_test(Classifier(damaged, what)).passed
+
+
+def test_where_float32_is_recommended_auto_says_so_and_require_writes_nothing(
+    make_run, tmp_path, monkeypatch, few_settings
+):
+    folder, dataset = make_run("simple")
+    recommend(monkeypatch, yes=False)
+    (tmp_path / "x.int8.onnx").write_bytes(b"of another export")
+    export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
+    assert export.int8 is None
+    assert not export.model.card.int8.recommended
+    assert export.model.card.int8.reason.startswith("float32 is recommended: int8 is slower")
+    with pytest.raises(QuantisationError, match="float32 is recommended.*int8 is required, so no file is written"):
+        export_run(folder, dataset, tmp_path / "y.onnx", int8="require")
+    assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
+
+
+def test_a_net_that_cannot_be_int8_is_said_to_be(make_run, tmp_path, monkeypatch):
+    folder, dataset = make_run("simple")
+
+    def fail(*arguments, **options):
+        raise QuantisationError("the net cannot be made int8: no layer")
+
+    monkeypatch.setattr(exporting, "quantise", fail)
+    export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto")
+    assert export.int8_problem == "the net cannot be made int8: no layer"
+    assert export.model.card.int8 is None
+    with pytest.raises(QuantisationError, match="int8 is required"):
+        export_run(folder, dataset, tmp_path / "y.onnx", int8="require")
+    assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
+
+
+def test_an_int8_file_that_changes_on_its_way_to_the_disk_is_refused(make_run, tmp_path, monkeypatch, few_settings):
+    folder, dataset = make_run("simple")
+    recommend(monkeypatch, yes=True)
+    run = exporting.run_onnx
+    calls = []
+
+    def answers(model, images):
+        calls.append(model)
+        return run(model, images) + np.float32(1e-3 * (len(calls) == 2))
+
+    monkeypatch.setattr(exporting, "run_onnx", answers)
+    with pytest.raises(ParityError, match="the int8 file answers otherwise"):
+        export_run(folder, dataset, tmp_path / "x.onnx", int8="auto")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_int8_file_in_the_way_is_kept_unless_asked(make_run, tmp_path):
+    folder, dataset = make_run("simple")
+    (tmp_path / "x.int8.onnx").write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"x\.int8\.onnx: is there already"):
+        export_run(folder, dataset, tmp_path / "x.onnx", int8="auto")
+    assert [p.name for p in tmp_path.iterdir()] == ["x.int8.onnx"]

@@ -1,0 +1,75 @@
+"""What the files of a run say of themselves."""
+
+from dataclasses import asdict, fields, replace
+
+from clf_export.parity import Comparison
+from clf_export.verdict import Verdict
+from clf_runtime.card import Golden, Int8, ModelCard, Parity
+from clf_runtime.session import import_onnxruntime
+from clf_train.run import Run
+
+NO_BOUND = 1.0  # of a difference from PyTorch: int8 is held to its verdict, not to equal probabilities
+
+
+def make_card(
+    run: Run, run_name: str, *, parity: Parity, golden: Golden | None, int8: Int8 | None, license: str
+) -> ModelCard:
+    """What the file says of itself: no place on this machine, the same whenever a run is exported."""
+    share = 100 * run.test.accuracy
+    return ModelCard(
+        model=run.model,
+        names=run.names,
+        image_shape=run.image_shape,
+        dtype=run.dtype,
+        value_range=run.value_range,
+        mean=run.normalisation.mean,
+        std=run.normalisation.std,
+        temperature=run.temperature,
+        description=(
+            f"{run.model}: {len(run.names)} classes, trained on {run.data.train_images:,} images ({run.data.layout}), "
+            f"{share:.2f} % right on {run.data.test_images:,} test images"
+        ),
+        license=license,
+        created=run.created,
+        run=run_name,
+        recipe=run.recipe.name,
+        data=run.data.layout,
+        data_fingerprint=run.data.fingerprint,
+        parameters=run.parameters,
+        test_images=run.test.images,
+        test_accuracy=run.test.accuracy,
+        parity=parity,
+        int8=int8,
+        golden=golden,
+    )
+
+
+def int8_card(card: ModelCard, parity: Parity, golden: Golden | None) -> ModelCard:
+    """The card of the int8 file that belongs to a float32 file of this `card`."""
+    description = f"{card.description}; int8: {100 * parity.onnx_accuracy:.2f} %"
+    return replace(card, precision="int8", description=description, parity=parity, golden=golden)
+
+
+def int8_parity(comparison: Comparison, data_fingerprint: str) -> Parity:
+    """How an int8 file's answers to the test images compare with PyTorch's: figures without a bound."""
+    return Parity(
+        images=comparison.images,
+        max_difference=comparison.max_difference,
+        mean_difference=comparison.mean_difference,
+        tolerance=NO_BOUND,
+        differing=comparison.differing,
+        torch_accuracy=comparison.torch_accuracy,
+        onnx_accuracy=comparison.onnx_accuracy,
+        class_accuracies=comparison.onnx_class_accuracies,
+        edge_images=0,
+        edge_difference=0.0,
+        data_fingerprint=data_fingerprint,
+        onnxruntime=str(import_onnxruntime().__version__),
+    )
+
+
+def verdict_for_card(verdict: Verdict) -> Int8:
+    """The verdict as the card holds it."""
+    figures = asdict(verdict)
+    known = {f.name: figures[f.name] for f in fields(Int8) if f.name in figures}
+    return Int8(**known, recommended=verdict.recommended, reason=verdict.reason())
