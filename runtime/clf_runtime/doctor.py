@@ -181,7 +181,7 @@ def check_pillow() -> Check:
 
 
 def check_model(file: Path, *, works: bool) -> Iterator[Check]:
-    """Whether a model's versions fit, and whether it passes its self-test, in a child, on the device that `auto` takes."""
+    """Whether a model's versions fit, and it passes its self-test: in a child, on the device that `auto` takes."""
     try:
         head = read_head(file)
     except ModelError as error:
