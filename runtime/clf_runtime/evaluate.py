@@ -81,7 +81,7 @@ def _compare(classifier: Classifier, scores: Scores, golden: int, missing: int) 
     if apart == 0:
         return "equal", f"equal: {wrote} ({alike})"
     differs = f"{abs(apart):,} {'more' if apart > 0 else 'fewer'} right"
-    if -scores.ties_right <= apart <= scores.ties_second:
+    if -scores.ties_second <= apart <= scores.ties_right:  # here a tie was lost, or won
         return "near ties", f"{wrote}; {differs} here, no more than the near ties explain ({alike})"
     if not golden:
         return "unknown", f"{wrote}; {differs} here, more than the near ties explain: other images, or another device"
