@@ -3,7 +3,7 @@
 Letters in shapes: n images of a block, K classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,7 +119,7 @@ class Tally:
             class_images=tuple(self._counts[0].tolist()),
             class_right=tuple(self._counts[1].tolist()),
             confusion=None if self._confusion is None else tuple(map(tuple, self._confusion.tolist())),
-            calibration_error=sum(b.images * abs(b.accuracy - b.probability) for b in bins) / images,
+            calibration_error=calibration_error(bins),
             bins=bins,
             margin=self._margin,
             near_ties=near,
@@ -127,3 +127,12 @@ class Tally:
             ties_second=ties_second,
             first_ties=tuple(self._ties),
         )
+
+
+def calibration_error(bins: Iterable[Bin]) -> float:
+    """The expected calibration error: the mean distance of accuracy and probability over the bins, by their images."""
+    images, apart = 0, 0.0
+    for b in bins:
+        images += b.images
+        apart += b.images * abs(b.accuracy - b.probability)
+    return apart / images

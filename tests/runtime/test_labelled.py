@@ -11,8 +11,8 @@ from PIL import Image
 
 from clf_runtime import ClfError, ImageError, ModelCard
 from clf_runtime.card import Parity
+from clf_runtime.holdout import hold_out
 from clf_runtime.sources import TEST_BATCH, cifar10, open_labelled
-from clf_train.sources import read_source
 
 NAMES = ("red", "green", "blue")
 CARD = ModelCard("tiny", NAMES, (3, 8, 8), "uint8", (0.0, 255.0))
@@ -77,19 +77,19 @@ def test_the_test_part_of_a_folder_of_npz_is_taken(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["npz", "folders"])
-def test_where_there_is_no_test_part_the_very_images_are_taken_that_training_held_out(tmp_path, kind):
-    if kind == "npz":
-        images, labels = made(700)
-        np.savez(tmp_path / "x.npz", images=images, labels=labels)
-        path = tmp_path / "x.npz"
-    else:
-        path = save_folders(tmp_path / "x", {"red": 11, "blue": 8, "green": 13})
-    dataset = read_source(path)
-    got, got_labels, labelled = read(path, parity_over(len(dataset.test)))
-    np.testing.assert_array_equal(got, dataset.test.images)
-    names = [dataset.names[i] for i in dataset.test.labels]
-    assert [NAMES[i] for i in got_labels] == (names if kind == "folders" else [NAMES[int(n)] for n in names])
-    assert "the fifth" in labelled.part
+def test_where_there_is_no_test_part_the_fifth_that_training_holds_out_is_taken(tmp_path, kind):
+    images, labels = made(703)
+    np.savez(tmp_path / "x.npz", images=images, labels=labels)
+    path, order = tmp_path / "x.npz", [0, 1, 2]
+    if kind == "folders":
+        path, order = save_folders(tmp_path / "x", {"blue": 11, "green": 8, "red": 13}), [2, 1, 0]
+        images, labels, _ = read(path)
+        labels = np.array(order)[labels]  # by the folders' own order, as training counts them
+    rows = hold_out(labels, 0.2, 0)
+    got, got_labels, labelled = read(path, parity_over(len(rows)))
+    np.testing.assert_array_equal(got, images[rows])
+    np.testing.assert_array_equal(got_labels, np.array(order)[labels[rows]])
+    assert labelled.part == f"the fifth of {len(labels)} images that clf-train holds out"
 
 
 def test_where_it_is_not_known_which_images_test_all_are_taken_and_it_is_said(tmp_path):
@@ -100,17 +100,16 @@ def test_where_it_is_not_known_which_images_test_all_are_taken_and_it_is_said(tm
     assert "it is not known" in labelled.notes[0]
 
 
-def test_the_test_batch_of_cifar10_is_read_as_training_reads_it(tmp_path):
+def test_the_test_batch_of_cifar10_is_read_with_its_names(tmp_path):
     images, labels = made(1100, 32)
     folder = save_cifar(tmp_path / "cifar-10-batches-bin", images, labels)
     for i in range(1, 6):
         save_cifar(folder, images[:9], labels[:9], f"data_batch_{i}.bin")
     (folder / "batches.meta.txt").write_text("blue\nred\ngreen\n")
-    dataset = read_source(folder)
     for path in (folder, tmp_path, folder / "test_batch.bin"):
         got, got_labels, labelled = read(path, CIFAR)
-        np.testing.assert_array_equal(got, dataset.test.images)
-        assert [NAMES[i] for i in got_labels] == [dataset.names[i] for i in dataset.test.labels]
+        np.testing.assert_array_equal(got, images)
+        np.testing.assert_array_equal(got_labels, np.array([2, 0, 1])[labels])
         assert labelled.part == "the test part"
 
 

@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix
 
 from clf_runtime.scores import MAX_CONFUSION, MAX_TIES, Tally
-from clf_train.calibration import expected_error, reliability
-from clf_train.metrics import measure
 
 
 def made(count, classes, seed=0):
@@ -22,17 +19,23 @@ def tallied(probabilities, labels, block, margin=1e-3):
 
 
 @pytest.mark.parametrize("block", [1, 7, 400])
-def test_the_figures_are_those_of_the_training_whatever_the_blocks(block):
+def test_the_figures_are_the_same_whatever_the_blocks(block):
     probabilities, labels = made(400, 5)
     scores = tallied(probabilities, labels, block)
-    expected = measure(probabilities, labels)
-    assert scores.accuracy == expected.accuracy
-    assert scores.class_accuracy == expected.class_accuracy
-    assert scores.class_accuracy[-1] is None
-    assert scores.confusion == expected.confusion
-    np.testing.assert_array_equal(scores.confusion, confusion_matrix(labels, probabilities.argmax(1), labels=range(5)))
-    assert scores.calibration_error == pytest.approx(expected_error(reliability(probabilities, labels)))
+    predicted = probabilities.argmax(1)
+    assert scores.accuracy == (predicted == labels).mean()
+    assert scores.class_accuracy == (*((predicted[labels == i] == i).mean() for i in range(4)), None)
+    expected = [[((labels == i) & (predicted == j)).sum() for j in range(5)] for i in range(5)]
+    np.testing.assert_array_equal(scores.confusion, expected)
     assert sum(b.images for b in scores.bins) == 400
+    assert scores.calibration_error == pytest.approx(tallied(probabilities, labels, 400).calibration_error)
+
+
+def test_the_calibration_error_is_the_mean_distance_of_probability_and_accuracy():
+    probabilities = np.array([[0.95, 0.05], [0.95, 0.05], [0.4, 0.6], [0.4, 0.6]], np.float32)
+    scores = tallied(probabilities, np.array([0, 1, 1, 1]), 4)
+    assert [(b.images, round(b.probability, 6), b.accuracy) for b in scores.bins] == [(2, 0.6, 1.0), (2, 0.95, 0.5)]
+    assert scores.calibration_error == pytest.approx((0.4 + 0.45) / 2)
 
 
 def test_near_ties_are_counted_with_what_they_could_change():
