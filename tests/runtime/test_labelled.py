@@ -246,3 +246,23 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path):
         stream.truncate(TEST_BATCH * 3073 + 5)
     with pytest.raises(ImageError, match="cut short"):
         list(blocks)
+
+
+def test_a_picture_that_goes_while_it_is_read_is_an_error_of_clf_edge(tmp_path):
+    path = save_folders(tmp_path / "test", {"red": 2, "green": 1})
+    blocks = open_labelled(path, CARD).blocks()
+    (path / "red" / "001.png").unlink()
+    with pytest.raises(ImageError, match="have changed while they were read"):
+        list(blocks)
+    (path / "red" / "001.png").symlink_to(path / "nowhere")
+    with pytest.raises(ImageError, match="neither PNG nor JPEG"):
+        open_labelled(path, CARD)
+
+
+def test_what_the_system_refuses_is_an_error_of_clf_edge(tmp_path):
+    images, labels = made(3)
+    np.savez(tmp_path / "test.npz", images=images, labels=labels)
+    blocks = open_labelled(tmp_path, CARD).blocks()
+    (tmp_path / "test.npz").unlink()
+    with pytest.raises(ImageError, match="cannot be read: No such file"):
+        list(blocks)

@@ -49,14 +49,22 @@ class Labelled:
         """
         image_bytes = math.prod(self.card.image_shape) * ITEM_BYTES[self.card.dtype]
         size = max(1, min(TEST_BATCH, _MAX_BLOCK_BYTES // image_bytes))
-        for block in self.source.blocks(size, self.keep):
-            known = len(self.card.names) if self.classes is None else len(self.classes)
-            beyond = block.labels >= known
-            if beyond.any():
-                i = int(beyond.argmax())
-                raise ImageError(f"{block.places[i]}: its label is {block.labels[i]}, there are {known} classes")
-            labels = block.labels if self.classes is None else self.classes[block.labels]
-            yield replace(block, images=_prepared(block, self.card), labels=labels)
+        try:
+            for block in self.source.blocks(size, self.keep):
+                yield self._prepared(block)
+        except OSError as error:
+            raise ImageError(
+                f"{error.filename or self.source.where}: cannot be read: {error.strerror or error}"
+            ) from None
+
+    def _prepared(self, block: Block) -> Block:
+        known = len(self.card.names) if self.classes is None else len(self.classes)
+        beyond = block.labels >= known
+        if beyond.any():
+            i = int(beyond.argmax())
+            raise ImageError(f"{block.places[i]}: its label is {block.labels[i]}, there are {known} classes")
+        labels = block.labels if self.classes is None else self.classes[block.labels]
+        return replace(block, images=_to_batch(block, self.card), labels=labels)
 
 
 def open_labelled(path: str | os.PathLike[str], card: ModelCard) -> Labelled:
@@ -111,7 +119,7 @@ def _choose(source: Source, card: ModelCard) -> tuple[np.ndarray | None, str, st
     return None, "all images", doubt
 
 
-def _prepared(block: Block, card: ModelCard) -> np.ndarray:
+def _to_batch(block: Block, card: ModelCard) -> np.ndarray:
     try:
         return to_batch(block.images, card, "images")
     except ImageError:
