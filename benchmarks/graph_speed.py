@@ -98,8 +98,8 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=list(MODELS), help="simple, conv, resnet8, or run folders")
     parser.add_argument("--before", type=Path, metavar="FILE", help="an older .onnx file of the one model")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 256])
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--seconds", type=float, default=0.1, help="of each contender in each round")
+    parser.add_argument("--rounds", type=int, default=101)
+    parser.add_argument("--seconds", type=float, default=0.02, help="of each contender in each round")
     options = parser.parse_args()
     if options.before and len(options.models) != 1:
         parser.error("--before is for one model")

@@ -141,13 +141,13 @@ def _int8_lines(made: "Export") -> list[str]:
     if made.quantised is None:
         return []
     verdict, names = made.quantised.verdict, made.model.card.names
+    accuracies = f"{_share(verdict.int8_accuracy)}, float32 {_share(verdict.float_accuracy)}"
     lines = [
         f"int8, the best of {len(made.quantised.tried):<3}            {verdict.setting}",
-        f"accuracy on held-out images      {_share(verdict.int8_accuracy)}, float32 {_share(verdict.float_accuracy)} "
-        f"(of {verdict.images:,} training images)",
+        f"accuracy on held-out images      {accuracies} (of {verdict.images:,} training images)",
         f"worst class                      {names[verdict.worst_class]}: {-verdict.worst_drop:+.1f} points",
         f"size                             {verdict.size:,} bytes, float32 {verdict.float_size:,} (without cards)",
-        f"speed, one image and 256         {verdict.batch_1_ratio:.2f} and {verdict.batch_256_ratio:.2f} times float32's",
+        f"speed, 1 image and 256           {verdict.batch_1_ratio:.2f} and {verdict.batch_256_ratio:.2f} of float32's",
         f"difference between processors    {verdict.processor_difference:.1e}, probability",
         f"verdict                          {verdict.reason()}",
     ]

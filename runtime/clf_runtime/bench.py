@@ -5,7 +5,6 @@ Times are seconds of the wall clock unless a name says processor; memory is byte
 
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from clf_runtime.children import run_python, signal_name
 from clf_runtime.classifier import Classifier
 from clf_runtime.errors import DeviceError, brief
 from clf_runtime.modelfile import read_model
+from clf_runtime.processors import usable_processors
 from clf_runtime.session import import_onnxruntime, open_session
 from clf_runtime.workload import made_images, peak_memory
 
@@ -32,10 +32,11 @@ _CHILD = """
 import json, sys, time
 start = time.perf_counter()
 from clf_runtime.classifier import Classifier
+from clf_runtime.processors import usable_processors
 from clf_runtime.session import import_onnxruntime
 import_onnxruntime()
 imported = time.perf_counter()
-classifier = Classifier.load(sys.argv[1], device=sys.argv[2], threads=int(sys.argv[3]))
+classifier = Classifier.load(sys.argv[1], device=sys.argv[2])
 loaded = time.perf_counter()
 from clf_runtime.workload import made_images, peak_memory
 image = made_images(classifier.card, 1)[0]
@@ -90,7 +91,6 @@ class Bench:
     model_sha256: str
     model_bytes: int
     provider: str
-    threads: int
     cold_start: ColdStart
     predict: Latency
     session: Latency
@@ -103,15 +103,15 @@ class Bench:
     processors: int
 
 
-def bench(file: Path, *, device: str = "auto", threads: int = 1, seconds: float = 3.0) -> Bench:
+def bench(file: Path, *, device: str = "auto", seconds: float = 3.0) -> Bench:
     """Measure a model file for about `seconds`, cold starts and the slowest single run apart.
 
     Raises what `Classifier.load` raises, and DeviceError if a fresh process does not answer.
     """
-    classifier = Classifier.load(file, device=device, threads=threads)  # first, since its errors speak for themselves
-    cold = cold_starts(file, device, threads)
+    classifier = Classifier.load(file, device=device)  # first, since its errors speak for themselves
+    cold = cold_starts(file, device)
     model = read_model(file)
-    session = open_session(model, str(file), device=device, threads=threads).ort
+    session = open_session(model, str(file), device=device).ort
     name, outputs = session.get_inputs()[0].name, [session.get_outputs()[0].name]
     single = made_images(classifier.card, 1)
     predict, bare = latencies(
@@ -123,7 +123,6 @@ def bench(file: Path, *, device: str = "auto", threads: int = 1, seconds: float 
         model_sha256=classifier.sha256,
         model_bytes=len(model),
         provider=classifier.provider,
-        threads=threads,
         cold_start=cold,
         predict=predict,
         session=bare,
@@ -133,16 +132,16 @@ def bench(file: Path, *, device: str = "auto", threads: int = 1, seconds: float 
         numpy=np.__version__,
         onnxruntime=import_onnxruntime().__version__,
         platform=platform.platform(),
-        processors=os.cpu_count() or 1,
+        processors=usable_processors(),
     )
 
 
-def cold_starts(file: Path, device: str, threads: int) -> ColdStart:
+def cold_starts(file: Path, device: str) -> ColdStart:
     """Import, load and answer once in fresh processes, after one that brings the files into the system's cache."""
     rows = []
     for _ in range(1 + COLD_STARTS):
         start = time.perf_counter()
-        ended = run_python(["-c", _CHILD, str(file), device, str(threads)], _CHILD_SECONDS)
+        ended = run_python(["-c", _CHILD, str(file), device], _CHILD_SECONDS)
         took = time.perf_counter() - start
         if ended.code != 0:
             why = "no answer in time" if ended.code is None else ended.err.strip().rpartition("\n")[2]

@@ -22,7 +22,6 @@ def bench(
     seconds: Annotated[
         float, typer.Option(metavar="S", help="How long to measure, cold starts apart; 0.1 to 3600.")
     ] = 3.0,
-    threads: Annotated[int, typer.Option(metavar="N", min=1, max=1024, help="Threads of the session.")] = 1,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
         typer.Option(help="auto takes CUDA when it works, else the CPU; cuda never falls back."),
@@ -46,7 +45,7 @@ def bench(
 
     if not quiet:
         say(NAME, f"measuring {model.name} for about {seconds:g} s, and a few cold starts")
-    result = measure(model, device=device, threads=threads, seconds=seconds)
+    result = measure(model, device=device, seconds=seconds)
     if not as_json:
         print("\n".join(table(result)))
     print(json.dumps(asdict(result), allow_nan=False))
@@ -58,7 +57,7 @@ def table(result: "Bench") -> list[str]:
     cold, after = result.cold_start, _mib(result.peak_memory_bytes).strip()
     lines = [
         f"{'model':12} {result.model}, {result.model_bytes:,} bytes, sha256 {result.model_sha256[:16]}...",
-        f"{'runs on':12} {result.provider}, {result.threads} thread{'s' * (result.threads > 1)}; onnxruntime "
+        f"{'runs on':12} {result.provider}, one thread; onnxruntime "
         f"{result.onnxruntime}, numpy {result.numpy}, Python {result.python}",
         f"{'machine':12} {result.platform}, {result.processors} processors",
         "",

@@ -1,6 +1,7 @@
 """Read files that may be anything, without taking memory for more than they hold."""
 
 import os
+import stat
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +14,21 @@ def physical_memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return 1 << 40
+
+
+def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Open a regular file for reading; the caller closes it.
+
+    What was opened is what is looked at, so that nothing can be put in its place between a look and the opening; a pipe
+    without a writer is not waited for. Raises OSError if it cannot be opened or is a directory, a pipe or a device,
+    ValueError if the path holds a NUL.
+    """
+    nonblocking = getattr(os, "O_NONBLOCK", 0)
+    stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | nonblocking))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError("not a file (a directory, a pipe or a device)")
+    return stream
 
 
 def read_bounded(source: str | os.PathLike[str] | IO[bytes], most: int) -> bytes | None:

@@ -19,6 +19,8 @@ from clf_runtime.metadata import from_metadata
 from clf_runtime.modelfile import default_model, read_model
 from clf_runtime.session import open_session
 
+UNKNOWN = "unknown"  # the name of what is rejected
+
 Image = ArrayLike | str | os.PathLike[str]
 
 
@@ -28,10 +30,11 @@ class Prediction:
 
     `probability` is that of the class `index`, called `name`; `distribution` holds the probabilities of all classes,
     float32 [classes], if it was asked for. `model_sha256` is the hash of the very file that answered, `provider` the
-    onnxruntime execution provider that ran it.
+    onnxruntime execution provider that ran it. An image that was rejected, since its probability is below the one that
+    was asked for, has no index and the name UNKNOWN; the probability is still that of its likeliest class.
     """
 
-    index: int
+    index: int | None
     name: str
     probability: float
     model_sha256: str
@@ -57,7 +60,7 @@ class Classifier:
         """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
         self.sha256 = hashlib.sha256(model).hexdigest()
         _compare(self.sha256, sha256, where)
-        session = open_session(model, where, device=device, threads=threads)
+        session = open_session(model, where, device=device)
         self._run = session.ort.run
         self.provider = session.provider
         inputs, outputs = session.ort.get_inputs(), session.ort.get_outputs()
@@ -95,20 +98,22 @@ class Classifier:
         file = default_model() if path is None else Path(path)
         return cls(read_model(file), str(file), device=device, threads=threads, sha256=sha256)
 
-    def predict(self, image: Image, *, distribution: bool = False, where: str = "image") -> Prediction:
-        """Classify one image: a path to a `.npy`, PNG or JPEG, or an array (or what numpy makes one of).
+    def predict(
+        self, image: Image, *, distribution: bool = False, reject_below: float = 0.0, where: str = "image"
+    ) -> Prediction:
+        """Classify one image: a path to a `.npy`, `.npz`, PNG or JPEG, or an array (or what numpy makes one of).
 
         An array is [channels, height, width] or [height, width, channels] in the model's dtype and range; uint8 and
         floats in [0, 1] stand for each other. `where` names an array in errors. With `distribution` the prediction
-        holds every class's probability.
+        holds every class's probability. An image whose probability, in 0..1, is below `reject_below` is rejected.
         Raises ImageError if it is not what the model takes, or holds more than one image.
         """
         if not isinstance(image, str | os.PathLike):
             batch = to_batch(_as_array(image, where), self.card, where)
             if len(batch) == 1:
-                return self._predictions(self.probabilities(batch), distribution)[0]
+                return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
             raise ImageError(f"{len(batch)} images where predict takes one: use predict_batch")
-        answers = iter(self.predict_file(image, distribution=distribution))
+        answers = iter(self.predict_file(image, distribution=distribution, reject_below=reject_below))
         _, answer = next(answers)
         if next(answers, None) is not None:
             raise ImageError(f"{os.fspath(image)}: more than one image where predict takes one: use predict_file")
@@ -116,20 +121,24 @@ class Classifier:
             raise answer
         return answer
 
-    def predict_batch(self, images: np.ndarray | Iterable[Image], *, distribution: bool = False) -> list[Prediction]:
+    def predict_batch(
+        self, images: np.ndarray | Iterable[Image], *, distribution: bool = False, reject_below: float = 0.0
+    ) -> list[Prediction]:
         """Classify a batch: an array [n, channels, height, width] (or NHWC), or single images of any kind.
 
-        Raises ImageError that names the first image at fault; then nothing is returned.
+        The options are those of `predict`. Raises ImageError that names the first image at fault; then nothing is
+        returned.
         """
         if not isinstance(images, np.ndarray):
             return [
-                self.predict(image, distribution=distribution, where=f"images[{i}]") for i, image in enumerate(images)
+                self.predict(image, distribution=distribution, reject_below=reject_below, where=f"images[{i}]")
+                for i, image in enumerate(images)
             ]
         batch = to_batch(images, self.card, "images")
-        return self._predictions(self.probabilities(batch), distribution)
+        return self._predictions(self.probabilities(batch), distribution, reject_below)
 
     def predict_file(
-        self, path: str | os.PathLike[str], *, distribution: bool = False
+        self, path: str | os.PathLike[str], *, distribution: bool = False, reject_below: float = 0.0
     ) -> Iterator[tuple[int | None, Prediction | ImageError]]:
         """Yield (index, prediction) for each image of a file, in memory that does not grow with it.
 
@@ -138,24 +147,37 @@ class Classifier:
         MissingExtraError if it is a picture and Pillow is not installed.
         """
         where = os.fspath(path)
-        for first, block in read_images(path, self.card):
+        yield from self.predict_blocks(
+            read_images(path, self.card), where, distribution=distribution, reject_below=reject_below
+        )
+
+    def predict_blocks(
+        self,
+        blocks: Iterable[tuple[int | None, np.ndarray]],
+        where: str,
+        *,
+        distribution: bool = False,
+        reject_below: float = 0.0,
+    ) -> Iterator[tuple[int | None, Prediction | ImageError]]:
+        """Do what `predict_file` does for images that come as `read_images` yields them; `where` names them."""
+        for first, block in blocks:
             if first is None:
-                yield None, self._try(block, where, distribution)
+                yield None, self._try(block, where, distribution, reject_below)
                 continue
             try:
                 batch = to_batch(block, self.card, where)
             except ImageError:
                 for i, image in enumerate(block, first):
-                    yield i, self._try(image, f"{where}[{i}]", distribution)
+                    yield i, self._try(image, f"{where}[{i}]", distribution, reject_below)
             else:
-                yield from enumerate(self._predictions(self.probabilities(batch), distribution), first)
+                yield from enumerate(self._predictions(self.probabilities(batch), distribution, reject_below), first)
 
-    def _try(self, image: np.ndarray, where: str, distribution: bool) -> Prediction | ImageError:
+    def _try(self, image: np.ndarray, where: str, distribution: bool, reject_below: float) -> Prediction | ImageError:
         try:
             batch = to_batch(image, self.card, where)
         except ImageError as error:
             return error
-        return self._predictions(self.probabilities(batch), distribution)[0]
+        return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
 
     def probabilities(self, batch: np.ndarray, *, block: int = BLOCK) -> np.ndarray:
         """Run the model on a prepared batch (see `to_batch`), up to `block` images at a time: float32 [batch, classes].
@@ -181,13 +203,16 @@ class Classifier:
         probabilities: np.ndarray = answer
         return probabilities
 
-    def _predictions(self, probabilities: np.ndarray, distribution: bool) -> list[Prediction]:
-        best = probabilities.argmax(axis=1)
-        names = self.card.names
-        return [
-            Prediction(i, names[i], float(row[i]), self.sha256, self.provider, row.copy() if distribution else None)
-            for i, row in zip(best.tolist(), probabilities, strict=True)
-        ]
+    def _predictions(self, probabilities: np.ndarray, distribution: bool, reject_below: float) -> list[Prediction]:
+        if not 0 <= reject_below <= 1:
+            raise ValueError(f"reject_below must be a probability in 0..1, not {reject_below}")
+        predictions = []
+        for i, row in zip(probabilities.argmax(axis=1).tolist(), probabilities, strict=True):
+            probability = float(row[i])
+            index, name = (None, UNKNOWN) if probability < reject_below else (i, self.card.names[i])
+            whole = row.copy() if distribution else None
+            predictions.append(Prediction(index, name, probability, self.sha256, self.provider, whole))
+        return predictions
 
 
 def _as_array(image: ArrayLike, where: str) -> np.ndarray:

@@ -1,34 +1,43 @@
 """The command `clf-predict`: parse, classify, print."""
 
-import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from clf_runtime.command import fail, make_app, one_line, run, say, show_version
-from clf_runtime.errors import ClfError, ImageError, MissingExtraError
+from clf_runtime.command import EXIT_FAILED, fail, make_app, run, say, show_version, standard_input
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from clf_runtime.classifier import Classifier, Prediction
+    from clf_runtime.answers import Answer
+    from clf_runtime.classifier import Classifier
+    from clf_runtime.output import Format
 
 NAME = "clf-predict"
-EXIT_FAILED = 1  # a self-test
 
 
 def predict(
     images: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="IMAGE...", help=".npy files of one image or a batch, or PNG or JPEG pictures."),
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGE...",
+            help=".npy or .npz files of one image or a batch, PNG or JPEG pictures, folders of them, patterns such as "
+            "'shots/*.png', or - for standard input.",
+        ),
     ] = None,
     model: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The .onnx file to run.  [default: the CIFAR-10 model that ships]"),
     ] = None,
     top: Annotated[int, typer.Option(metavar="K", min=1, help="Show the K likeliest classes.")] = 1,
+    reject_below: Annotated[
+        float,
+        typer.Option(metavar="P", help="Call an image unknown if its probability is below P.", show_default=False),
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each image.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a header, then one line for each image.")] = False,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
         typer.Option(help="auto takes CUDA when it works, else the CPU; cuda never falls back."),
@@ -49,8 +58,13 @@ def predict(
     """Classify images with an ONNX model: class, name and probability of each.
 
     Arrays are [channels, height, width] or [height, width, channels], or a batch of either, in the dtype and range that
-    the model was trained on; uint8 images and floats in 0..1 stand for each other. Pictures are scaled to the model's
-    size.
+    the model was trained on; uint8 images and floats in 0..1 stand for each other. An .npz holds them in an array
+    `images`, or in its only one. Pictures are scaled to the model's size.
+
+    Standard input is a stream of .npy records, as numpy.save writes them one after another, or lines that are paths.
+    Each is answered as soon as it is there.
+
+    Errors are told on stderr, with --json and --csv in the image's record too.
 
     Exit codes: 0 all well; 1 a self-test that failed; 2 if anything else went wrong, one bad image among good ones
     included.
@@ -59,12 +73,23 @@ def predict(
         raise typer.BadParameter("--card and --self-test are two things to do, give one of them")
     if bool(images) == (card or test):
         raise typer.BadParameter("--card and --self-test take no images" if images else "no image is given")
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv are two forms of output, give one of them")
+    if as_csv and (card or test):
+        raise typer.BadParameter("--card and --self-test print text or --json, not --csv")
+    if not 0 <= reject_below <= 1:
+        raise typer.BadParameter(f"--reject-below takes a probability in 0..1, not {reject_below}")
+    if (images or []).count("-") > 1:
+        raise typer.BadParameter("- is standard input, which can be read once only")
     from clf_runtime.classifier import Classifier
 
     classifier = Classifier.load(model, device=device, sha256=sha256)
     if card or test:
         return _about(classifier, test=test, as_json=as_json)
-    return _classify(classifier, images or [], model, top=top, as_json=as_json, quiet=quiet)
+    if not quiet:
+        _introduce(classifier, model, rejects=reject_below > 0)
+    form: Format = "json" if as_json else "csv" if as_csv else "text"
+    return _classify(classifier, images or [], form, top=top, reject_below=reject_below)
 
 
 def _about(classifier: "Classifier", *, test: bool, as_json: bool) -> int:
@@ -80,54 +105,47 @@ def _about(classifier: "Classifier", *, test: bool, as_json: bool) -> int:
     return 0 if result.passed else EXIT_FAILED
 
 
+def _introduce(classifier: "Classifier", model: Path | None, *, rejects: bool) -> None:
+    say(NAME, f"{model.name if model else 'the model that ships, conv.onnx,'} on {classifier.provider}")
+    for note in classifier.notes:
+        say(NAME, note)
+    if rejects and math.isclose(classifier.card.temperature, 1, abs_tol=1e-12):
+        say(NAME, "its card names no temperature, so the probability that --reject-below goes by is not calibrated")
+
+
 def _classify(
-    classifier: "Classifier", images: "Sequence[Path]", model: Path | None, *, top: int, as_json: bool, quiet: bool
+    classifier: "Classifier", images: "Sequence[str]", form: "Format", *, top: int, reject_below: float
 ) -> int:
-    if not quiet:
-        say(NAME, f"{model.name if model else 'the model that ships, conv.onnx,'} on {classifier.provider}")
-        for note in classifier.notes:
-            say(NAME, note)
+    """Print a line for each answer as they come, and return the exit code."""
+    from clf_runtime.output import csv_header, to_line
+
     code = 0
-    for path in images:
-        try:
-            for index, answer in classifier.predict_file(path, distribution=top > 1 or as_json):
-                if isinstance(answer, ClfError):
-                    code = fail(NAME, str(answer))
-                else:
-                    ranking = rank(answer, classifier.card.names, top)
-                    print(to_json(path, index, answer, ranking) if as_json else to_text(path, index, ranking))
-        except (ImageError, MissingExtraError) as error:
-            code = fail(NAME, str(error))
+    if form == "csv":
+        print(csv_header(top))
+    for answer, is_live in _answers(
+        classifier, images, distribution=top > 1 or form == "json", reject_below=reject_below
+    ):
+        if answer.error is not None:
+            code = fail(NAME, str(answer.error))
+        if answer.error is None or form != "text":
+            print(to_line(answer, form, classifier.card.names, top), flush=is_live)
     return code
 
 
-def rank(prediction: "Prediction", names: "Sequence[str]", top: int) -> "list[tuple[str, float]]":
-    """Return the `top` likeliest (class name, probability), likeliest first."""
-    if prediction.distribution is None:
-        return [(prediction.name, prediction.probability)]
-    order = (-prediction.distribution).argsort(kind="stable")[:top]
-    return [(names[i], float(prediction.distribution[i])) for i in order]
+def _answers(
+    classifier: "Classifier", images: "Sequence[str]", *, distribution: bool, reject_below: float
+) -> "Iterator[tuple[Answer, bool]]":
+    """Yield the answers to all arguments, and whether each is one to standard input, for which somebody may wait."""
+    from clf_runtime.answers import answer_files, answer_stream
 
-
-def to_text(path: Path, index: int | None, ranking: "list[tuple[str, float]]") -> str:
-    """One line: the image, then each class with its probability."""
-    classes = "  ".join(f"{one_line(name)} {probability:.4f}" for name, probability in ranking)
-    return f"{one_line(str(path))}{'' if index is None else f'[{index}]'}: {classes}"
-
-
-def to_json(path: Path, index: int | None, prediction: "Prediction", ranking: "list[tuple[str, float]]") -> str:
-    """One JSON object a line; `index` is null where the file holds one image."""
-    record = {
-        "image": str(path),
-        "index": index,
-        "class": prediction.index,
-        "name": prediction.name,
-        "probability": prediction.probability,
-        "top": [{"name": name, "probability": probability} for name, probability in ranking],
-        "model_sha256": prediction.model_sha256,
-        "provider": prediction.provider,
-    }
-    return json.dumps(record, allow_nan=False)
+    for image in images:
+        if image != "-":
+            for answer in answer_files(classifier, [image], distribution=distribution, reject_below=reject_below):
+                yield answer, False
+        else:
+            stream = standard_input()
+            for answer in answer_stream(classifier, stream, distribution=distribution, reject_below=reject_below):
+                yield answer, True
 
 
 app = make_app(predict)

@@ -4,7 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import typer
 
@@ -72,6 +72,15 @@ def _mend_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def standard_input() -> io.BufferedIOBase:
+    """Standard input as bytes; an empty stream if it is closed."""
+    if sys.stdin is None:
+        return io.BytesIO()
+    if hasattr(os, "set_blocking"):
+        os.set_blocking(sys.stdin.fileno(), True)  # whoever shares the pipe may have made it otherwise
+    return cast(io.BufferedIOBase, sys.stdin.buffer)
 
 
 def fail(name: str, message: str, code: int = EXIT_ERROR) -> int:

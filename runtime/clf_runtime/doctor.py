@@ -6,7 +6,6 @@ becomes a sentence.
 
 import importlib.metadata
 import json
-import os
 import platform
 import re
 import sys
@@ -21,6 +20,7 @@ from clf_runtime.children import Ended, run_python
 from clf_runtime.errors import ModelError
 from clf_runtime.faults import INSTALL, explain_end, last_line
 from clf_runtime.modelfile import default_model, read_head
+from clf_runtime.processors import usable_processors
 
 _SECONDS = 60.0  # for one child
 _OLDEST = {"Python": (3, 11), "numpy": (1, 26), "onnxruntime": (1, 17)}
@@ -100,7 +100,8 @@ def check_platform() -> Check:
     memory = physical_memory()
     told = "unknown" if memory >= 1 << 40 else f"{memory / (1 << 20):,.0f} MiB"
     bits = 64 if sys.maxsize > 1 << 32 else 32
-    text = f"{platform.platform()}, {platform.machine()}, {bits} bits, {os.cpu_count() or 1} processors, memory {told}"
+    usable = f"{usable_processors()} processors usable, memory {told}"
+    text = f"{platform.platform()}, {platform.machine()}, {bits} bits, {usable}"
     if bits == 32:
         return Check("platform", "warning", text, "onnxruntime has wheels for 64 bits only: take a system of 64 bits")
     return Check("platform", "ok", text)

@@ -1,4 +1,4 @@
-"""Images as they come, made into what a model takes: `.npy`, PNG and JPEG files, and arrays of either layout.
+"""Images as they come, made into what a model takes: `.npy`, `.npz`, PNG and JPEG files, and arrays of either layout.
 
 What is known to be meant is converted (uint8 for floats in [0, 1] and back); what could be a mistake is refused with
 the range that the model wants, since a wrong range gives a confident wrong answer.
@@ -7,23 +7,24 @@ the range that the model wants, since a wrong range gives a confident wrong answ
 import io
 import math
 import os
-import stat
 import warnings
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import numpy as np
 
-from clf_runtime.bounded import read_bounded
+from clf_runtime.bounded import open_regular, read_bounded
 from clf_runtime.card import ModelCard
 from clf_runtime.errors import ImageError, MissingExtraError, brief
-from clf_runtime.npy import read_data, read_header, read_rows
+from clf_runtime.npy import NpyHeader, read_data, read_header, read_rows
 
 MAX_FILE_BYTES = 64 << 20  # of a PNG or JPEG
 MAX_PIXELS = 50_000_000  # of a PNG or JPEG once decoded
-MAX_ARRAY_BYTES = 1 << 30  # of what is read from a .npy at once
-BLOCK = 256  # images that are read and classified at a time
+MAX_ARRAY_BYTES = 256 << 20  # of what cannot be read in blocks: one image, or a batch in Fortran order
+MAX_BLOCK_BYTES = 32 << 20
+BLOCK = 256  # images that are read and classified at a time, fewer if they are large
 
+PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _PICTURE_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 _FIXED_RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 
@@ -31,25 +32,26 @@ _FIXED_RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple[int | None, np.ndarray]]:
     """Yield a file's images as `to_batch` takes them: (None, one image), or (index of the first, block of a batch).
 
-    The format is told by the first bytes, not by the name. Raises ImageError if the file cannot be read or is neither
-    a `.npy` of images of the model's shape nor a PNG or JPEG picture, MissingExtraError if Pillow is needed and absent.
+    The format is told by the first bytes, not by the name. An `.npz` holds its images in an array `images`, or in the
+    only one that it has. Raises ImageError if the file cannot be read or is neither a `.npy` or `.npz` of images of the
+    model's shape nor a PNG or JPEG picture, MissingExtraError if Pillow is needed and absent.
     """
     where = os.fspath(path)
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ImageError(f"{where}: not a file (a directory, a pipe or a device)")
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             start = stream.read(8)
             stream.seek(0)
             if start.startswith(b"\x93NUMPY"):
                 yield from _read_npy(stream, card, where)
-            elif start.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
+            elif start.startswith(b"PK"):
+                yield from _read_npz(path, card, where)
+            elif start.startswith(PICTURE_STARTS):
                 data = read_bounded(stream, MAX_FILE_BYTES)
                 if data is None:
                     raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
                 yield None, decode_picture(data, where, card.image_shape[0], card.image_shape[1:])
             else:
-                raise ImageError(f"{where}: neither a .npy array nor a PNG or JPEG picture")
+                raise ImageError(f"{where}: neither a .npy or .npz array nor a PNG or JPEG picture")
     except OSError as error:
         raise ImageError(f"{where}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
@@ -60,19 +62,58 @@ def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple
 
 def _read_npy(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:
     header = read_header(stream, where)
-    is_batch, _ = _layout(header.shape, card, where)
+    is_batch = check_header(header, card, where)
     there = os.fstat(stream.fileno()).st_size - stream.tell()
     if there < header.data_bytes:
         raise ImageError(f"{where}: cut short: {header.data_bytes - there:,} bytes of the array are missing")
     if there > header.data_bytes:
         raise ImageError(f"{where}: damaged .npy: {there - header.data_bytes:,} bytes more than its header says")
-    if not is_batch:
-        yield None, read_data(stream, header, where, MAX_ARRAY_BYTES)
-    elif header.fortran_order:
-        yield 0, read_data(stream, header, where, MAX_ARRAY_BYTES)
+    if is_batch and not header.fortran_order:
+        yield from numbered(read_rows(stream, header, where, BLOCK, MAX_BLOCK_BYTES))
     else:
-        rows = read_rows(stream, header, where, BLOCK, MAX_ARRAY_BYTES)
-        yield from zip(range(0, header.shape[0], BLOCK), rows, strict=True)
+        yield from in_blocks(read_data(stream, header, where, MAX_ARRAY_BYTES), is_batch)
+
+
+def _read_npz(path: str | os.PathLike[str], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:
+    from clf_runtime.npz import open_npz
+
+    with open_npz(path) as archive:
+        if "images" not in archive.names and len(archive.names) != 1:
+            there = ", ".join(name[:60] for name in archive.names[:5]) or "nothing"
+            raise ImageError(f"{where}: holds no array images, and not one array alone (it holds {there})")
+        name = "images" if "images" in archive.names else archive.names[0]
+        header = archive.header(name)
+        is_batch = check_header(header, card, where)
+        if is_batch and not header.fortran_order:
+            yield from numbered(archive.rows(name, BLOCK, MAX_BLOCK_BYTES))
+        else:
+            yield from in_blocks(archive.read(name, MAX_ARRAY_BYTES), is_batch)
+
+
+def numbered(blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each block with the index of its first image."""
+    first = 0
+    for block in blocks:
+        yield first, block
+        first += len(block)
+
+
+def in_blocks(array: np.ndarray, is_batch: bool) -> Iterator[tuple[int | None, np.ndarray]]:
+    """Yield an array that was read at once: alone, or in blocks, so that what is made of them stays small too."""
+    if not is_batch:
+        yield None, array
+        return
+    rows = max(1, min(BLOCK, MAX_BLOCK_BYTES * len(array) // array.nbytes))
+    for first in range(0, len(array), rows):
+        yield first, array[first : first + rows]
+
+
+def check_header(header: NpyHeader, card: ModelCard, where: str) -> bool:
+    """Tell whether an array is a batch. Raises ImageError if it holds no images for this model or no numbers."""
+    is_batch, _ = _layout(header.shape, card, where)
+    if header.dtype.kind not in "biuf":
+        raise ImageError(f"{where}: values of dtype {str(header.dtype)[:20]}; {_wants(card)}")
+    return is_batch
 
 
 def decode_picture(data: bytes, where: str, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -152,7 +193,7 @@ def _layout(shape: tuple[int, ...], card: ModelCard, where: str) -> tuple[bool, 
 def _to_model_values(nchw: np.ndarray, card: ModelCard, label: Callable[[int], str]) -> np.ndarray:
     """Convert the values of [n, channels, height, width], or refuse the first image that the model does not take."""
     dtype, (low, high) = nchw.dtype, card.value_range
-    wants = f"the model wants {card.dtype} in {low:g}..{high:g}"
+    wants = _wants(card)
     if dtype == np.uint8 and card.dtype == "uint8":
         return nchw
     if dtype.kind in "iu":
@@ -178,6 +219,11 @@ def _to_model_values(nchw: np.ndarray, card: ModelCard, label: Callable[[int], s
         peak = nchw.reshape(len(nchw), -1).max(axis=1)[:, None, None, None]
         _refuse(nchw, (peak > 0) & (peak <= 1), label, f"no value above 1, so it looks scaled to 0..1; {wants}")
     return nchw.astype(np.float32, copy=False)
+
+
+def _wants(card: ModelCard) -> str:
+    low, high = card.value_range
+    return f"the model wants {card.dtype} in {low:g}..{high:g}"
 
 
 def _refuse(nchw: np.ndarray, wrong: np.ndarray, label: Callable[[int], str], problem: str) -> None:

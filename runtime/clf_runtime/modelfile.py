@@ -5,13 +5,12 @@ ONNX's ModelProto are wanted: ir_version = 1 and opset_import = 8 (https://githu
 """
 
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from clf_runtime.bounded import read_bounded
+from clf_runtime.bounded import open_regular, read_bounded
 from clf_runtime.errors import ModelError
 
 MAX_MODEL_BYTES = 512 << 20
@@ -55,9 +54,7 @@ def read_head(file: str | os.PathLike[str]) -> ModelHead:
     ir_version = 0
     opsets: dict[str, int] = {}
     try:
-        if not stat.S_ISREG(os.stat(file).st_mode):
-            raise ModelError(f"{file}: not a file (a directory, a pipe or a device)")
-        with open(file, "rb") as stream:
+        with open_regular(file) as stream:
             size = os.fstat(stream.fileno()).st_size
             for field, value, length in _fields(stream, size):
                 if field == 1 and length is None:
@@ -67,8 +64,6 @@ def read_head(file: str | os.PathLike[str]) -> ModelHead:
                     opsets[domain] = version
     except OSError as error:
         raise ModelError(f"{file}: the model cannot be read: {error.strerror or error}") from None
-    except ModelError:  # a ValueError too
-        raise
     except ValueError as error:  # also a path with a NUL in it
         raise ModelError(f"{file}: not an ONNX model, or cut short: {error}") from None
     if not ir_version or not opsets:

@@ -18,6 +18,7 @@ from clf_runtime.errors import ImageError
 
 MAX_HEADER_BYTES = 10_000
 MAX_DIMENSIONS = 8
+_PIECE = 1 << 20  # bytes that are asked of a stream at once
 
 
 @dataclass(frozen=True)
@@ -68,29 +69,38 @@ def read_data(stream: IO[bytes], header: NpyHeader, where: str, max_bytes: int) 
     """Read one whole array after its header. Raises ImageError if it is larger than `max_bytes`, or cut short."""
     if header.data_bytes > max_bytes:
         raise ImageError(f"{where}: an array of {header.data_bytes:,} bytes; the most that is read is {max_bytes:,}")
-    data = _read_exactly(stream, header.data_bytes, where)
-    flat = np.frombuffer(data, header.dtype)
+    flat = np.frombuffer(_read_exactly(stream, header.data_bytes, where), header.dtype)
     return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
 
 
 def read_rows(stream: IO[bytes], header: NpyHeader, where: str, rows: int, max_bytes: int) -> Iterator[np.ndarray]:
     """Yield an array in C order as blocks of up to `rows` rows of its first axis, each block freshly read.
 
+    Blocks have fewer rows where `rows` of them are more than `max_bytes`.
     Nothing is mapped: a mapped file that shrinks while it is read kills the process, a read only fails.
-    Raises ImageError if one block is larger than `max_bytes`, or the data is cut short.
+    Raises ImageError if one row is larger than `max_bytes`, or the data is cut short.
     """
     row_shape = header.shape[1:]
     row_bytes = math.prod(row_shape) * header.dtype.itemsize
+    if row_bytes > max_bytes:
+        raise ImageError(f"{where}: one row has {row_bytes:,} bytes; the most that is read is {max_bytes:,}")
+    rows = min(rows, max_bytes // max(row_bytes, 1))
     for first in range(0, header.shape[0], rows):
         count = min(rows, header.shape[0] - first)
-        if count * row_bytes > max_bytes:
-            raise ImageError(f"{where}: one row has {row_bytes:,} bytes; the most that is read is {max_bytes:,}")
         data = _read_exactly(stream, count * row_bytes, where)
         yield np.frombuffer(data, header.dtype).reshape(count, *row_shape)
 
 
-def _read_exactly(stream: IO[bytes], size: int, where: str) -> bytes:
-    data = stream.read(size)
-    if len(data) < size:
-        raise ImageError(f"{where}: cut short: {size - len(data):,} bytes of the array are missing")
+def _read_exactly(stream: IO[bytes], size: int, where: str) -> bytes | np.ndarray:
+    data: bytes | np.ndarray
+    if size <= _PIECE:
+        data = stream.read(size)
+        there = len(data)
+    else:
+        data, there = np.empty(size, np.uint8), 0  # the system gives its pages only as they are filled
+        while piece := stream.read(min(_PIECE, size - there)):
+            data[there : there + len(piece)] = np.frombuffer(piece, np.uint8)
+            there += len(piece)
+    if there < size:
+        raise ImageError(f"{where}: cut short: {size - there:,} bytes of the array are missing")
     return data

@@ -1,78 +1,175 @@
-"""`.npz` archives that nobody vouches for: headers are looked at before memory is taken, and no pickle is read."""
+"""Read `.npz` archives that nobody vouches for: what is asked for and no more, nothing written to disk.
 
+An `.npz` is a zip file of `.npy` members. No size that it claims is believed: reads are small pieces of what is really
+there, a member must hold exactly what its `.npy` header says, and its checksum is compared before anything is returned.
+"""
+
+import io
+import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from clf_runtime.errors import ClfError, ImageError, brief
-from clf_runtime.npy import NpyHeader, read_header
+from clf_runtime.bounded import open_regular
+from clf_runtime.errors import ImageError, brief
+from clf_runtime.npy import NpyHeader, read_data, read_header, read_rows
+
+MAX_MEMBERS = 1000
+MAX_BYTES = 256 << 20  # of all arrays that `read_members` returns
+_PIECE = 1 << 20
 
 
-@dataclass(frozen=True)
+def read_members(
+    path: str | os.PathLike[str], wanted: Collection[str] = (), max_bytes: int = MAX_BYTES
+) -> dict[str, np.ndarray]:
+    """Read the arrays that are called `wanted` (all of them without), together at most `max_bytes`.
+
+    A name that is wanted and not there is left out; members that are not wanted are not looked at.
+    Raises ImageError if the file cannot be read, is no `.npz`, is damaged, or holds more than `max_bytes`.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    with open_npz(path) as archive:
+        for name in archive.names:
+            if not wanted or name in wanted:
+                arrays[name] = archive.read(name, max_bytes)
+                max_bytes -= arrays[name].nbytes
+    return arrays
+
+
 class Npz:
-    """An open archive, and its members by the names of their arrays."""
+    """An open archive; see `open_npz`. `names` are those of its arrays, in the order of the file.
 
-    path: Path
-    archive: zipfile.ZipFile
-    members: dict[str, zipfile.ZipInfo]
+    Whatever is wrong with the archive raises ImageError where it is met.
+    """
 
-    def demand(self, keys: Sequence[str]) -> None:
-        """Raise ImageError if one of these arrays is not there."""
-        for key in keys:
-            if key not in self.members:
-                there = ", ".join(sorted(self.members))[:200] or "nothing"
-                raise ImageError(f"{self.path}: holds no array named {key} (it holds {there})")
+    names: tuple[str, ...]
+
+    def __init__(self, archive: zipfile.ZipFile, size: int, where: str) -> None:
+        """Look at the directory of an archive of `size` bytes; `where` names it in errors."""
+        self._archive, self._where = archive, where
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        infos = archive.infolist()
+        if len(infos) > MAX_MEMBERS:
+            raise ImageError(f"{where}: {len(infos):,} arrays in one .npz; at most {MAX_MEMBERS:,} are read")
+        if sum(info.compress_size for info in infos) > size:
+            raise ImageError(f"{where}: damaged .npz: its members are larger than the file")
+        for info in infos:
+            name = info.filename.removesuffix(".npy")
+            if name in self._members:
+                raise ImageError(f"{where}: damaged .npz: holds an array {name[:60]!r} twice")
+            self._members[name] = info
+        self.names = tuple(self._members)
+
+    def peek(self, name: str) -> NpyHeader:
+        """The header of an array alone, held against the size that the archive states; `header` reads it all."""
+        with self._open(name) as stream:
+            header = read_header(stream, self._called(name))
+            if self._members[name].file_size != stream.tell() + header.data_bytes:
+                claimed = f"its header claims {header.data_bytes:,} bytes, the archive another size"
+                raise ImageError(f"{self._called(name)}: damaged: {claimed}")
+        return header
+
+    def header(self, name: str) -> NpyHeader:
+        """The header of an array, once the whole array has been read: of that length, and with the right checksum."""
+        with self._open(name) as stream:
+            header = read_header(stream, self._called(name))
+            there = 0
+            while there <= header.data_bytes and (piece := stream.read(_PIECE)):
+                there += len(piece)
+        if there != header.data_bytes:
+            found = f"{there:,}" if there < header.data_bytes else "more"
+            raise ImageError(
+                f"{self._called(name)}: damaged: its header says {header.data_bytes:,} bytes, there are {found}"
+            )
+        return header
+
+    def read(self, name: str, max_bytes: int) -> np.ndarray:
+        """Read an array of at most `max_bytes`."""
+        header = self.header(name)
+        with self._reopen(name, header) as stream:
+            return read_data(stream, header, self._called(name), max_bytes)
+
+    def rows(self, name: str, rows: int, max_bytes: int) -> Iterator[np.ndarray]:
+        """Yield an array in C order in blocks of up to `rows` rows and `max_bytes`."""
+        header = self.header(name)
+        with self._reopen(name, header) as stream:
+            yield from read_rows(stream, header, self._called(name), rows, max_bytes)
+
+    def _called(self, name: str) -> str:
+        return f"{self._where}, array {name[:60]}"
+
+    @contextmanager
+    def _reopen(self, name: str, header: NpyHeader) -> Iterator[IO[bytes]]:
+        with self._open(name) as stream:
+            if read_header(stream, self._called(name)) != header:
+                raise ImageError(f"{self._called(name)}: changed while it was read")
+            yield stream
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[IO[bytes]]:
+        info = self._members[name]
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ImageError(f"{self._called(name)}: packed as numpy never does; save it with numpy.savez")
+        with _told(self._called(name)), self._archive.open(info) as stream:
+            yield stream
 
 
 @contextmanager
-def open_npz(path: Path) -> Iterator[Npz]:
-    """Open an archive. Whatever zipfile and its decompressors raise while it is open becomes an ImageError.
-
-    Errors of clf-edge, of the system, and want of memory stay what they are.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members: dict[str, zipfile.ZipInfo] = {}
-            for info in archive.infolist():
-                key = info.filename.removesuffix(".npy")
-                if key in members:
-                    raise ImageError(f"{path}: holds {key} twice")
-                members[key] = info
-            yield Npz(path, archive, members)
-    except (ClfError, OSError, MemoryError):
-        raise
-    except Exception as error:  # BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, UnicodeDecodeError, ...
-        raise ImageError(f"{path}: not an .npz archive, or damaged: {brief(error)}") from None
+def open_npz(path: str | os.PathLike[str]) -> Iterator[Npz]:
+    """Open an archive. Raises ImageError if it cannot be read or is none."""
+    where = os.fspath(path)
+    with _told(where):
+        plain = open_regular(path)
+    with plain:
+        with _told(where):
+            archive = zipfile.ZipFile(_InPieces(plain))
+        with archive:
+            yield Npz(archive, os.fstat(plain.fileno()).st_size, where)
 
 
-@contextmanager
-def open_member(npz: Npz, key: str) -> Iterator[tuple[IO[bytes], NpyHeader]]:
-    """Open one array: a stream at the first byte of its data, and its header.
-
-    Raises ImageError if the archive states another size of it than its header.
-    """
-    info = npz.members[key]
-    where = f"{npz.path}, {info.filename}"
-    with npz.archive.open(info) as stream:
-        header = read_header(stream, where)
-        if info.file_size != stream.tell() + header.data_bytes:
-            claimed = f"{header.data_bytes:,} bytes"
-            raise ImageError(f"{where}: damaged: its header claims {claimed}, the archive another size")
-        yield stream, header
-
-
-def as_texts(names: np.ndarray, path: Path) -> list[str]:
+def as_texts(names: np.ndarray, where: str) -> list[str]:
     """An array of names as texts. Raises ImageError if it holds no texts, or none that can be encoded."""
     if names.ndim != 1 or names.dtype.kind not in "US":
-        raise ImageError(f"{path}: names must be one text a class, not {names.dtype} of shape {names.shape}")
+        raise ImageError(f"{where}: names must be one text a class, not {names.dtype} of shape {names.shape}")
     try:
         texts = [n.decode() if isinstance(n, bytes) else n for n in names.tolist()]
         "".join(texts).encode()
     except (UnicodeError, ValueError, SystemError):  # numpy lets any number stand for a character
-        raise ImageError(f"{path}: names must be text in UTF-8") from None
+        raise ImageError(f"{where}: names must be text in UTF-8") from None
     return texts
+
+
+@contextmanager
+def _told(where: str) -> Iterator[None]:
+    """Tell as an ImageError whatever zipfile and its decompressors raise."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except OSError as error:
+        raise ImageError(f"{where}: cannot be read: {error.strerror or brief(error)}") from None
+    except Exception as error:  # BadZipFile, zlib.error, RuntimeError, EOFError, UnicodeDecodeError, ...
+        raise ImageError(f"{where}: not an .npz archive, or damaged: {brief(error, 120)}") from None
+
+
+class _InPieces(io.BufferedIOBase):
+    """A file that gives a piece at most, since zipfile asks for as much as the archive claims that its directory has.
+
+    1 MiB is a directory of about 20,000 members.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek: Callable[..., int] = stream.seek
+        self.tell: Callable[[], int] = stream.tell
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > _PIECE:
+            raise zipfile.BadZipFile(f"a directory of {size:,} bytes")
+        return self._stream.read(_PIECE if size is None or size < 0 else size)

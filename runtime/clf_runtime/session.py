@@ -2,13 +2,15 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from clf_runtime.errors import DeviceError, MissingExtraError, ModelError, brief
 
-DEVICES = ("auto", "cpu", "cuda")
+_SUFFIX = "ExecutionProvider"
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # The key of an entry of TensorProto.external_data, in any encoding that protobuf allows.
 _EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
@@ -46,65 +48,105 @@ def import_onnxruntime() -> ModuleType:
     return module
 
 
-def open_session(model: bytes, where: str, *, device: str = "auto", threads: int = 1) -> Session:
+def open_session(model: bytes, where: str, *, device: str = "auto", tf32: bool = False) -> Session:
     """Open a session over the bytes of an `.onnx` file.
 
-    `device` is `auto` (CUDA if a real session on it answers, else the CPU), `cpu` or `cuda` (which never falls back);
-    `threads` is the count of intra-op threads. Raises ModelError if the bytes are no model that this onnxruntime runs,
-    DeviceError if the device does not work, MissingExtraError without onnxruntime; `where` names the file in each.
+    `device` is `auto` (CUDA if a real session on it answers, else the CPU), `cpu`, `cuda`, or any other execution
+    provider of the installed onnxruntime, by its name with or without "ExecutionProvider", whatever its case. Only
+    `auto` ever takes another than the one that was asked for, and its notes say so. `tf32` lets CUDA round the factors
+    of products to 10 bits, which is faster and less exact.
+    Raises ModelError if the bytes are no model that this onnxruntime runs, DeviceError if the device does not work,
+    MissingExtraError without onnxruntime; `where` names the file in each.
     """
-    if device not in DEVICES:
-        raise DeviceError(f"device {device!r} is unknown: choose one of {', '.join(DEVICES)}")
-    if threads < 1:
-        raise DeviceError(f"threads must be 1 or more, not {threads}")
     if _EXTERNAL_DATA.search(model):
         raise ModelError(f"{where}: keeps weights in other files (external data), which are never opened")
     ort = import_onnxruntime()
-    if device == "cpu" or (device == "auto" and _CUDA not in ort.get_available_providers()):
-        return Session(_open_on_cpu(ort, model, where, threads), _CPU)
+    available = ort.get_available_providers()
+    provider = _CPU if device == "auto" and _CUDA not in available else find_provider(device, available)
+    if provider == _CPU:
+        return Session(_open_on_cpu(ort, model, where), _CPU)
     try:
-        return Session(_open_on_cuda(ort, model, where, threads), _CUDA)
+        return Session(_open_on(ort, provider, model, where, tf32), provider)
     except DeviceError as error:
-        if device == "cuda":
+        if device != "auto":
             raise
-        return Session(_open_on_cpu(ort, model, where, threads), _CPU, (f"running on the CPU: {error}",))
+        return Session(_open_on_cpu(ort, model, where), _CPU, (f"running on the CPU: {error}",))
 
 
-def _open_on_cpu(ort: ModuleType, model: bytes, where: str, threads: int) -> Any:
+def find_provider(device: str, available: Sequence[str]) -> str:
+    """The execution provider of a device's name among those that onnxruntime is built with; CUDA's for `auto`.
+
+    Raises DeviceError with what there is if none has that name.
+    """
+    wanted = {"auto": "cuda"}.get(device, device).casefold().removesuffix(_SUFFIX.casefold())
+    known = {provider.removesuffix(_SUFFIX).casefold(): provider for provider in available}
+    if wanted in known:
+        return known[wanted]
+    if wanted == "cuda":
+        raise DeviceError(
+            f"CUDA does not work here: the installed onnxruntime {import_onnxruntime().__version__} is built without "
+            'it; pip uninstall onnxruntime, then pip install "clf-edge[gpu]"'
+        )
+    raise DeviceError(f"device {device!r} is unknown: the installed onnxruntime has auto, {', '.join(sorted(known))}")
+
+
+def _open_on_cpu(ort: ModuleType, model: bytes, where: str) -> Any:
     try:
-        return ort.InferenceSession(model, _options(ort, threads), providers=[_CPU], enable_fallback=0)
+        return ort.InferenceSession(model, _options(ort), providers=[_CPU], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise ModelError(
             f"{where}: not an ONNX model that onnxruntime {ort.__version__} runs: {_plain(error)}"
         ) from None
 
 
-def _open_on_cuda(ort: ModuleType, model: bytes, where: str, threads: int) -> Any:
-    """Open a session on CUDA and let it answer once, since what is missing may show only then."""
-    if _CUDA not in ort.get_available_providers():
-        raise DeviceError(
-            f"CUDA does not work here: the installed onnxruntime {ort.__version__} is built without it; "
-            'pip uninstall onnxruntime, then pip install "clf-edge[gpu]"'
-        )
-    options = _options(ort, threads)
+def _open_on(ort: ModuleType, provider: str, model: bytes, where: str, tf32: bool) -> Any:
+    """Open a session on a provider other than the CPU's and let it answer once: what is missing may show only then.
+
+    The CPU may take no part of the work; without that setting onnxruntime falls back to it and only logs that it did
+    (https://onnxruntime.ai/docs/execution-providers/).
+    """
+    options = _options(ort)
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    tf32 = {"use_tf32": "0"} if _version(ort) >= (1, 18) else {}
+    name = provider.removesuffix(_SUFFIX)
+    settings = {"use_tf32": str(int(tf32))} if provider == _CUDA and _version(ort) >= (1, 18) else {}
     try:
-        session = ort.InferenceSession(model, options, providers=[(_CUDA, tf32)], enable_fallback=0)
-        providers = session.get_providers()
-        if _CUDA not in providers:
-            raise RuntimeError(f"onnxruntime opened the session on {', '.join(providers)} instead")
+        session = ort.InferenceSession(model, options, providers=[(provider, settings)], enable_fallback=0)
+        found = session.get_providers()
+        if provider not in found:
+            reason = _missing_library(ort, name) or f"onnxruntime opened the session on {', '.join(found)} instead"
+            raise RuntimeError(reason)
         _answer_once(session)
     except Exception as error:
-        _open_on_cpu(ort, model, where, threads)  # a file that is no model is the model's fault, not the device's
-        raise DeviceError(f"CUDA does not work here: {brief(error)}") from None
+        _open_on_cpu(ort, model, where)  # a file that is no model is the model's fault, not the device's
+        raise DeviceError(f"{name} does not work here: {brief(error)}") from None
     return session
 
 
-def _options(ort: ModuleType, threads: int) -> Any:
-    """One thread that does not spin: at under 0.1 ms an image, handing work to threads costs more than it saves."""
+def _missing_library(ort: ModuleType, name: str) -> str | None:
+    """Why the shared library of a provider does not load, in the system's words; None if it does, or there is none.
+
+    onnxruntime itself only logs it.
+    """
+    library = Path(ort.__file__ or "").parent / "capi" / f"libonnxruntime_providers_{name.lower()}.so"
+    if not library.is_file():
+        return None
+    import ctypes
+
+    try:
+        ctypes.CDLL(str(library.with_name("libonnxruntime_providers_shared.so")), ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return f"a library does not load: {error}"
+    return None
+
+
+def _options(ort: ModuleType) -> Any:
+    """One thread that does not spin: at under 0.1 ms an image, handing work to threads costs more than it saves.
+
+    docs/runtime.md has what each setting is worth. Several threads each run the session on images of their own.
+    """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

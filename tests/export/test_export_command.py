@@ -60,7 +60,7 @@ def test_the_verdict_on_int8_is_printed(command, run, monkeypatch):
     monkeypatch.setattr(quantize, "_SECONDS", 0.02)
     ended = command(main, run, "--int8", "auto", "--license", "MIT")
     assert ended.code == 0
-    for text in ("int8, the best of", "worst class", "speed, one image and 256", "verdict", "is recommended"):
+    for text in ("int8, the best of", "worst class", "speed, 1 image and 256", "verdict", "is recommended"):
         assert text in ended.out
     assert "license:        MIT" in command(predict, "--card", "--model", run.parent / "conv-run.onnx").out
 

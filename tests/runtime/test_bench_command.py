@@ -37,9 +37,9 @@ def test_a_table_and_last_a_line_of_json(measured):
 
 
 def test_json_alone_is_one_line(measured):
-    ended = measured("--json", "--quiet", "--threads", "2")
+    ended = measured("--json", "--quiet")
     assert (ended.code, ended.err, ended.out.count("\n")) == (0, "", 1)
-    assert json.loads(ended.out)["threads"] == 2
+    assert json.loads(ended.out)["throughput"]
 
 
 def test_what_would_take_too_long_or_too_much_is_left_out_and_said(tiny_model):
@@ -108,7 +108,6 @@ def test_a_fresh_process_that_fails_is_one_line(command, tiny_file, monkeypatch,
         (["TINY", "--seconds", "nan"], "it must be 0.1 to 3600"),
         (["TINY", "--seconds", "inf"], "it must be 0.1 to 3600"),
         (["TINY", "--seconds", "long"], "not a valid float"),
-        (["TINY", "--threads", "0"], "not in the range"),
         (["TINY", "--device", "cuda"], "CUDA does not work here"),
         (["TINY", "--device", "tpu"], "'tpu' is not one of"),
     ],

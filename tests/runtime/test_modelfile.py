@@ -41,7 +41,11 @@ def test_what_is_no_model_is_one_line(tmp_path, data):
 
 def test_no_file_and_what_is_none(tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    for path, says in ((tmp_path / "x", "No such file"), (tmp_path / "fifo", "not a file"), (tmp_path, "not a file")):
+    for path, says in (
+        (tmp_path / "x", "No such file"),
+        (tmp_path / "fifo", "not a file"),
+        (tmp_path, "Is a directory"),
+    ):
         with pytest.raises(ModelError, match=says):
             read_head(path)
 

@@ -87,7 +87,7 @@ def test_bad_images_get_a_line_each_and_the_others_are_done(command, tiny_file, 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "Missing argument"),
+        ([], "no image is given"),
         (["x.npy", "--nonsense"], "No such option"),
         (["x.npy", "--top", "0"], "0 is not in the range"),
         (["x.npy", "--top", "many"], "not a valid int"),

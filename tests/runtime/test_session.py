@@ -8,7 +8,7 @@ import pytest
 
 from clf_runtime import DeviceError, MissingExtraError, ModelError
 from clf_runtime import session as module
-from clf_runtime.session import import_onnxruntime, open_session
+from clf_runtime.session import find_provider, import_onnxruntime, open_session
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -19,6 +19,7 @@ class StandIn:
     __version__ = "1.32.0"
     SessionOptions = onnxruntime.SessionOptions
     ExecutionMode = onnxruntime.ExecutionMode
+    __file__ = None
 
     def __init__(self, on_cuda):
         self.on_cuda = on_cuda
@@ -130,10 +131,55 @@ def test_a_session_has_one_thread_that_does_not_spin(stand_in, tiny_model):
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
-@pytest.mark.parametrize(("device", "threads"), [("gpu", 1), ("", 1), ("cpu", 0), ("cpu", -1)])
-def test_an_unknown_device_or_no_thread_is_refused(tiny_model, device, threads):
-    with pytest.raises(DeviceError):
-        open_session(tiny_model(), "m.onnx", device=device, threads=threads)
+@pytest.mark.parametrize("device", ["gpu", "", "CPUExecutionProviderX", "../cpu"])
+def test_an_unknown_device_is_refused_with_what_there_is(tiny_model, device):
+    with pytest.raises(DeviceError, match=r"is unknown: the installed onnxruntime has auto, .*cpu"):
+        open_session(tiny_model(), "m.onnx", device=device)
+
+
+def test_any_provider_of_the_wheel_is_found_by_its_name():
+    available = ["OpenVINOExecutionProvider", "CoreMLExecutionProvider", CPU]
+    for device in ("coreml", "CoreML", "CoreMLExecutionProvider", "coremlexecutionprovider"):
+        assert find_provider(device, available) == "CoreMLExecutionProvider"
+
+
+def test_another_provider_runs_or_is_refused_like_cuda(stand_in, tiny_model):
+    ort = stand_in(
+        lambda model: SimpleNamespace(**{**vars(works(model)), "get_providers": lambda: ["XExecutionProvider"]})
+    )
+    ort.get_available_providers = lambda: ["XExecutionProvider", CPU]
+    assert open_session(tiny_model(), "m.onnx", device="x").provider == "XExecutionProvider"
+    [(providers, options, _)] = ort.asked
+    assert providers == [("XExecutionProvider", {})]
+    assert options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
+    ort.on_cuda = falls_back
+    with pytest.raises(DeviceError, match="X does not work here: onnxruntime opened the session on CPU"):
+        open_session(tiny_model(), "m.onnx", device="x")
+
+
+def test_what_the_wheel_really_has_besides_never_falls_back(tiny_model):
+    for provider in set(onnxruntime.get_available_providers()) - {CPU}:
+        try:
+            assert open_session(tiny_model(), "m.onnx", device=provider).provider == provider
+        except DeviceError as error:
+            assert "does not work here" in str(error)  # noqa: PT017 - either is right, a fall back is not
+
+
+def test_tf32_is_off_unless_asked_for(stand_in, tiny_model):
+    ort = stand_in(works)
+    open_session(tiny_model(), "m.onnx", device="cuda", tf32=True)
+    assert ort.asked[0][0] == [(CUDA, {"use_tf32": "1"})]
+
+
+def test_a_library_that_does_not_load_is_named(stand_in, tiny_model, tmp_path):
+    ort = stand_in(falls_back)
+    ort.__file__ = str(tmp_path / "onnxruntime" / "__init__.py")
+    capi = tmp_path / "onnxruntime" / "capi"
+    capi.mkdir(parents=True)
+    for name in ("shared", "cuda"):
+        (capi / f"libonnxruntime_providers_{name}.so").write_bytes(b"no library")
+    with pytest.raises(DeviceError, match=r"CUDA does not work here: a library does not load: .*providers_shared\.so"):
+        open_session(tiny_model(), "m.onnx", device="cuda")
 
 
 def test_telemetry_is_off_before_onnxruntime_loads_unless_somebody_decided():

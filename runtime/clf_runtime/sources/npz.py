@@ -12,8 +12,7 @@ import numpy as np
 from clf_runtime.card import ModelCard
 from clf_runtime.errors import ImageError
 from clf_runtime.images import MAX_ARRAY_BYTES
-from clf_runtime.npy import read_data, read_rows
-from clf_runtime.npz import Npz, as_texts, open_member, open_npz
+from clf_runtime.npz import Npz, as_texts, open_npz
 from clf_runtime.sources.source import Block, Source, as_labels
 
 _MAX_NAMES_BYTES = 64 << 20
@@ -33,11 +32,10 @@ def look(path: Path, card: ModelCard) -> Source:
     """
     file = next(path / name for name in _FILES if (path / name).is_file()) if path.is_dir() else path
     with open_npz(file) as npz:
-        is_test = "test_images" in npz.members
+        is_test = "test_images" in npz.names
         keys = ("test_images", "test_labels") if is_test else ("images", "labels")
-        npz.demand(keys)
-        images, labels = (_shape(npz, key) for key in keys)
-        names = _names(npz) if "names" in npz.members else None
+        images, labels = (_shape(npz, key, file) for key in keys)
+        names = _names(npz, file) if "names" in npz.names else None
     shape = card.image_shape
     fitting = [shape, (*shape[1:], shape[0])] + [shape[1:]] * (shape[0] == 1)
     if images[1:] not in fitting or not images[0]:
@@ -56,37 +54,39 @@ def look(path: Path, card: ModelCard) -> Source:
     )
 
 
-def _shape(npz: Npz, key: str) -> tuple[int, ...]:
-    with open_member(npz, key) as (_, header):
-        if header.dtype.kind not in "biuf":
-            raise ImageError(f"{npz.path}, {key}: values of dtype {str(header.dtype)[:60]}; wanted: numbers")
-        return header.shape
+def _shape(npz: Npz, key: str, file: Path) -> tuple[int, ...]:
+    if key not in npz.names:
+        there = ", ".join(sorted(npz.names))[:200] or "nothing"
+        raise ImageError(f"{file}: holds no array named {key} (it holds {there})")
+    header = npz.peek(key)
+    if header.dtype.kind not in "biuf":
+        raise ImageError(f"{file}, {key}: values of dtype {str(header.dtype)[:60]}; wanted: numbers")
+    return header.shape
 
 
-def _names(npz: Npz) -> tuple[str, ...]:
-    with open_member(npz, "names") as (stream, header):
-        texts = [
-            t.strip() for t in as_texts(read_data(stream, header, f"{npz.path}, names", _MAX_NAMES_BYTES), npz.path)
-        ]
+def _names(npz: Npz, file: Path) -> tuple[str, ...]:
+    texts = [text.strip() for text in as_texts(npz.read("names", _MAX_NAMES_BYTES), str(file))]
     if len(set(texts)) < len(texts):
-        raise ImageError(f"{npz.path}: a class name is there twice")
+        raise ImageError(f"{file}: a class name is there twice")
     return tuple(texts)
 
 
 def _labels(file: Path, key: str) -> np.ndarray:
     with open_npz(file) as npz:
-        rows = list(_rows(npz, key, _LABELS_AT_ONCE))
-    return np.concatenate([as_labels(block, first, f"{file}, {key}") for first, block in rows])
+        return np.concatenate(list(_label_rows(npz, key, file)))
 
 
 def _blocks(file: Path, keys: tuple[str, str], size: int, keep: np.ndarray | None) -> Iterator[Block]:
     with open_npz(file) as npz:
-        pairs = zip(_rows(npz, keys[0], size), _rows(npz, keys[1], size), strict=True)
+        first = 0
+        label_rows, labels = _label_rows(npz, keys[1], file), np.empty(0, np.int64)
         held: list[Block] = []
-        for (first, images), (_, values) in pairs:
-            labels = as_labels(values, first, f"{file}, {keys[1]}")
+        for images in _image_rows(npz, keys[0], size):
+            while len(labels) < len(images):
+                labels = np.concatenate([labels, next(label_rows)])
             rows = np.arange(len(images)) if keep is None else np.flatnonzero(keep[first : first + len(images)])
             held.append(Block(images[rows], labels[rows], [f"{file}[{first + i}]" for i in rows]))
+            labels, first = labels[len(images) :], first + len(images)
             if sum(len(block.labels) for block in held) >= size:
                 whole = _joined(held)
                 yield _part(whole, slice(size))
@@ -96,16 +96,20 @@ def _blocks(file: Path, keys: tuple[str, str], size: int, keep: np.ndarray | Non
             yield rest
 
 
-def _rows(npz: Npz, key: str, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (index of the first, up to `size` rows) of an array. Fortran's order is read whole, as it has no rows."""
-    where = f"{npz.path}, {key}"
-    with open_member(npz, key) as (stream, header):
-        if header.fortran_order and len(header.shape) > 1:
-            whole = read_data(stream, header, where, MAX_ARRAY_BYTES)
-            yield from ((first, whole[first : first + size]) for first in range(0, len(whole), size))
-        else:
-            blocks = read_rows(stream, header, where, size, MAX_ARRAY_BYTES)
-            yield from zip(range(0, header.shape[0], size), blocks, strict=True)
+def _label_rows(npz: Npz, key: str, file: Path) -> Iterator[np.ndarray]:
+    first = 0
+    for values in npz.rows(key, _LABELS_AT_ONCE, MAX_ARRAY_BYTES):
+        yield as_labels(values, first, f"{file}, {key}")
+        first += len(values)
+
+
+def _image_rows(npz: Npz, key: str, size: int) -> Iterator[np.ndarray]:
+    """Yield up to `size` images at a time. Fortran's order is read whole, as it has no rows."""
+    if npz.peek(key).fortran_order:
+        whole = npz.read(key, MAX_ARRAY_BYTES)
+        yield from (whole[first : first + size] for first in range(0, len(whole), size))
+    else:
+        yield from npz.rows(key, size, MAX_ARRAY_BYTES)
 
 
 def _joined(blocks: list[Block]) -> Block:

@@ -8,8 +8,8 @@ from typing import IO, Literal
 import numpy as np
 
 from clf_runtime.errors import ImageError
-from clf_runtime.npy import NpyHeader, read_data
-from clf_runtime.npz import Npz, as_texts, open_member, open_npz
+from clf_runtime.npy import NpyHeader, read_data, read_header
+from clf_runtime.npz import as_texts
 from clf_train import spill
 from clf_train.dataset import Part, Parts, check_names
 from clf_train.errors import DataError
@@ -41,30 +41,50 @@ def read(path: Path) -> Parts:
 
 def _read_file(path: Path) -> tuple[Part, tuple[str, ...] | None]:
     try:
-        with open_npz(path) as npz:
-            npz.demand(("images", "labels"))
-            for key in sorted(npz.members.keys() - {"images", "labels", "names"}):
+        with zipfile.ZipFile(path) as archive:
+            members: dict[str, zipfile.ZipInfo] = {}
+            for info in archive.infolist():
+                key = info.filename.removesuffix(".npy")
+                if key in members:
+                    raise DataError(f"{path}: holds {key} twice")
+                members[key] = info
+            for wanted in ("images", "labels"):
+                if wanted not in members:
+                    there = ", ".join(sorted(members)) or "nothing"
+                    raise DataError(f"{path}: holds no array named {wanted} (it holds {there})")
+            for key in sorted(members.keys() - {"images", "labels", "names"}):
                 raise DataError(f"{path}: holds an array {key}, which is not read; wanted: images, labels, names")
-            images, labels = (_read_member(npz, key) for key in ("images", "labels"))
-            names = as_texts(_read_member(npz, "names"), path) if "names" in npz.members else None
+            images, labels = (_read_member(archive, members[key], path) for key in ("images", "labels"))
+            names = _read_member(archive, members["names"], path) if "names" in members else None
+    except (DataError, OSError, MemoryError):
+        raise
     except ImageError as error:
         raise DataError(str(error)) from None
-    return Part(images, labels, str(path)), None if names is None else check_names(names, str(path))
+    except Exception as error:  # of zipfile and its decompressors: BadZipFile, zlib.error, UnicodeDecodeError, ...
+        raise DataError(f"{path}: not an .npz archive, or damaged: {error}") from None
+    if names is None:
+        return Part(images, labels, str(path)), None
+    try:
+        return Part(images, labels, str(path)), check_names(as_texts(names, str(path)), str(path))
+    except ImageError as error:
+        raise DataError(str(error)) from None
 
 
-def _read_member(npz: Npz, key: str) -> np.ndarray:
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
     """Read one array, after the archive's own size of it has been held against its header, up to its checksum."""
-    info = npz.members[key]
-    where = f"{npz.path}, {info.filename}"
+    where = f"{path}, {info.filename}"
     is_stored = info.compress_type == zipfile.ZIP_STORED
-    with open_member(npz, key) as (stream, header):
+    with archive.open(info) as stream:
+        header = read_header(stream, where)
         size = header.data_bytes
-        if is_stored and size > (most := npz.path.stat().st_size):
+        if info.file_size != stream.tell() + size:
+            raise DataError(f"{where}: damaged: its header claims {size:,} bytes, the archive another size")
+        if is_stored and size > (most := path.stat().st_size):
             raise DataError(f"{where}: an array of {size:,} bytes; the most that is read is {most:,}")
         if size <= spill.SPILL_BYTES:
             return read_data(stream, header, where, spill.SPILL_BYTES)
         if is_stored:
-            return _map(stream, info, header, npz.path)
+            return _map(stream, info, header, path)
         unpacked = spill.empty((size,), np.uint8)
         for first in range(0, size, _PIECE_BYTES):
             piece = stream.read(min(_PIECE_BYTES, size - first))

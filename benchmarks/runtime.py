@@ -1,0 +1,217 @@
+"""What our runtime costs beside bare onnxruntime: latency, throughput, cold start, memory, processor time when idle.
+
+    python benchmarks/runtime.py [MODEL.onnx...] [--seconds S]
+
+MODEL takes uint8 or float32 images; without one it is the models that ship in a checkout. Every figure is a pair,
+measured in turns in one run; what matters are the ratios, ours to bare. OpenVINO is measured too where it is installed.
+The last line is JSON.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import numpy as np
+import onnxruntime
+
+from clf_runtime import Classifier
+from clf_runtime.processors import usable_processors
+
+ROOT = Path(__file__).parents[1]
+BARE = """
+import os, sys
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import numpy as np
+import onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+answer = session.run(None, {"image": np.load(sys.argv[2])[None]})[0][0]
+print(answer.argmax(), answer.max())
+"""
+
+
+def bare_session(model: str, threads: int = 1, **settings: str):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    for name, value in settings.items():
+        options.add_session_config_entry(name, value)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def some_images(card, count: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    low, high = card.value_range
+    shape = (count, *card.image_shape)
+    if card.dtype == "uint8":
+        return rng.integers(int(low), int(high), shape, np.uint8, endpoint=True)
+    return rng.uniform(low, high, shape).astype(np.float32)
+
+
+def in_turns(seconds: float, **sides) -> dict[str, float]:
+    """Median seconds of a call of each side; they take turns, a few calls at a time, in changing order."""
+    for call in sides.values():
+        call()
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    end, names = time.perf_counter() + seconds, list(sides)
+    while time.perf_counter() < end or len(times[names[0]]) < 20:
+        names = names[1:] + names[:1]
+        for name in names:
+            for _ in range(4):
+                begun = time.perf_counter()
+                sides[name]()
+                times[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def openvino_call(model: str, images: np.ndarray):
+    if importlib.util.find_spec("openvino") is None:
+        return None
+    import openvino
+
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_NUM_THREADS": 1})
+    request = compiled.create_infer_request()
+    return lambda: request.infer([images])
+
+
+def latency(model: str, seconds: float, batch: int) -> dict:
+    """Seconds of one call: ours, bare, and OpenVINO's; the ratio is ours to bare."""
+    classifier, session = Classifier.load(model, device="cpu"), bare_session(model)
+    images = some_images(classifier.card, batch)
+    name, one = session.get_inputs()[0].name, images[0]
+    ours = (lambda: classifier.predict(one)) if batch == 1 else (lambda: classifier.predict_batch(images))
+    sides = {"ours": ours, "bare": lambda: session.run(None, {name: images})}
+    if (call := openvino_call(model, images)) is not None:
+        sides["openvino"] = call
+    found = in_turns(seconds, **sides)
+    return {
+        **{k: round(1e6 * v / batch, 2) for k, v in found.items()},
+        "ratio": round(found["ours"] / found["bare"], 4),
+    }
+
+
+def large_batch(model: str, seconds: float) -> dict:
+    """Images a second for 4,096 images: one thread, our threads with images of their own, bare intra-op threads."""
+    threads = usable_processors()
+    images = some_images(Classifier.load(model, device="cpu").card, 4096)
+    one, several = (Classifier.load(model, device="cpu", threads=n) for n in (1, threads))
+    bare = bare_session(model, threads)
+    name = bare.get_inputs()[0].name
+    found = in_turns(
+        seconds,
+        one_thread=lambda: one.probabilities(images),
+        our_threads=lambda: several.probabilities(images),
+        bare_intra_op=lambda: [bare.run(None, {name: images[i : i + 256]}) for i in range(0, len(images), 256)],
+    )
+    return {"threads": threads, **{k: round(len(images) / v) for k, v in found.items()}}
+
+
+def cold(model: str, runs: int) -> dict:
+    """A whole process that answers one image: seconds and peak MiB of ours and of the bare script, and ratios."""
+    card = Classifier.load(model, device="cpu").card
+    found: dict[str, list[tuple[float, float]]] = {"ours": [], "bare": []}
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "image.npy"
+        np.save(image, some_images(card, 1)[0])
+        commands = {
+            "ours": [*our_command(), str(image), "--model", model],
+            "bare": [sys.executable, "-c", BARE, model, str(image)],
+        }
+        for _ in range(runs + 1):
+            for side, command in commands.items():
+                begun = time.perf_counter()
+                process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                _, status, usage = os.wait4(process.pid, 0)
+                seconds = time.perf_counter() - begun
+                process.returncode = os.waitstatus_to_exitcode(status)
+                if process.returncode:
+                    sys.exit(f"{' '.join(command)} failed")
+                found[side].append((seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)))
+    kept = {side: values[1:] for side, values in found.items()}  # the first fills the disk's cache
+    seconds = {side: statistics.median(v[0] for v in values) for side, values in kept.items()}
+    memory = {side: statistics.median(v[1] for v in values) for side, values in kept.items()}
+    return {
+        "our_seconds": round(seconds["ours"], 3),
+        "bare_seconds": round(seconds["bare"], 3),
+        "seconds_ratio": round(statistics.median(a[0] / b[0] for a, b in zip(*kept.values(), strict=True)), 3),
+        "our_mib": round(memory["ours"], 1),
+        "bare_mib": round(memory["bare"], 1),
+        "memory_ratio": round(memory["ours"] / memory["bare"], 3),
+    }
+
+
+def our_command() -> list[str]:
+    """The installed command, or the module where there is only a checkout on the path."""
+    command = Path(sys.executable).with_name("clf-predict")
+    return [str(command)] if command.is_file() else [sys.executable, "-m", "clf_runtime"]
+
+
+def idle_rate(model: str, seconds: float, rate: int = 30) -> dict:
+    """Share of one processor that is used at so many images a second: ours, and onnxruntime as it comes."""
+    classifier = Classifier.load(model, device="cpu")
+    image = some_images(classifier.card, 1)
+    options = onnxruntime.SessionOptions()
+    default = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    one = bare_session(model)
+    name = default.get_inputs()[0].name
+    found = {}
+    for side, call in {
+        "ours": lambda: classifier.predict(image[0]),
+        "bare_one_thread": lambda: one.run(None, {name: image}),
+        "bare_default": lambda: default.run(None, {name: image}),
+    }.items():
+        call()
+        begun, processor = time.perf_counter(), time.process_time()
+        for i in range(int(seconds * rate)):
+            time.sleep(max(0.0, begun + i / rate - time.perf_counter()))
+            call()
+        found[side] = round((time.process_time() - processor) / (time.perf_counter() - begun), 4)
+    return {"images_per_second": rate, **found}
+
+
+def installed_bytes() -> int | None:
+    """The size of the installed clf-edge; None for an editable install or none."""
+    try:
+        files = importlib.metadata.files("clf-edge") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    if any(file.name.endswith(".pth") for file in files):
+        return None
+    return sum(path.stat().st_size for file in files if (path := Path(str(file.locate()))).is_file())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    options = parser.parse_args()
+    models = options.models or [ROOT / "artifacts" / f"{name}.onnx" for name in ("conv", "simple")]
+    result: dict = {"onnxruntime": onnxruntime.__version__, "installed_bytes": installed_bytes()}
+    for path in models:
+        model = str(path)
+        figures = {
+            "microseconds": latency(model, options.seconds, 1),
+            "microseconds_of_256": latency(model, options.seconds, 256),
+            "images_per_second_of_4096": large_batch(model, options.seconds),
+            "cold": cold(model, max(5, int(2 * options.seconds))),
+            "processor_share": idle_rate(model, options.seconds),
+        }
+        print(path.name)
+        for name, values in figures.items():
+            print(f"  {name:28} " + "  ".join(f"{k} {v}" for k, v in values.items()))
+        result[path.stem] = figures
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What may stand for images on a command line: files, folders of them, and patterns."""
+
+import os
+
+from clf_runtime.errors import ImageError
+
+SUFFIXES = (".npy", ".npz", ".png", ".jpg", ".jpeg")
+MAX_FILES = 1_000_000  # of a folder or a pattern; more can be named on standard input
+
+
+def find_files(argument: str | os.PathLike[str]) -> list[str]:
+    """Return the files that an argument stands for, sorted.
+
+    A folder stands for the files in it whose names end in one of SUFFIXES, not for those of its subfolders. What is no
+    file and holds `*`, `?` or `[` is a pattern, as in a shell, with `**` for any depth. Anything else is itself.
+    Raises ImageError if a folder holds no such file, a pattern matches none, or either more than MAX_FILES.
+    """
+    path = os.fspath(argument)
+    if os.path.isdir(path):
+        found = _in_folder(path)
+        if not found:
+            raise ImageError(f"{path}: a folder without a file that ends in {', '.join(SUFFIXES)}")
+    elif any(c in path for c in "*?[") and "\0" not in path and not os.path.lexists(path):
+        found = _matching(path)
+        if not found:
+            raise ImageError(f"{path}: no file has such a name")
+    else:
+        return [path]
+    if len(found) > MAX_FILES:
+        raise ImageError(f"{path}: more than {MAX_FILES:,} files; give their names on standard input instead")
+    return sorted(found)
+
+
+def _in_folder(folder: str) -> list[str]:
+    found = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir():
+                    found.append(os.path.join(folder, entry.name))
+                    if len(found) > MAX_FILES:
+                        break
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot be read: {error.strerror or error}") from None
+    return found
+
+
+def _matching(pattern: str) -> list[str]:
+    from glob import iglob
+    from itertools import islice
+
+    files = (match for match in iglob(pattern, recursive=True) if not os.path.isdir(match))
+    try:
+        return list(islice(files, MAX_FILES + 1))
+    except RecursionError:
+        raise ImageError(f"{pattern[:60]}: a pattern of too many parts") from None
