@@ -12,16 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from clf_runtime.assume import assume_card
-from clf_runtime.bounded import read_bounded
 from clf_runtime.card import ModelCard, told
 from clf_runtime.errors import DeviceError, ImageError, ModelError, brief
 from clf_runtime.images import BLOCK, read_images, to_batch
 from clf_runtime.metadata import from_metadata
+from clf_runtime.modelfile import default_model, read_model
 from clf_runtime.parallel import run_blocks
 from clf_runtime.processors import usable_processors
 from clf_runtime.session import open_session
 
-MAX_MODEL_BYTES = 512 << 20
 _NO_PROBABILITIES = "the model answered with what are no probabilities (NaN, negative, or not of sum 1)"
 _UINT8 = np.dtype(np.uint8)
 UNKNOWN = "unknown"  # the name of what is rejected
@@ -104,7 +103,7 @@ class Classifier:
         fewer = (f"running {self.threads} threads: this process may use no more",) if self.threads < threads else ()
         self.card, self.notes = card, (*session.notes, *assumptions, *fewer)
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
-        self._block = 1 if inputs[0].shape[0] == 1 else BLOCK
+        self._one_by_one = inputs[0].shape[0] == 1
         # uint8 images of this shape go to the model as they are.
         self._ready_shape = card.image_shape if (card.dtype, card.layout) == ("uint8", "NCHW") else None
 
@@ -129,15 +128,7 @@ class Classifier:
         device does not work; MissingExtraError without onnxruntime.
         """
         file = default_model() if path is None else Path(path)
-        try:
-            model = read_bounded(file, MAX_MODEL_BYTES)
-        except OSError as error:
-            raise ModelError(f"{file}: the model cannot be read: {error.strerror or error}") from None
-        except ValueError as error:  # a path with a NUL in it
-            raise ModelError(f"{file}: the model cannot be read: {error}") from None
-        if model is None:
-            raise ModelError(f"{file}: larger than a model may be ({MAX_MODEL_BYTES >> 20} MiB)")
-        return cls(model, str(file), device=device, threads=threads, tf32=tf32, sha256=sha256)
+        return cls(read_model(file), str(file), device=device, threads=threads, tf32=tf32, sha256=sha256)
 
     def predict(
         self, image: Image, *, distribution: bool = False, reject_below: float = 0.0, where: str = "image"
@@ -222,16 +213,17 @@ class Classifier:
             return error
         return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
 
-    def probabilities(self, batch: np.ndarray) -> np.ndarray:
-        """Run the model on a prepared batch (see `to_batch`) and return float32 [batch, classes].
+    def probabilities(self, batch: np.ndarray, *, block: int = BLOCK) -> np.ndarray:
+        """Run the model on a prepared batch (see `to_batch`), up to `block` images at a time: float32 [batch, classes].
 
         Raises ModelError if the model fails on it, or answers with what are no probabilities.
         """
-        if len(batch) <= self._block:
+        block = 1 if self._one_by_one else block
+        if len(batch) <= block:
             answer = self._answer(batch)
         else:
             answer = np.empty((len(batch), len(self.card.names)), np.float32)
-            run_blocks(lambda rows: self._answer(batch[rows]), answer, self._block, self.threads)
+            run_blocks(lambda rows: self._answer(batch[rows]), answer, block, self.threads)
         if not (answer.min() >= 0 and np.abs(answer.sum(axis=1) - 1).max() <= _SLACK):  # NaN too
             raise ModelError(_NO_PROBABILITIES)
         return answer
@@ -304,12 +296,6 @@ def _compare(found: str, wanted: str | None, where: str) -> None:
         raise ModelError(f"a SHA-256 has 64 hexadecimal digits, {told(wanted)} is none")
     if found != wanted.lower():
         raise ModelError(f"{where}: is not the file that was asked for: its SHA-256 is {found}")
-
-
-def default_model() -> Path:
-    """The model that ships: inside the installed package, or in a checkout among the artifacts."""
-    packaged = Path(__file__).with_name("conv.onnx")
-    return packaged if packaged.exists() else Path(__file__).parents[2] / "artifacts" / "conv.onnx"
 
 
 def _match(card: ModelCard, inputs: Sequence[Any], outputs: Sequence[Any], where: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from clf_runtime.command import fail, make_app, run, say, show_version, standard_input
+from clf_runtime.command import EXIT_FAILED, fail, make_app, run, say, show_version, standard_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from clf_runtime.output import Format
 
 NAME = "clf-predict"
-EXIT_FAILED = 1  # a self-test
 
 
 def predict(

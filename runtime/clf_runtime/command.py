@@ -10,6 +10,7 @@ import typer
 
 from clf_runtime.errors import ClfError
 
+EXIT_FAILED = 1  # a self-test, or what stands for one
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 

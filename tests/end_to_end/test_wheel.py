@@ -49,6 +49,9 @@ def test_its_extras_and_base_are_the_design_s(wheel):
         "clf-train = clf_train.cli:main",
         "clf-export = clf_export.cli:main",
         "clf-predict = clf_runtime.cli:main",
+        "clf-eval = clf_runtime.eval_cli:main",
+        "clf-bench = clf_runtime.bench_cli:main",
+        "clf-doctor = clf_runtime.doctor_cli:main",
     ):
         assert command in commands
 
