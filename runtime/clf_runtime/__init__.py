@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from clf_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from clf_runtime.answers import Answer, answer_files, answer_stream
     from clf_runtime.card import ModelCard
     from clf_runtime.classifier import Classifier, Prediction
     from clf_runtime.errors import ClfError, DeviceError, ImageError, MissingExtraError, ModelError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answer",
     "Classifier",
     "ClfError",
     "DeviceError",
@@ -32,6 +34,8 @@ __all__ = [
     "Prediction",
     "SelfTest",
     "__version__",
+    "answer_files",
+    "answer_stream",
     "self_test",
 ]
 
@@ -39,6 +43,7 @@ _HOME = {
     "Classifier": "classifier",
     "Prediction": "classifier",
     "ModelCard": "card",
+    **dict.fromkeys(("Answer", "answer_files", "answer_stream"), "answers"),
     **dict.fromkeys(("GoldenCase", "SelfTest", "self_test"), "golden"),
     **dict.fromkeys(("ClfError", "DeviceError", "ImageError", "MissingExtraError", "ModelError"), "errors"),
 }

@@ -10,6 +10,8 @@ from clf_runtime.errors import ClfError, ImageError
 from clf_runtime.inputs import find_files
 from clf_runtime.stream import Records, read_paths
 
+_EMPTY = "standard input: is empty: it holds neither .npy records nor paths"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -60,7 +62,7 @@ def answer_stream(
     try:
         first = stream.read(1)
         if not first:
-            raise ImageError("standard input: holds neither .npy records nor paths: it is empty")
+            raise ImageError(_EMPTY)
         if first in (b"\x89", b"\xff"):
             raise ImageError("standard input: looks like a picture: give its path, or .npy records")
         answer = _answer_records if first == b"\x93" else _answer_paths
@@ -74,12 +76,15 @@ def answer_stream(
 def _answer_paths(
     classifier: Classifier, stream: BufferedIOBase, first: bytes, distribution: bool, reject_below: float
 ) -> Iterator[Answer]:
+    path = None
     for path in read_paths(stream, first):
         if isinstance(path, ImageError):
             yield Answer("-", None, error=path)
         else:
             found = classifier.predict_file(path, distribution=distribution, reject_below=reject_below)
             yield from _answers(path, found)
+    if path is None:
+        raise ImageError(_EMPTY)
 
 
 def _answer_records(

@@ -11,6 +11,8 @@ import numpy as np
 from clf_runtime.card import MAX_CLASSES, MAX_PIXELS, ModelCard
 from clf_runtime.errors import ModelError, brief
 
+MAX_NAMES_TEXT = 1 << 20  # characters; a class name of ImageNet-21k has 20 on average
+MAX_LITERAL_TEXT = 1 << 18  # of a Python dict, whose parsing takes 500 bytes a character
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
@@ -72,11 +74,13 @@ def _probe(session: Any, input_name: str, output_name: str, image: np.ndarray, d
 def _known_names(metadata: Mapping[str, str], classes: int) -> tuple[str, ...] | None:
     """Class names under the key `names`: JSON, or the Python dict that Ultralytics writes; None if absent or unfit."""
     text = metadata.get("names", "")
-    if not text or len(text) > 64 * MAX_CLASSES:
+    if not text or len(text) > MAX_NAMES_TEXT:
         return None
     try:
         named = json.loads(text)
     except (ValueError, RecursionError):
+        if len(text) > MAX_LITERAL_TEXT:
+            return None
         try:
             named = ast.literal_eval(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):

@@ -1,9 +1,9 @@
 """Classifier: a model file, loaded, that turns images into predictions."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from clf_runtime.session import open_session
 
 _NO_PROBABILITIES = "the model answered with what are no probabilities (NaN, negative, or not of sum 1)"
 _UINT8 = np.dtype(np.uint8)
+_LARGE = 8 << 20  # bytes from which on OpenSSL's SHA-256 is worth its loading
 UNKNOWN = "unknown"  # the name of what is rejected
 _SLACK = 1e-3  # of a sum of probabilities
 
@@ -58,9 +59,8 @@ class Prediction(NamedTuple):
 class Classifier:
     """A loaded model. Make one with `Classifier.load`; it may be shared by threads.
 
-    `card` says what the model is, `provider` what runs it, `sha256` which file it is, `threads` how
-    many share a large batch, and `notes` holds sentences about
-    what had to be assumed or decided, for people.
+    `card` says what the model is, `provider` what runs it, `sha256` which file it is, `threads` how many share a
+    large batch, and `notes` holds sentences about what had to be assumed or decided, for people.
     """
 
     card: ModelCard
@@ -82,30 +82,39 @@ class Classifier:
         """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
         if threads < 0:
             raise DeviceError(f"threads must be 1 or more, or 0 for as many as this process may use, not {threads}")
-        self.sha256 = hashlib.sha256(model).hexdigest()
+        self.sha256 = _sha256(model)
         _compare(self.sha256, sha256, where)
         session = open_session(model, where, device=device, tf32=tf32)
         self._run = session.ort.run
         self.provider = session.provider
-        inputs, outputs = session.ort.get_inputs(), session.ort.get_outputs()
         try:
-            card = from_metadata(session.ort.get_modelmeta().custom_metadata_map)
+            assumptions = self._look_at(session.ort, where)
+        except UnicodeDecodeError:  # onnxruntime decodes what a file holds only when it is asked for it
+            raise ModelError(f"{where}: its names or its metadata are not UTF-8") from None
+        usable = usable_processors() if threads != 1 else 1
+        self.threads = min(threads or usable, usable)
+        fewer = (f"running {self.threads} threads: this process may use no more",) if self.threads < threads else ()
+        self.notes = (*session.notes, *assumptions, *fewer)
+
+    def _look_at(self, session: Any, where: str) -> tuple[str, ...]:
+        """Read the card from a session, or assume one and return the assumptions. Raises ModelError."""
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        try:
+            card = from_metadata(session.get_modelmeta().custom_metadata_map)
         except ModelError as error:
             raise ModelError(f"{where}: {error}") from None
         self._softmax = False
         assumptions: tuple[str, ...] = ()
         if card is None:
-            card, self._softmax, assumptions = assume_card(session.ort, where)
+            card, self._softmax, assumptions = assume_card(session, where)
         else:
             _match(card, inputs, outputs, where)
-        usable = usable_processors() if threads != 1 else 1
-        self.threads = min(threads or usable, usable)
-        fewer = (f"running {self.threads} threads: this process may use no more",) if self.threads < threads else ()
-        self.card, self.notes = card, (*session.notes, *assumptions, *fewer)
+        self.card = card
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
         self._one_by_one = inputs[0].shape[0] == 1
         # uint8 images of this shape go to the model as they are.
         self._ready_shape = card.image_shape if (card.dtype, card.layout) == ("uint8", "NCHW") else None
+        return assumptions
 
     @classmethod
     def load(
@@ -287,6 +296,19 @@ def _as_array(image: ArrayLike, where: str) -> np.ndarray:
         return np.asarray(image)
     except ValueError as error:
         raise ImageError(f"{where}: no array can be made of it: {brief(error)}") from None
+
+
+def _sha256(data: bytes) -> str:
+    """SHA-256 in hexadecimal digits, of small data by Python's own code: hashlib loads OpenSSL, 4 MB and 5 ms."""
+    for name in ("_sha2", "_sha256") if len(data) < _LARGE else ():  # of Python 3.12 and 3.11
+        try:
+            digest: str = import_module(name).sha256(data).hexdigest()
+        except (ImportError, AttributeError):
+            continue
+        return digest
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def _compare(found: str, wanted: str | None, where: str) -> None:

@@ -128,7 +128,7 @@ def _classify(
         if answer.error is not None:
             code = fail(NAME, str(answer.error))
         if answer.error is None or form != "text":
-            print(to_line(answer, form, classifier.card.names, top), flush=is_live)
+            print(to_line(answer, form, classifier.card.names, top) + "\n", end="", flush=is_live)  # in one piece
     return code
 
 

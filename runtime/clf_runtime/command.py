@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn, cast
 
 import typer
@@ -90,8 +91,9 @@ def fail(name: str, message: str, code: int = EXIT_ERROR) -> int:
 
 
 def say(name: str, message: str) -> None:
-    """Print one line on stderr, with control characters made visible."""
-    print(f"{name}: {one_line(message)}", file=sys.stderr)
+    """Print one line on stderr, with control characters made visible; nobody need be there to read it."""
+    with suppress(OSError):
+        print(f"{name}: {one_line(message)}\n", end="", file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:

@@ -12,7 +12,7 @@ def find_files(argument: str | os.PathLike[str]) -> list[str]:
     """Return the files that an argument stands for, sorted.
 
     A folder stands for the files in it whose names end in one of SUFFIXES, not for those of its subfolders. What is no
-    file and holds `*`, `?` or `[` is a pattern, as in a shell, with `**` for any depth. Anything else is itself.
+    file and holds `*`, `?` or `[` is a pattern, as in a shell. Anything else is itself.
     Raises ImageError if a folder holds no such file, a pattern matches none, or either more than MAX_FILES.
     """
     path = os.fspath(argument)
@@ -36,8 +36,8 @@ def _in_folder(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.lower().endswith(SUFFIXES) and not entry.is_dir():
-                    found.append(os.path.join(folder, entry.name))
+                if entry.name.lower().endswith(SUFFIXES) and not os.path.isdir(entry.path):
+                    found.append(entry.path)
                     if len(found) > MAX_FILES:
                         break
     except OSError as error:
@@ -49,7 +49,7 @@ def _matching(pattern: str) -> list[str]:
     from glob import iglob
     from itertools import islice
 
-    files = (match for match in iglob(pattern, recursive=True) if not os.path.isdir(match))
+    files = (match for match in iglob(pattern) if not os.path.isdir(match))
     try:
         return list(islice(files, MAX_FILES + 1))
     except RecursionError:

@@ -16,6 +16,7 @@ from clf_runtime.errors import ModelError, brief
 
 PREFIX = "clf_edge."
 SCHEMA = 2
+MAX_CARD = 64 * MAX_CLASSES  # characters of a whole card; parsed they take up to 60 bytes each
 _RECORDS = {"parity": Parity, "int8": Int8, "golden": Golden}
 
 
@@ -55,6 +56,11 @@ def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
     """
     if PREFIX + "schema" not in metadata:
         return None
+    size = sum(
+        len(metadata.get(PREFIX + name, "")) for name in ("schema", *(field.name for field in fields(ModelCard)))
+    )
+    if size > MAX_CARD:
+        raise ModelError(f"the model's card is too large: {size:,} characters, at most {MAX_CARD:,} are read")
     schema = _parse(metadata, "schema")
     if schema != SCHEMA:
         old = type(schema) is int and schema < SCHEMA
@@ -75,8 +81,6 @@ def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
 
 def _parse(metadata: Mapping[str, str], key: str) -> Any:
     text = metadata[PREFIX + key]
-    if len(text) > 64 * MAX_CLASSES:
-        raise ModelError(f"the model's card is too large: {PREFIX}{key} has {len(text):,} characters")
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -150,6 +150,9 @@ def _options(ort: ModuleType) -> Any:
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(
+        "session.load_model_format", "ONNX"
+    )  # not ORT's own, which hides what it refers to
     options.log_severity_level = 4
     return options
 

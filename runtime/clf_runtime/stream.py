@@ -18,7 +18,7 @@ from clf_runtime.images import (
 )
 from clf_runtime.npy import read_data, read_header, read_rows
 
-MAX_LINE_BYTES = 1 << 16
+MAX_LINE_BYTES = 1 << 12  # as long as a path may be on Linux
 _START = b"\x93NUMPY"
 _BEFORE = len(_START) - 1  # bytes of a start that may stand before what is looked at
 _PIECE = 1 << 16
@@ -27,7 +27,7 @@ _PIECE = 1 << 16
 def read_paths(stream: BufferedIOBase, first: bytes = b"") -> Iterator[str | ImageError]:
     r"""Yield the lines of a stream, of which `first` was taken already, without their `\n` or `\r\n`, if not empty.
 
-    A line of more than MAX_LINE_BYTES is an ImageError in their midst. Raises OSError.
+    A line of more than MAX_LINE_BYTES or with a NUL is no path: it is an ImageError in their midst. Raises OSError.
     """
     number = 0
     while line := _line(stream, first):
@@ -36,6 +36,8 @@ def read_paths(stream: BufferedIOBase, first: bytes = b"") -> Iterator[str | Ima
             while not line.endswith(b"\n") and (line := stream.readline(MAX_LINE_BYTES)):
                 pass
             yield ImageError(f"standard input: line {number:,} has more than {MAX_LINE_BYTES:,} bytes")
+        elif b"\0" in line:
+            yield ImageError(f"standard input: line {number:,} is no path, nor the start of a .npy record")
         elif path := os.fsdecode(line.rstrip(b"\r\n")):
             yield path
 

@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 import os
 import subprocess
@@ -94,6 +96,13 @@ def test_bad_images_get_a_line_each_and_the_others_are_done(command, tiny_file, 
         (["x.npy", "--device", "gpu"], "'gpu' is not one of"),
         (["x.npy", "--model"], "requires an argument"),
         (["x.npy", "--model", "/nowhere/m.onnx"], "cannot be read: No such file"),
+        (["x.npy", "--json", "--csv"], "give one of them"),
+        (["--card", "--csv"], "not --csv"),
+        (["x.npy", "--csv=yes"], "does not take a value"),
+        (["x.npy", "--reject-below", "1.5"], "a probability in 0..1, not 1.5"),
+        (["x.npy", "--reject-below", "nan"], "a probability in 0..1, not nan"),
+        (["x.npy", "--reject-below", "half"], "not a valid float"),
+        (["-", "x.npy", "-"], "read once only"),
         (["x.npy", "--device", "cuda"], "CUDA does not work here"),
     ],
 )
@@ -153,3 +162,73 @@ def test_a_pipe_is_refused_and_not_waited_for(command, tiny_file, tmp_path):
     ended = command(main, tmp_path / "fifo", "--model", tiny_file, "--quiet")
     assert ended.code == 2
     assert "not a file" in ended.err
+
+
+@pytest.fixture
+def standard_input(monkeypatch):
+    def give(data):
+        monkeypatch.setattr("clf_runtime.cli.standard_input", lambda: io.BytesIO(data))
+
+    return give
+
+
+def test_folders_patterns_npz_and_standard_input_in_their_order(command, tiny_file, red, tmp_path, standard_input):
+    np.savez(tmp_path / "set.npz", images=np.stack([RED[::-1], RED]), labels=np.array([2, 0]))
+    standard_input(red.read_bytes())
+    ended = command(main, tmp_path, "-", f"{tmp_path}/r*.npy", "--model", tiny_file, "--quiet")
+    assert ended.code == 0
+    assert ended.out.splitlines() == [
+        f"{red}: red 0.9992",
+        f"{tmp_path}/set.npz[0]: blue 0.9992",
+        f"{tmp_path}/set.npz[1]: red 0.9992",
+        "-[0]: red 0.9992",
+        f"{red}: red 0.9992",
+    ]
+
+
+def test_paths_on_standard_input(command, tiny_file, red, standard_input):
+    standard_input(f"{red}\nnone.npy\n{red}".encode())
+    ended = command(main, "-", "--model", tiny_file, "--quiet")
+    assert (ended.code, ended.out) == (2, f"{red}: red 0.9992\n" * 2)
+    assert ended.err == "clf-predict: none.npy: cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+def test_programs_get_a_record_for_each_image_and_people_a_line_for_each_error(command, tiny_file, red, form):
+    ended = command(main, red, "none.npy", red, "--model", tiny_file, "--quiet", form)
+    assert ended.code == 2
+    assert ended.err == "clf-predict: none.npy: cannot be read: No such file or directory\n"
+    if form == "--json":
+        records = [json.loads(line) for line in ended.out.splitlines()]
+    else:
+        records = list(csv.DictReader(io.StringIO(ended.out), strict=True))
+    assert [record["image"] for record in records] == [str(red), "none.npy", str(red)]
+    assert [record["name"] or None for record in records] == ["red", None, "red"]
+    assert [bool(record["error"]) for record in records] == [False, True, False]
+
+
+def test_below_the_probability_that_is_asked_for_an_image_is_unknown(command, tiny_file, red):
+    ended = command(main, red, "--model", tiny_file, "--reject-below", 0.9999, "--json")
+    record = json.loads(ended.out)
+    assert (ended.code, record["class"], record["name"], record["top"][0]["name"]) == (0, None, "unknown", "red")
+    assert "not calibrated" in ended.err
+    assert command(main, red, "--model", tiny_file, "--reject-below", 0.999, "-q").out == f"{red}: red 0.9992\n"
+
+
+def test_a_calibrated_card_needs_no_warning(command, tiny_model, red, tmp_path):
+    card = clf_runtime.ModelCard("m", ("a", "b", "c"), (3, 8, 8), "uint8", (0.0, 255.0), temperature=1.3)
+    (tmp_path / "m.onnx").write_bytes(tiny_model(card=card))
+    ended = command(main, red, "--model", tmp_path / "m.onnx", "--reject-below", 0.5)
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("redirection", ["> /dev/full", "2> /dev/full", "2>&-", "| true", "2> >(exec 2>&-)", "<&- -"])
+def test_no_closed_or_full_stream_is_a_traceback_or_hides_an_error(tiny_file, red, redirection):
+    shell = f"set -o pipefail; {sys.executable} -m clf_runtime {red} none.npy {red} --model {tiny_file} {redirection}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    if redirection != "| true":
+        assert done.returncode == 2
+    if redirection.startswith("2"):
+        assert done.stdout == f"{red}: red 0.9992\n" * 2
