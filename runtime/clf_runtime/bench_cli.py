@@ -4,11 +4,11 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from clf_runtime.command import make_app, one_line, run, say, show_version
+from clf_runtime.command import DeviceOption, make_app, one_line, run, say, show_version
 
 if TYPE_CHECKING:
     from clf_runtime.bench import Bench
@@ -22,10 +22,7 @@ def bench(
     seconds: Annotated[
         float, typer.Option(metavar="S", help="How long to measure, cold starts apart; 0.1 to 3600.")
     ] = 3.0,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        typer.Option(help="auto takes CUDA when it works, else the CPU; cuda never falls back."),
-    ] = "auto",
+    device: DeviceOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON object only.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
     version: Annotated[

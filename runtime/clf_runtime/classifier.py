@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,9 +17,9 @@ from clf_runtime.errors import DeviceError, ImageError, ModelError, brief
 from clf_runtime.images import BLOCK, read_images, to_batch
 from clf_runtime.metadata import from_metadata
 from clf_runtime.modelfile import default_model, read_model
-from clf_runtime.parallel import run_blocks
+from clf_runtime.parallel import LEAST_BLOCK, run_blocks
 from clf_runtime.processors import usable_processors
-from clf_runtime.session import open_session
+from clf_runtime.session import CPU, open_session
 
 _NO_PROBABILITIES = "the model answered with what are no probabilities (NaN, negative, or not of sum 1)"
 _UINT8 = np.dtype(np.uint8)
@@ -91,10 +91,13 @@ class Classifier:
             assumptions = self._look_at(session.ort, where)
         except UnicodeDecodeError:  # onnxruntime decodes what a file holds only when it is asked for it
             raise ModelError(f"{where}: its names or its metadata are not UTF-8") from None
-        usable = usable_processors() if threads != 1 else 1
+        usable = usable_processors() if threads != 1 and self.provider == CPU else 1
         self.threads = min(threads or usable, usable)
         fewer = (f"running {self.threads} threads: this process may use no more",) if self.threads < threads else ()
         self.notes = (*session.notes, *assumptions, *fewer)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Classifier is not sent to another process: load it in each process, or fork")
 
     def _look_at(self, session: Any, where: str) -> tuple[str, ...]:
         """Read the card from a session, or assume one and return the assumptions. Raises ModelError."""
@@ -228,7 +231,7 @@ class Classifier:
         Raises ModelError if the model fails on it, or answers with what are no probabilities.
         """
         block = 1 if self._one_by_one else block
-        if len(batch) <= block:
+        if len(batch) <= (block if self.threads == 1 else LEAST_BLOCK):
             answer = self._answer(batch)
         else:
             answer = np.empty((len(batch), len(self.card.names)), np.float32)

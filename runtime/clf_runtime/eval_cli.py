@@ -4,11 +4,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from clf_runtime.command import EXIT_FAILED, make_app, run, say, show_version
+from clf_runtime.command import EXIT_FAILED, DeviceOption, make_app, run, say, show_version
 
 NAME = "clf-eval"
 _EVERY_SECONDS = 0.5
@@ -25,10 +25,7 @@ def evaluate(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        typer.Option(help="auto takes CUDA when it works, else the CPU; cuda never falls back."),
-    ] = "auto",
+    device: DeviceOption = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")

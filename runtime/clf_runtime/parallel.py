@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-_LEAST = 32  # images of a block: smaller ones cost more than they save
+LEAST_BLOCK = 32  # images of a block: smaller ones cost more than they save
 
 
 def run_blocks(answer: Callable[[slice], np.ndarray], answers: np.ndarray, block: int, threads: int) -> None:
@@ -15,8 +15,8 @@ def run_blocks(answer: Callable[[slice], np.ndarray], answers: np.ndarray, block
     memory. They live for this call only, so that a process can fork between two. Raises what `answer` raises first.
     """
     count = len(answers)
-    if block > _LEAST:
-        block = max(_LEAST, min(block, -(-count // threads)))
+    if block > LEAST_BLOCK:
+        block = max(LEAST_BLOCK, min(block, -(-count // threads)))
     starts = iter(range(0, count, block))
     helpers = min(threads, -(-count // block)) - 1
     lock, failures = threading.Lock(), list[BaseException]()

@@ -11,7 +11,7 @@ from typing import Any
 from clf_runtime.errors import DeviceError, MissingExtraError, ModelError, brief
 
 _SUFFIX = "ExecutionProvider"
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # The key of an entry of TensorProto.external_data, in any encoding that protobuf allows.
 _EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
 _SOURCE_PLACE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])")
@@ -62,15 +62,15 @@ def open_session(model: bytes, where: str, *, device: str = "auto", tf32: bool =
         raise ModelError(f"{where}: keeps weights in other files (external data), which are never opened")
     ort = import_onnxruntime()
     available = ort.get_available_providers()
-    provider = _CPU if device == "auto" and _CUDA not in available else find_provider(device, available)
-    if provider == _CPU:
-        return Session(_open_on_cpu(ort, model, where), _CPU)
+    provider = CPU if device == "auto" and _CUDA not in available else find_provider(device, available)
+    if provider == CPU:
+        return Session(_open_on_cpu(ort, model, where), CPU)
     try:
         return Session(_open_on(ort, provider, model, where, tf32), provider)
     except DeviceError as error:
         if device != "auto":
             raise
-        return Session(_open_on_cpu(ort, model, where), _CPU, (f"running on the CPU: {error}",))
+        return Session(_open_on_cpu(ort, model, where), CPU, (f"running on the CPU: {error}",))
 
 
 def find_provider(device: str, available: Sequence[str]) -> str:
@@ -92,7 +92,7 @@ def find_provider(device: str, available: Sequence[str]) -> str:
 
 def _open_on_cpu(ort: ModuleType, model: bytes, where: str) -> Any:
     try:
-        return ort.InferenceSession(model, _options(ort), providers=[_CPU], enable_fallback=0)
+        return ort.InferenceSession(model, _options(ort), providers=[CPU], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise ModelError(
             f"{where}: not an ONNX model that onnxruntime {ort.__version__} runs: {_plain(error)}"
