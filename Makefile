@@ -1,6 +1,7 @@
 # make demo   set up, train on the embedded images, export, prove, predict
 # make test   set up, run every test
 # make check  lint, format, types
+# make compatibility   run the models that ship on other engines and versions, each in an environment of its own
 # make clean  remove what these made
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := artifacts/demo
 
-.PHONY: demo test check format clean
+.PHONY: demo test check compatibility format clean
 
 .DELETE_ON_ERROR:
 
@@ -23,6 +24,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+compatibility: $(READY)
+	$(BIN)/python benchmarks/compatibility.py artifacts/conv*.onnx artifacts/simple*.onnx artifacts/resnet8*.onnx
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -23,6 +23,7 @@ from clf_export.parity import compare, run_onnx
 from clf_export.places import int8_beside, refuse_existing
 from clf_export.proof import Evidence, Proof, for_card, prove
 from clf_export.quantize import Quantised, quantise
+from clf_export.verdict import processor_difference
 from clf_runtime.card import ModelCard
 from clf_runtime.classifier import Classifier
 from clf_runtime.golden import self_test
@@ -182,8 +183,9 @@ def _write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelC
     parity = card.parity
     assert parity is not None
     own = int8_parity(compare(evidence.reference, answers, evidence.labels), parity.data_fingerprint)
-    tolerance = max(_LEAST_INT8_TOLERANCE, 2 * quantised.verdict.processor_difference)
-    golden = make_golden(quantised.model, _golden_images(evidence), tolerance)
+    images = _golden_images(evidence)  # near the boundary, where a rounding moves a probability more than elsewhere
+    difference = max(quantised.verdict.processor_difference, processor_difference(quantised.model, images))
+    golden = make_golden(quantised.model, images, max(_LEAST_INT8_TOLERANCE, min(2 * difference, 1.0)))
     return _write(files, path, quantised.model, int8_card(card, own, golden), check)
 
 

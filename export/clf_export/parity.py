@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from clf_runtime.session import open_session
+from clf_runtime.sources import TEST_BATCH
 
 TOLERANCE = 1e-4  # of a probability
-_BLOCK = 500
+_BLOCK = TEST_BATCH
 _FEW = 10  # differing predictions that are listed
 
 

@@ -3,73 +3,101 @@
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from clf_runtime.assume import assume_card
-from clf_runtime.bounded import read_bounded
 from clf_runtime.card import ModelCard, told
-from clf_runtime.errors import ImageError, ModelError, brief
+from clf_runtime.errors import DeviceError, ImageError, ModelError, brief
 from clf_runtime.images import BLOCK, read_images, to_batch
 from clf_runtime.metadata import from_metadata
-from clf_runtime.session import open_session
+from clf_runtime.modelfile import default_model, read_model
+from clf_runtime.parallel import LEAST_BLOCK, run_blocks
+from clf_runtime.processors import usable_processors
+from clf_runtime.session import CPU, open_session
 
-MAX_MODEL_BYTES = 512 << 20
+_NO_PROBABILITIES = "the model answered with what are no probabilities (NaN, negative, or not of sum 1)"
+_UINT8 = np.dtype(np.uint8)
 _LARGE = 8 << 20  # bytes from which on OpenSSL's SHA-256 is worth its loading
 UNKNOWN = "unknown"  # the name of what is rejected
+_SLACK = 1e-3  # of a sum of probabilities
 
 Image = ArrayLike | str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """What a model says of one image.
 
     `probability` is that of the class `index`, called `name`; `distribution` holds the probabilities of all classes,
     float32 [classes], if it was asked for. `model_sha256` is the hash of the very file that answered, `provider` the
     onnxruntime execution provider that ran it. An image that was rejected, since its probability is below the one that
     was asked for, has no index and the name UNKNOWN; the probability is still that of its likeliest class.
+
+    It is a tuple since a batch makes hundreds, and a frozen dataclass takes three times as long to make. Two are equal
+    if all but their distributions are.
     """
 
-    index: int | None
+    index: int | None  # type: ignore[assignment]  # a tuple's own index() is not needed
     name: str
     probability: float
     model_sha256: str
     provider: str
-    distribution: np.ndarray | None = field(default=None, compare=False)
+    distribution: np.ndarray | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Prediction) and self[:-1] == other[:-1]
+
+    def __hash__(self) -> int:
+        return hash(self[:-1])
 
 
 class Classifier:
     """A loaded model. Make one with `Classifier.load`; it may be shared by threads.
 
-    `card` says what the model is, `provider` what runs it, `sha256` which file it is, and `notes` holds sentences about
-    what had to be assumed or decided, for people.
+    `card` says what the model is, `provider` what runs it, `sha256` which file it is, `threads` how many share a
+    large batch, and `notes` holds sentences about what had to be assumed or decided, for people.
     """
 
     card: ModelCard
     provider: str
     sha256: str
+    threads: int
     notes: tuple[str, ...]
 
     def __init__(
-        self, model: bytes, where: str, *, device: str = "auto", threads: int = 1, sha256: str | None = None
+        self,
+        model: bytes,
+        where: str,
+        *,
+        device: str = "auto",
+        threads: int = 1,
+        tf32: bool = False,
+        sha256: str | None = None,
     ) -> None:
         """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
+        if threads < 0:
+            raise DeviceError(f"threads must be 1 or more, or 0 for as many as this process may use, not {threads}")
         self.sha256 = _sha256(model)
         _compare(self.sha256, sha256, where)
-        session = open_session(model, where, device=device)
+        session = open_session(model, where, device=device, tf32=tf32)
         self._run = session.ort.run
         self.provider = session.provider
         try:
             assumptions = self._look_at(session.ort, where)
         except UnicodeDecodeError:  # onnxruntime decodes what a file holds only when it is asked for it
             raise ModelError(f"{where}: its names or its metadata are not UTF-8") from None
-        self.notes = (*session.notes, *assumptions)
+        usable = usable_processors() if threads != 1 and self.provider == CPU else 1
+        self.threads = min(threads or usable, usable)
+        fewer = (f"running {self.threads} threads: this process may use no more",) if self.threads < threads else ()
+        self.notes = (*session.notes, *assumptions, *fewer)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Classifier is not sent to another process: load it in each process, or fork")
 
     def _look_at(self, session: Any, where: str) -> tuple[str, ...]:
         """Read the card from a session, or assume one and return the assumptions. Raises ModelError."""
@@ -86,7 +114,9 @@ class Classifier:
             _match(card, inputs, outputs, where)
         self.card = card
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
-        self._block = 1 if inputs[0].shape[0] == 1 else BLOCK
+        self._one_by_one = inputs[0].shape[0] == 1
+        # uint8 images of this shape go to the model as they are.
+        self._ready_shape = card.image_shape if (card.dtype, card.layout) == ("uint8", "NCHW") else None
         return assumptions
 
     @classmethod
@@ -96,26 +126,21 @@ class Classifier:
         *,
         device: str = "auto",
         threads: int = 1,
+        tf32: bool = False,
         sha256: str | None = None,
     ) -> "Classifier":
         """Load an `.onnx` file, or without `path` the CIFAR-10 model that ships with clf-edge.
 
-        `device` is `auto`, `cpu` or `cuda`; `threads` the count of intra-op threads. A file without a card runs too:
-        its shapes and names are assumed, and `notes` says how. With `sha256` (64 hexadecimal digits) any other file is
-        refused; what is hashed are the very bytes that are then run.
+        `device` is `auto`, `cpu`, `cuda` or another execution provider of the installed onnxruntime; see open_session,
+        also for `tf32`. `threads` share the images of a large batch, each running the session on its own; a single
+        image has one. 0 takes as many as this process may use, and more than those are not taken. A file without a
+        card runs too: its shapes and names are assumed, and `notes` says how. With `sha256` (64 hexadecimal digits) any
+        other file is refused; what is hashed are the very bytes that are then run.
         Raises ModelError if the file is missing, is another, is no model, or its card is wrong; DeviceError if the
         device does not work; MissingExtraError without onnxruntime.
         """
         file = default_model() if path is None else Path(path)
-        try:
-            model = read_bounded(file, MAX_MODEL_BYTES)
-        except OSError as error:
-            raise ModelError(f"{file}: the model cannot be read: {error.strerror or error}") from None
-        except ValueError as error:  # a path with a NUL in it
-            raise ModelError(f"{file}: the model cannot be read: {error}") from None
-        if model is None:
-            raise ModelError(f"{file}: larger than a model may be ({MAX_MODEL_BYTES >> 20} MiB)")
-        return cls(model, str(file), device=device, threads=threads, sha256=sha256)
+        return cls(read_model(file), str(file), device=device, threads=threads, tf32=tf32, sha256=sha256)
 
     def predict(
         self, image: Image, *, distribution: bool = False, reject_below: float = 0.0, where: str = "image"
@@ -127,10 +152,12 @@ class Classifier:
         holds every class's probability. An image whose probability, in 0..1, is below `reject_below` is rejected.
         Raises ImageError if it is not what the model takes, or holds more than one image.
         """
+        if type(image) is np.ndarray and image.dtype is _UINT8 and image.shape == self._ready_shape:
+            return self._predict_one(image[None], distribution, reject_below)
         if not isinstance(image, str | os.PathLike):
             batch = to_batch(_as_array(image, where), self.card, where)
             if len(batch) == 1:
-                return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
+                return self._predict_one(batch, distribution, reject_below)
             raise ImageError(f"{len(batch)} images where predict takes one: use predict_batch")
         answers = iter(self.predict_file(image, distribution=distribution, reject_below=reject_below))
         _, answer = next(answers)
@@ -198,39 +225,73 @@ class Classifier:
             return error
         return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
 
-    def probabilities(self, batch: np.ndarray) -> np.ndarray:
-        """Run the model on a prepared batch (see `to_batch`) and return float32 [batch, classes].
+    def probabilities(self, batch: np.ndarray, *, block: int = BLOCK) -> np.ndarray:
+        """Run the model on a prepared batch (see `to_batch`), up to `block` images at a time: float32 [batch, classes].
 
         Raises ModelError if the model fails on it, or answers with what are no probabilities.
         """
+        block = 1 if self._one_by_one else block
+        if len(batch) <= (block if self.threads == 1 else LEAST_BLOCK):
+            answer = self._answer(batch)
+        else:
+            answer = np.empty((len(batch), len(self.card.names)), np.float32)
+            run_blocks(lambda rows: self._answer(batch[rows]), answer, block, self.threads)
+        if not (answer.min() >= 0 and np.abs(answer.sum(axis=1) - 1).max() <= _SLACK):  # NaN too
+            raise ModelError(_NO_PROBABILITIES)
+        return answer
+
+    def _answer(self, batch: np.ndarray) -> np.ndarray:
+        """Run the model once: float32 [batch, classes], which may yet be no probabilities. Raises ModelError."""
         try:
-            blocks = [
-                self._run(self._outputs, {self._input: batch[first : first + self._block]})[0]
-                for first in range(0, len(batch), self._block)
-            ]
+            answer: np.ndarray = self._run(self._outputs, {self._input: batch})[0]
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             raise ModelError(f"the model failed on a batch of {len(batch)}: {brief(error)}") from None
-        answer = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         if answer.shape != (len(batch), len(self.card.names)):
             raise ModelError(f"the model answered with shape {answer.shape}, its card has {len(self.card.names)} names")
         if self._softmax:
             answer = np.exp(answer - answer.max(axis=1, keepdims=True))
             answer /= answer.sum(axis=1, keepdims=True)
-        if not (answer.min() >= 0 and np.abs(answer.sum(axis=1) - 1).max() <= 1e-3):  # NaN too
-            raise ModelError("the model answered with what are no probabilities (NaN, negative, or not of sum 1)")
-        probabilities: np.ndarray = answer
-        return probabilities
+        return answer
+
+    def _predict_one(self, batch: np.ndarray, distribution: bool, reject_below: float) -> Prediction:
+        """Do what `_predictions` does, for a batch of one: plain numbers are faster than arrays of one row.
+
+        What is done here every time is a tenth of what a small model takes: see benchmarks/runtime.py.
+        """
+        if self._softmax or distribution:
+            return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
+        if reject_below:
+            _check_probability(reject_below)
+        try:
+            [row] = self._run(self._outputs, {self._input: batch})[0].tolist()
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            raise ModelError(f"the model failed on a batch of 1: {brief(error)}") from None
+        names = self.card.names
+        if len(row) != len(names):
+            raise ModelError(f"the model answered with {len(row)} values, its card has {len(names)} names")
+        probability = max(row)
+        if not (min(row) >= 0 and -_SLACK <= sum(row) - 1 <= _SLACK):  # NaN too
+            raise ModelError(_NO_PROBABILITIES)
+        index = row.index(probability)
+        chosen = (None, UNKNOWN) if probability < reject_below else (index, names[index])
+        return tuple.__new__(Prediction, (*chosen, probability, self.sha256, self.provider, None))
 
     def _predictions(self, probabilities: np.ndarray, distribution: bool, reject_below: float) -> list[Prediction]:
-        if not 0 <= reject_below <= 1:
-            raise ValueError(f"reject_below must be a probability in 0..1, not {reject_below}")
-        predictions = []
-        for i, row in zip(probabilities.argmax(axis=1).tolist(), probabilities, strict=True):
-            probability = float(row[i])
-            index, name = (None, UNKNOWN) if probability < reject_below else (i, self.card.names[i])
-            whole = row.copy() if distribution else None
-            predictions.append(Prediction(index, name, probability, self.sha256, self.provider, whole))
-        return predictions
+        _check_probability(reject_below)
+        best = probabilities.argmax(axis=1)
+        chosen = np.take_along_axis(probabilities, best[:, None], 1)[:, 0]
+        indices: list[int | None] = best.tolist()
+        names = list(map(self.card.names.__getitem__, best.tolist()))
+        for i in np.flatnonzero(chosen < reject_below).tolist():
+            indices[i], names[i] = None, UNKNOWN
+        wholes = list(probabilities.copy()) if distribution else repeat(None)
+        rows = zip(indices, names, chosen.tolist(), repeat(self.sha256), repeat(self.provider), wholes, strict=False)
+        return list(map(Prediction._make, rows))
+
+
+def _check_probability(reject_below: float) -> None:
+    if not 0 <= reject_below <= 1:
+        raise ValueError(f"reject_below must be a probability in 0..1, not {reject_below}")
 
 
 def _as_array(image: ArrayLike, where: str) -> np.ndarray:
@@ -260,12 +321,6 @@ def _compare(found: str, wanted: str | None, where: str) -> None:
         raise ModelError(f"a SHA-256 has 64 hexadecimal digits, {told(wanted)} is none")
     if found != wanted.lower():
         raise ModelError(f"{where}: is not the file that was asked for: its SHA-256 is {found}")
-
-
-def default_model() -> Path:
-    """The model that ships: inside the installed package, or in a checkout among the artifacts."""
-    packaged = Path(__file__).with_name("conv.onnx")
-    return packaged if packaged.exists() else Path(__file__).parents[2] / "artifacts" / "conv.onnx"
 
 
 def _match(card: ModelCard, inputs: Sequence[Any], outputs: Sequence[Any], where: str) -> None:

@@ -2,11 +2,11 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from clf_runtime.command import fail, make_app, run, say, show_version, standard_input
+from clf_runtime.command import EXIT_FAILED, DeviceOption, fail, make_app, run, say, show_version, standard_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from clf_runtime.output import Format
 
 NAME = "clf-predict"
-EXIT_FAILED = 1  # a self-test
 
 
 def predict(
@@ -39,10 +38,14 @@ def predict(
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a header, then one line for each image.")] = False,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"],
-        typer.Option(help="auto takes CUDA when it works, else the CPU; cuda never falls back."),
-    ] = "auto",
+    device: DeviceOption = "auto",
+    threads: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Threads that share a large batch; 0: as many as this process may use."),
+    ] = 1,
+    tf32: Annotated[
+        bool, typer.Option("--tf32", help="On CUDA, let factors be rounded to 10 bits: faster, less exact.")
+    ] = False,
     sha256: Annotated[
         str | None, typer.Option(metavar="HEX", help="Refuse a model file that has not this SHA-256.")
     ] = None,
@@ -84,7 +87,7 @@ def predict(
         raise typer.BadParameter("- is standard input, which can be read once only")
     from clf_runtime.classifier import Classifier
 
-    classifier = Classifier.load(model, device=device, sha256=sha256)
+    classifier = Classifier.load(model, device=device, threads=threads, tf32=tf32, sha256=sha256)
     if card or test:
         return _about(classifier, test=test, as_json=as_json)
     if not quiet:

@@ -5,12 +5,21 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn, cast
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 
 from clf_runtime.errors import ClfError
 
+EXIT_FAILED = 1  # a self-test, or what stands for one
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda|PROVIDER",
+        help="auto takes CUDA when it works, else the CPU, and says so; any other, by the name of an onnxruntime "
+        "execution provider, runs there or fails.",
+    ),
+]
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 

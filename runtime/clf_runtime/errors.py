@@ -2,7 +2,7 @@
 
     ClfError (Exception)            the root: catch this to catch everything that clf-edge raises on purpose
     ├── ModelError (ValueError)     the file is no ONNX model, cannot be run, or its card is wrong
-    ├── ImageError (ValueError)     an image cannot be read, or is not what the model takes
+    ├── ImageError (ValueError)     an image, or its label, cannot be read, or is not what the model takes
     ├── DeviceError (RuntimeError)  the device that was asked for does not work here
     └── MissingExtraError (ImportError)  a package of an extra is needed and absent
 
@@ -20,7 +20,7 @@ class ModelError(ClfError, ValueError):
 
 
 class ImageError(ClfError, ValueError):
-    """An image cannot be read, or its shape, dtype or range is not what the model takes."""
+    """An image or its label cannot be read, or its shape, dtype, range or class is not what the model takes."""
 
 
 class DeviceError(ClfError, RuntimeError):

@@ -63,6 +63,15 @@ class Npz:
             self._members[name] = info
         self.names = tuple(self._members)
 
+    def peek(self, name: str) -> NpyHeader:
+        """The header of an array alone, held against the size that the archive states; `header` reads it all."""
+        with self._open(name) as stream:
+            header = read_header(stream, self._called(name))
+            if self._members[name].file_size != stream.tell() + header.data_bytes:
+                claimed = f"its header claims {header.data_bytes:,} bytes, the archive another size"
+                raise ImageError(f"{self._called(name)}: damaged: {claimed}")
+        return header
+
     def header(self, name: str) -> NpyHeader:
         """The header of an array, once the whole array has been read: of that length, and with the right checksum."""
         with self._open(name) as stream:
@@ -119,6 +128,18 @@ def open_npz(path: str | os.PathLike[str]) -> Iterator[Npz]:
             archive = zipfile.ZipFile(_InPieces(plain))
         with archive:
             yield Npz(archive, os.fstat(plain.fileno()).st_size, where)
+
+
+def as_texts(names: np.ndarray, where: str) -> list[str]:
+    """An array of names as texts. Raises ImageError if it holds no texts, or none that can be encoded."""
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise ImageError(f"{where}: names must be one text a class, not {names.dtype} of shape {names.shape}")
+    try:
+        texts = [n.decode() if isinstance(n, bytes) else n for n in names.tolist()]
+        "".join(texts).encode()
+    except (UnicodeError, ValueError, SystemError):  # numpy lets any number stand for a character
+        raise ImageError(f"{where}: names must be text in UTF-8") from None
+    return texts
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from typing import Any
 from clf_runtime.errors import DeviceError, MissingExtraError, ModelError, brief
 
 _SUFFIX = "ExecutionProvider"
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # The key of an entry of TensorProto.external_data, in any encoding that protobuf allows.
 _EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
+_SOURCE_PLACE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])")
 _INSTALL = 'pip install "clf-edge[cpu]" (on a machine with CUDA: pip install "clf-edge[gpu]")'
 
 
@@ -40,6 +41,8 @@ def import_onnxruntime() -> ModuleType:
         if error.name == "onnxruntime":
             raise MissingExtraError(f"onnxruntime is not installed: {_INSTALL}") from None
         raise MissingExtraError(f"onnxruntime cannot be imported ({brief(error)}); reinstall it: {_INSTALL}") from None
+    if not hasattr(onnxruntime, "InferenceSession"):  # Python takes any folder of the name for a package
+        raise MissingExtraError(f"onnxruntime is gone but for a folder of its name; reinstall it: {_INSTALL}")
     onnxruntime.set_default_logger_severity(4)
     module: ModuleType = onnxruntime
     return module
@@ -59,15 +62,15 @@ def open_session(model: bytes, where: str, *, device: str = "auto", tf32: bool =
         raise ModelError(f"{where}: keeps weights in other files (external data), which are never opened")
     ort = import_onnxruntime()
     available = ort.get_available_providers()
-    provider = _CPU if device == "auto" and _CUDA not in available else find_provider(device, available)
-    if provider == _CPU:
-        return Session(_open_on_cpu(ort, model, where), _CPU)
+    provider = CPU if device == "auto" and _CUDA not in available else find_provider(device, available)
+    if provider == CPU:
+        return Session(_open_on_cpu(ort, model, where), CPU)
     try:
         return Session(_open_on(ort, provider, model, where, tf32), provider)
     except DeviceError as error:
         if device != "auto":
             raise
-        return Session(_open_on_cpu(ort, model, where), _CPU, (f"running on the CPU: {error}",))
+        return Session(_open_on_cpu(ort, model, where), CPU, (f"running on the CPU: {error}",))
 
 
 def find_provider(device: str, available: Sequence[str]) -> str:
@@ -89,10 +92,10 @@ def find_provider(device: str, available: Sequence[str]) -> str:
 
 def _open_on_cpu(ort: ModuleType, model: bytes, where: str) -> Any:
     try:
-        return ort.InferenceSession(model, _options(ort), providers=[_CPU], enable_fallback=0)
+        return ort.InferenceSession(model, _options(ort), providers=[CPU], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise ModelError(
-            f"{where}: not an ONNX model that onnxruntime {ort.__version__} runs: {brief(error)}"
+            f"{where}: not an ONNX model that onnxruntime {ort.__version__} runs: {_plain(error)}"
         ) from None
 
 
@@ -162,6 +165,11 @@ def _answer_once(session: Any) -> None:
         shape = [n if isinstance(n, int) else 1 for n in node.shape]
         inputs[node.name] = np.zeros(shape, np.uint8 if node.type == "tensor(uint8)" else np.float32)
     session.run(None, inputs)
+
+
+def _plain(error: Exception) -> str:
+    """What onnxruntime says, without the place in its own source that stands before it and pushes it out of sight."""
+    return brief(Exception(_SOURCE_PLACE.sub("", str(error))))
 
 
 def _version(ort: ModuleType) -> tuple[int, int]:

@@ -78,7 +78,7 @@ def test_test_accuracy_is_the_same_in_training_export_and_on_the_device(way, mod
     predictions = Classifier.load(way.folder / f"{model}.onnx").predict_batch(way.dataset.test.images)
     on_device = float(np.mean([p.index == label for p, label in zip(predictions, labels, strict=True)]))
     trained = read_run(way.folder / model).test.accuracy
-    figures = json.loads((way.folder / model / "parity.json").read_text())
+    figures = json.loads((way.folder / model / "parity.json").read_text())["test"]
     assert trained == on_device == figures["onnx_accuracy"] == figures["torch_accuracy"]
     assert f"{model}: test accuracy {100 * trained:.2f} %" in way.trained
     assert f"accuracy of onnxruntime          {100 * trained:.2f} %" in way.exported

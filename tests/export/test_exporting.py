@@ -335,6 +335,18 @@ def test_an_int8_file_that_is_recommended_is_written_beside(make_run, tmp_path, 
             assert not self_test(Classifier(damaged, what)).passed
 
 
+def test_int8_s_golden_cases_allow_what_processors_differ_by_on_these_very_images(
+    make_run, tmp_path, monkeypatch, few_settings
+):
+    folder, dataset = make_run("simple")
+    recommend(monkeypatch, yes=True)
+    seen = []
+    monkeypatch.setattr(exporting, "processor_difference", lambda model, images: seen.append(images) or 0.02)
+    card = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto").int8.card
+    assert card.golden.tolerance == 0.04
+    assert seen[0].tobytes() == card.golden.images
+
+
 def test_where_float32_is_recommended_auto_says_so_and_require_writes_nothing(
     make_run, tmp_path, monkeypatch, few_settings
 ):

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 
 from clf_runtime import Classifier, ImageError, ModelCard, ModelError
-from clf_runtime.classifier import default_model
+from clf_runtime.modelfile import default_model
 
 RED = np.zeros((3, 8, 8), np.uint8)
 RED[0] = 200

@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import io
 import json
 
@@ -11,7 +10,7 @@ from clf_runtime.output import csv_header, to_line
 
 NAMES = ("cat", "dog", "bird")
 SURE = Prediction(1, "dog", 0.75, "ab" * 32, "CPUExecutionProvider", np.array([0.2, 0.75, 0.05], np.float32))
-REJECTED = dataclasses.replace(SURE, index=None, name="unknown")
+REJECTED = SURE._replace(index=None, name="unknown")
 GOOD = Answer("x.npy", 3, SURE)
 UNKNOWN = Answer("x.npy", None, REJECTED)
 BAD = Answer('a,"b"\n\x1b[31m\udcff.npy', None, error=ImageError("it is\nbad"))
@@ -72,5 +71,5 @@ def test_csv_is_one_line_a_record_and_reads_back(top):
 
 
 def test_a_rejected_image_names_no_class_where_the_distribution_was_not_asked_for():
-    bare = Answer("x", None, dataclasses.replace(REJECTED, distribution=None))
+    bare = Answer("x", None, REJECTED._replace(distribution=None))
     assert json.loads(to_line(bare, "json", NAMES))["top"] == []

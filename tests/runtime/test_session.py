@@ -199,3 +199,8 @@ def test_a_missing_onnxruntime_is_answered_with_the_install_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r"pip install \"clf-edge\[cpu\]\""):
         import_onnxruntime()
+
+
+def test_what_onnxruntime_says_is_shown_without_the_place_in_its_source(tiny_model):
+    with pytest.raises(ModelError, match=r"runs: Unsupported model IR version: 99, max supported"):
+        open_session(tiny_model().replace(b"\x08\x08", b"\x08\x63", 1), "m.onnx", device="cpu")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from clf_train.calibration import accuracy_by_coverage, expected_error, fit_temperature, reliability
+from clf_runtime.scores import calibration_error
+from clf_train.calibration import accuracy_by_coverage, fit_temperature, reliability
 from clf_train.evaluate import softmax
 
 
@@ -29,8 +30,8 @@ def test_log_probabilities_give_the_same_temperature_as_logits():
 def test_the_fitted_temperature_lowers_the_calibration_error():
     scores, labels = scores_and_labels()
     spoiled = scores * 3
-    before = expected_error(reliability(softmax(spoiled), labels))
-    after = expected_error(reliability(softmax(spoiled, fit_temperature(spoiled, labels)), labels))
+    before = calibration_error(reliability(softmax(spoiled), labels))
+    after = calibration_error(reliability(softmax(spoiled, fit_temperature(spoiled, labels)), labels))
     assert before > 0.1
     assert after < 0.02
 
@@ -43,7 +44,7 @@ def test_the_error_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [1.0, 0.0]], np.float32)
     bins = reliability(probabilities, np.array([0, 1, 0, 0]))
     assert [(i, b.images) for i, b in enumerate(bins) if b.images] == [(9, 1), (13, 2), (14, 1)]
-    assert expected_error(bins) == pytest.approx((1 * 0.4 + 2 * 0.4 + 0) / 4)
+    assert calibration_error(bins) == pytest.approx((1 * 0.4 + 2 * 0.4 + 0) / 4)
 
 
 def test_the_surest_are_answered_first():

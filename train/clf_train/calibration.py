@@ -12,19 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BINS = 15
+from clf_runtime.scores import BINS, Bin, calibration_error
+
 ENOUGH_TO_CALIBRATE = 200  # validation images; a temperature that is fitted to fewer is mostly noise
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 _LOWEST, _HIGHEST = 0.05, 20.0
-
-
-@dataclass(frozen=True)
-class Bin:
-    """The images whose probability lies in one fifteenth of 0..1: how many, their mean probability, their accuracy."""
-
-    images: int
-    probability: float
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -80,8 +72,8 @@ def fit_temperature(scores: Tensor, labels: np.ndarray) -> float:
 def calibration(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> Calibration:
     """Measure probabilities, float32 [N, K], at a temperature of 1 and at the fitted one, against int64 [N] labels."""
     return Calibration(
-        error_before=expected_error(reliability(before, labels)),
-        error=expected_error(reliability(after, labels)),
+        error_before=calibration_error(reliability(before, labels)),
+        error=calibration_error(reliability(after, labels)),
         bins=tuple(b for b in reliability(after, labels) if b.images),
         coverage=accuracy_by_coverage(after, labels),
     )
@@ -99,12 +91,6 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[Bin]:
         means = (float(confidence[of_bin].mean()), float(right[of_bin].mean())) if count else (0.0, 0.0)
         bins.append(Bin(count, *means))
     return bins
-
-
-def expected_error(bins: list[Bin]) -> float:
-    """The expected calibration error: the mean distance of accuracy and probability over the bins, by their images."""
-    images = sum(b.images for b in bins)
-    return sum(b.images * abs(b.accuracy - b.probability) for b in bins) / images
 
 
 def accuracy_by_coverage(probabilities: np.ndarray, labels: np.ndarray) -> tuple[Coverage, ...]:

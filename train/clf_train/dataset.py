@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from clf_runtime.card import MAX_TEXT
+from clf_runtime.holdout import SPLIT_SEED, TEST_SHARE, hold_out
 from clf_train import spill
 from clf_train.errors import DataError
 
 CHANNELS = (1, 3, 4)
-TEST_SHARE = 0.2
-SPLIT_SEED = 0  # of the test part that is made where a source has none: the same in every run, so that export finds it
 _CHUNK_BYTES = 16 << 20
 _WIDE_BYTES = 1 << 20  # of a chunk as float64, small enough for the cache
 
@@ -140,18 +139,11 @@ def split_rows(labels: np.ndarray, share: float, seed: int, where: str) -> tuple
 
     Raises DataError if a class has a single image, which cannot be in both.
     """
-    from sklearn.model_selection import train_test_split
-
     counts = np.bincount(labels)
     for label in np.flatnonzero(counts == 1):
         raise DataError(f"{where}: class {label} has one image, too few to hold one out")
-    kept, held = train_test_split(
-        np.arange(len(labels)),
-        test_size=max(round(share * len(labels)), int((counts > 0).sum())),
-        random_state=seed,
-        stratify=labels,
-    )
-    return np.sort(kept), np.sort(held)
+    held = hold_out(labels, share, seed)
+    return np.setdiff1d(np.arange(len(labels)), held, assume_unique=True), held
 
 
 def _as_images(part: Part) -> np.ndarray:

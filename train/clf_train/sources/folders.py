@@ -7,19 +7,18 @@ import numpy as np
 from clf_runtime.bounded import read_bounded
 from clf_runtime.errors import ClfError
 from clf_runtime.images import MAX_FILE_BYTES, decode_picture
+from clf_runtime.listing import PICTURES, TEST_FOLDERS, class_folders, has_pictures, visible
 from clf_train import spill
 from clf_train.dataset import Part, Parts
 from clf_train.errors import DataError
-from clf_train.sources.listing import refuse_extra, visible
+from clf_train.sources.listing import refuse_extra
 
 _LAYOUT = "class-named folders"
-_PICTURES = (".png", ".jpg", ".jpeg")
-_TEST_NAMES = ("test", "val", "valid", "validation")
 
 
 def recognises(path: Path) -> bool:
     """Whether a folder holds folders of pictures, or a `train` folder that does."""
-    return path.is_dir() and any(_has_pictures(c) for c in (*_folders(path), *_folders(path / "train")))
+    return path.is_dir() and any(has_pictures(c) for c in (*class_folders(path), *class_folders(path / "train")))
 
 
 def read(path: Path) -> Parts:
@@ -27,15 +26,15 @@ def read(path: Path) -> Parts:
 
     Raises DataError for what is no picture or of another size, or if there is no room for them: see spill.
     """
-    if not any(_has_pictures(c) for c in _folders(path / "train")):  # there is none, or it is the class of trains
-        refuse_extra(path, [c.name for c in _folders(path)], "class-named folders")
-        names = tuple(c.name for c in _folders(path))
+    if not any(has_pictures(c) for c in class_folders(path / "train")):  # there is none, or it is the class of trains
+        refuse_extra(path, [c.name for c in class_folders(path)], "class-named folders")
+        names = tuple(c.name for c in class_folders(path))
         return Parts(_LAYOUT, _read_part(path, names, None), names=names)
-    tests = [name for name in _TEST_NAMES if (path / name).is_dir()]
+    tests = [name for name in TEST_FOLDERS if (path / name).is_dir()]
     if len(tests) > 1:
         raise DataError(f"{path}: both {tests[0]}/ and {tests[1]}/; keep one test part in the folder")
     refuse_extra(path, ("train", *tests), "train/ and test/ folders")
-    names = tuple(c.name for c in _folders(path / "train"))
+    names = tuple(c.name for c in class_folders(path / "train"))
     train = _read_part(path / "train", names, None)
     if not tests:
         return Parts(_LAYOUT, train, names=names)
@@ -44,8 +43,8 @@ def read(path: Path) -> Parts:
 
 
 def _read_part(folder: Path, names: tuple[str, ...], size: tuple[int, int] | None) -> Part:
-    refuse_extra(folder, [c.name for c in _folders(folder)], "class-named folders")
-    for extra in {c.name for c in _folders(folder)} - set(names):
+    refuse_extra(folder, [c.name for c in class_folders(folder)], "class-named folders")
+    for extra in {c.name for c in class_folders(folder)} - set(names):
         raise DataError(f"{folder / extra}: a class without training images")
     files: list[Path] = []
     labels: list[int] = []
@@ -54,7 +53,7 @@ def _read_part(folder: Path, names: tuple[str, ...], size: tuple[int, int] | Non
             continue
         pictures = visible(folder / name)
         for picture in pictures:
-            if picture.suffix.lower() not in _PICTURES or not picture.is_file():
+            if picture.suffix.lower() not in PICTURES or not picture.is_file():
                 raise DataError(f"{picture}: neither PNG nor JPEG; move it away")
         files += pictures
         labels += [label] * len(pictures)
@@ -85,14 +84,3 @@ def _decode(file: Path) -> np.ndarray:
         return decode_picture(data, str(file), channels=3)
     except ClfError as error:
         raise DataError(str(error)) from None
-
-
-def _folders(path: Path) -> list[Path]:
-    """The folders in a folder that may be classes; `artifacts` is one only if it holds pictures, not runs."""
-    if not path.is_dir():
-        return []
-    return [e for e in visible(path) if e.is_dir() and (e.name != "artifacts" or _has_pictures(e))]
-
-
-def _has_pictures(folder: Path) -> bool:
-    return any(entry.suffix.lower() in _PICTURES for entry in folder.iterdir())

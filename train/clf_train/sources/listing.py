@@ -1,26 +1,10 @@
-"""What lies in a folder that is read as a source."""
+"""What may not lie in a folder that is read as a source."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
+from clf_runtime.listing import visible
 from clf_train.errors import DataError
-
-_HARMLESS = ("names.txt", "thumbs.db", "desktop.ini")
-_HARMLESS_STEMS = ("readme", "license", "licence")
-_HARMLESS_SUFFIXES = ("", ".txt", ".md", ".rst", ".html")
-
-
-def visible(folder: Path) -> list[Path]:
-    """The entries of a folder, sorted by name, without hidden files and those that only describe the data."""
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if not entry.name.startswith(".")
-        and entry.name.lower() not in _HARMLESS
-        and not (
-            entry.stem.lower() in _HARMLESS_STEMS and entry.suffix.lower() in _HARMLESS_SUFFIXES and entry.is_file()
-        )
-    )
 
 
 def refuse_extra(folder: Path, known: Iterable[str], layout: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from clf_runtime.errors import ImageError
 from clf_runtime.npy import NpyHeader, read_data, read_header
+from clf_runtime.npz import as_texts
 from clf_train import spill
 from clf_train.dataset import Part, Parts, check_names
 from clf_train.errors import DataError
@@ -61,16 +62,12 @@ def _read_file(path: Path) -> tuple[Part, tuple[str, ...] | None]:
         raise DataError(str(error)) from None
     except Exception as error:  # of zipfile and its decompressors: BadZipFile, zlib.error, UnicodeDecodeError, ...
         raise DataError(f"{path}: not an .npz archive, or damaged: {error}") from None
-    if names is not None and (names.ndim != 1 or names.dtype.kind not in "US"):
-        raise DataError(f"{path}: names must be one text a class, not {names.dtype} of shape {names.shape}")
     if names is None:
         return Part(images, labels, str(path)), None
     try:
-        texts = [n.decode() if isinstance(n, bytes) else n for n in names.tolist()]
-        "".join(texts).encode()
-    except (UnicodeError, ValueError, SystemError):  # numpy lets any number stand for a character
-        raise DataError(f"{path}: names must be text in UTF-8") from None
-    return Part(images, labels, str(path)), check_names(texts, str(path))
+        return Part(images, labels, str(path)), check_names(as_texts(names, str(path)), str(path))
+    except ImageError as error:
+        raise DataError(str(error)) from None
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:

@@ -1,0 +1,313 @@
+"""Hold model files to their golden cases on the oldest and the newest onnxruntime, and on engines that are not ours.
+
+usage: python benchmarks/compatibility.py MODEL... [--engine NAME ...] [--work FOLDER] [--python EXECUTABLE]
+
+Each engine gets a virtual environment of its own, in a temporary folder or, to be used again, in --work. Into those of
+onnxruntime this checkout is installed as on a device, with its extra `cpu` and without PyTorch: there `clf-predict
+--self-test` must pass, and `clf-predict` must give the probabilities of the golden cases. The other engines know
+nothing of clf-edge: they are given the golden images, each alone and all in one batch, and asked for probabilities.
+The last line is one JSON object. The exit code is 0 if both onnxruntimes and ONNX's reference evaluator pass with every
+file, else 1; OpenVINO and OpenCV are reported only.
+"""
+
+import argparse
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+OURS = f"{ROOT}[cpu]"
+SECONDS = 900  # that one installation or one answer may take
+HIDDEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")  # variables by which one environment would see another
+
+
+class Refusal(Exception):  # noqa: N818
+    """Why an engine does not run, or a file cannot be tried, in one line."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What is installed, first the package whose version is told, and with which versions of Python (empty: any).
+
+    One that is `ours` has clf-edge installed too, and is run by `clf-predict`.
+    """
+
+    requirements: tuple[str, ...]
+    required: bool = False
+    ours: bool = False
+    pythons: tuple[str, ...] = ()
+
+    @property
+    def package(self) -> str:
+        return self.requirements[0].split("=")[0].split("<")[0]
+
+
+ENGINES = {
+    "oldest": Engine(("onnxruntime==1.17.0", "numpy==1.26.0", "typer==0.22.0"), True, True, ("3.12", "3.11")),
+    "newest": Engine(("onnxruntime", "numpy"), True, True),
+    "reference": Engine(("onnx", "numpy"), True),
+    "openvino": Engine(("openvino", "numpy")),
+    "opencv": Engine(("opencv-python-headless", "numpy")),
+    "opencv4": Engine(("opencv-python-headless<5", "numpy")),
+}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment: the folder of its programs, and what it holds."""
+
+    programs: Path
+    version: str
+    numpy: str
+    python: str
+
+
+@dataclass(frozen=True)
+class Cases:
+    """A model's golden cases: class names, images as the model takes them, and probabilities [cases, classes]."""
+
+    names: tuple[str, ...]
+    images: np.ndarray
+    expected: np.ndarray
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an engine did with a model: the largest difference of a probability, what the file allows, what failed."""
+
+    engine: str
+    package: str
+    version: str
+    numpy: str
+    python: str
+    model: str
+    required: bool
+    difference: float | None
+    tolerance: float | None
+    problem: str | None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help=".onnx files with golden cases")
+    parser.add_argument("--engine", action="append", choices=ENGINES, help="only this one; may be repeated (all)")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep the environments here (a temporary folder)")
+    parser.add_argument("--python", default=sys.executable, help="what the environments are made with (this Python)")
+    parser.add_argument("--answer", nargs=2, metavar=("IMAGES", "ANSWERS"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.answer:  # this very script, inside the environment of an engine; see foreign_difference
+        return answer_files(arguments.engine[0], arguments.models[0], *map(Path, arguments.answer))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the clean-up
+    results = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="clf-compatibility-") as scratch:
+            work = (arguments.work or Path(scratch)).resolve()
+            for name in arguments.engine or ENGINES:
+                results += list(try_engine(name, arguments.models, work, Path(scratch), arguments.python))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    print("\n".join(table(results)))
+    passed = all(r.problem is None for r in results if r.required)
+    print(json.dumps({"passed": passed, "results": [asdict(r) for r in results]}, allow_nan=False))
+    return 0 if passed else 1
+
+
+def try_engine(name: str, models: Sequence[Path], work: Path, scratch: Path, python: str) -> Iterator[Result]:
+    """Make an engine's environment, and yield how it does with each model."""
+    engine, environment, broken = ENGINES[name], Environment(Path(), "", "", ""), None
+    try:
+        environment = make_environment(name, work, python)
+    except Refusal as refusal:
+        broken = str(refusal)
+    for model in models:
+        difference, tolerance, problem = None, None, broken
+        if broken is None:
+            try:
+                cases = read_cases(model)
+                tolerance = cases.tolerance
+                measure = our_difference if engine.ours else foreign_difference
+                difference = measure(name, environment, model.resolve(), cases, scratch)
+                if difference > tolerance:
+                    problem = "differs by more than the file allows"
+            except Refusal as refusal:
+                problem = str(refusal)
+        told = environment.version, environment.numpy, environment.python
+        yield Result(name, engine.package, *told, model.name, engine.required, difference, tolerance, problem)
+
+
+@functools.cache
+def read_cases(model: Path) -> Cases:
+    """The golden cases in a file. Raises Refusal if it has none or is no model."""
+    from clf_runtime import Classifier, ClfError
+    from clf_runtime.golden import golden_images
+
+    try:
+        card = Classifier.load(model, device="cpu").card
+    except ClfError as error:
+        raise Refusal(str(error)) from None
+    if card.golden is None:
+        raise Refusal("carries no golden cases: export it again")
+    expected = np.array(card.golden.probabilities, np.float32)
+    return Cases(card.names, golden_images(card.golden, card), expected, card.golden.tolerance)
+
+
+def make_environment(name: str, work: Path, python: str) -> Environment:
+    """Make or renew the environment of an engine in a folder of its own below `work`. Raises Refusal if it cannot be.
+
+    Where `python` has no wheel of the engine, one on the PATH is taken that has, which is said on stderr.
+    """
+    engine, folder = ENGINES[name], work / name
+    programs = folder / ("Scripts" if os.name == "nt" else "bin")
+    print(f"making the environment of {name}: {', '.join(engine.requirements)}", file=sys.stderr, flush=True)
+    if not (programs / "clf-ready").exists():
+        call([find_python(name, python), "-m", "venv", "--clear", folder])
+    checkout = [OURS] if engine.ours else []
+    call([programs / "python", "-m", "pip", "install", "--quiet", "--upgrade", *checkout, *engine.requirements])
+    (programs / "clf-ready").touch()
+    ask = (
+        "import importlib.metadata as m, platform;"
+        f"print(m.version({engine.package!r}), m.version('numpy'), platform.python_version())"
+    )
+    return Environment(programs, *call([programs / "python", "-c", ask]).split())
+
+
+def find_python(name: str, python: str) -> str:
+    """`python`, or the first one on the PATH whose version the engine has wheels for. Raises Refusal without one."""
+    wanted = ENGINES[name].pythons
+    for candidate in (python, *(f"python{version}" for version in wanted)):
+        try:
+            version = call([candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).strip()
+        except Refusal:  # absent, or a shim without a Python behind it
+            continue
+        if not wanted or version in wanted:
+            if candidate != python:
+                print(f"{name} has no wheel for {python}: taking {shutil.which(candidate)}", file=sys.stderr)
+            return candidate
+    raise Refusal(f"needs Python {' or '.join(wanted)}; neither {python} nor the PATH has it")
+
+
+def our_difference(name: str, environment: Environment, model: Path, cases: Cases, scratch: Path) -> float:
+    """Run `clf-predict` as it was installed: its self-test, then one golden image as a file, then all as another.
+
+    Returns the largest difference of a probability. Raises Refusal if a command fails.
+    """
+    command = [environment.programs / "clf-predict", "--model", model, "--json"]
+    record = json.loads(call([*command, "--self-test"], fine=(0, 1)))
+    if record["max_difference"] is None:
+        raise Refusal(record["problem"])
+    np.save(scratch / "one.npy", cases.images[0])
+    np.save(scratch / "all.npy", cases.images)
+    paths = [scratch / "one.npy", scratch / "all.npy"]
+    lines = call([*command, "--quiet", "--top", str(len(cases.names)), *paths]).splitlines()
+    rows = [{one["name"]: one["probability"] for one in json.loads(line)["top"]} for line in lines]
+    answers = np.array([[row[name] for name in cases.names] for row in rows], np.float32)
+    return max(record["max_difference"], largest(answers, np.concatenate([cases.expected[:1], cases.expected])))
+
+
+def foreign_difference(name: str, environment: Environment, model: Path, cases: Cases, scratch: Path) -> float:
+    """Give the golden images to an engine in its own environment, each alone and all in one batch.
+
+    Returns the largest difference of a probability. Raises Refusal if the engine does not run the model.
+    """
+    images, answers = scratch / "images.npy", scratch / "answers.npy"
+    np.save(images, cases.images)
+    call([environment.programs / "python", __file__, model, "--engine", name, "--answer", images, answers])
+    return largest(np.load(answers), np.stack([cases.expected, cases.expected]))
+
+
+def answer_files(name: str, model: Path, images: Path, answers: Path) -> int:
+    """Answer the images of a file, each alone and all in one batch, into another: float32 [2, cases, classes]."""
+    batch = np.load(images)
+    try:
+        run = FOREIGN[name](str(model))
+        alone = [np.array(run(batch[i : i + 1])) for i in range(len(batch))]  # copied: engines use their memory again
+        np.save(answers, np.stack([np.concatenate(alone), run(batch)]))
+    except Exception as error:  # each engine has its own
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _reference(model):  # type: ignore[no-untyped-def]
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+    from onnx.version_converter import convert_version
+
+    loaded = onnx.load(model)
+    if any(node.op_type == "DequantizeLinear" for node in loaded.graph.node):
+        loaded = convert_version(loaded, 19)  # the evaluator knows it from there on, where it means the same
+    evaluator = ReferenceEvaluator(loaded)
+    return lambda images: evaluator.run(None, {evaluator.input_names[0]: images})[0]
+
+
+def _openvino(model):  # type: ignore[no-untyped-def]
+    import openvino
+
+    # In float32 wherever it runs: of itself OpenVINO takes bfloat16 on processors that have it.
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda images: compiled(images)[0]
+
+
+def _opencv(model):  # type: ignore[no-untyped-def]
+    import cv2
+
+    net = cv2.dnn.readNetFromONNX(model)
+
+    def run(images):  # type: ignore[no-untyped-def]
+        net.setInput(images)
+        return net.forward()
+
+    return run
+
+
+FOREIGN = {"reference": _reference, "openvino": _openvino, "opencv": _opencv, "opencv4": _opencv}
+
+
+def largest(answers: np.ndarray, expected: np.ndarray) -> float:
+    """The largest absolute difference of a probability. Raises Refusal on other shapes, and where one is no number."""
+    if answers.shape != expected.shape or not np.isfinite(answers).all():
+        raise Refusal(f"answers with {answers.dtype} {list(answers.shape)}, or what is no number")
+    return float(np.abs(answers - expected).max())
+
+
+def call(command: Sequence[str | Path], fine: tuple[int, ...] = (0,)) -> str:
+    """Run a command apart from this environment and return what it prints. Raises Refusal with its last words."""
+    environment = {key: value for key, value in os.environ.items() if key not in HIDDEN}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    except OSError as error:
+        raise Refusal(f"{command[0]}: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise Refusal(f"{Path(command[0]).name} takes longer than {SECONDS} s") from None
+    if done.returncode not in fine:
+        words = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+        how = f"exit code {done.returncode}" if done.returncode > 0 else f"ended by signal {-done.returncode}"
+        raise Refusal(f"{how}: {words[-1].strip()[:300]}")
+    return done.stdout
+
+
+def table(results: Sequence[Result]) -> list[str]:
+    """The results for people, a line each, aligned."""
+    rows = [("engine", "version", "numpy", "Python", "model", "difference", "allowed", "")]
+    for r in results:
+        numbers = ("" if number is None else f"{number:.1e}" for number in (r.difference, r.tolerance))
+        verdict = "passed" if r.problem is None else f"{'FAILED' if r.required else 'does not pass'}: {r.problem}"
+        rows.append((r.engine, f"{r.package} {r.version}", r.numpy, r.python, r.model, *numbers, verdict))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    return ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in rows]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

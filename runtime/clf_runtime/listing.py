@@ -1,0 +1,34 @@
+"""What lies in a folder of images: its visible entries, and the class-named folders of pictures among them."""
+
+from pathlib import Path
+
+PICTURES = (".png", ".jpg", ".jpeg")
+TEST_FOLDERS = ("test", "val", "valid", "validation")
+_HARMLESS = ("names.txt", "thumbs.db", "desktop.ini")
+_HARMLESS_STEMS = ("readme", "license", "licence")
+_HARMLESS_SUFFIXES = ("", ".txt", ".md", ".rst", ".html")
+
+
+def visible(folder: Path) -> list[Path]:
+    """The entries of a folder, sorted by name, without hidden files and those that only describe the data."""
+    return sorted(
+        entry
+        for entry in folder.iterdir()
+        if not entry.name.startswith(".")
+        and entry.name.lower() not in _HARMLESS
+        and not (
+            entry.stem.lower() in _HARMLESS_STEMS and entry.suffix.lower() in _HARMLESS_SUFFIXES and entry.is_file()
+        )
+    )
+
+
+def class_folders(path: Path) -> list[Path]:
+    """The folders in a folder that may be classes; `artifacts` is one only if it holds pictures, not runs."""
+    if not path.is_dir():
+        return []
+    return [e for e in visible(path) if e.is_dir() and (e.name != "artifacts" or has_pictures(e))]
+
+
+def has_pictures(folder: Path) -> bool:
+    """Whether a folder holds a file that is named as a PNG or JPEG."""
+    return any(entry.suffix.lower() in PICTURES for entry in folder.iterdir())

@@ -1,0 +1,138 @@
+"""The compatibility script on a tiny model, with the engines that are installed here: nothing is installed for it."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clf_runtime import Classifier, ModelCard
+from clf_runtime.card import Golden
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "benchmarks" / "compatibility.py"
+MODULES = {"reference": "onnx", "openvino": "openvino", "opencv": "cv2"}
+COLOURS = ("red", "green", "blue")
+
+
+@pytest.fixture
+def compatibility(monkeypatch):
+    spec = importlib.util.spec_from_file_location("compatibility", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "compatibility", module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def program(file, lines):
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(lines, "utf-8")
+    file.chmod(0o755)
+    return file
+
+
+@pytest.fixture
+def here(compatibility, monkeypatch, tmp_path):
+    """Instead of making environments, take this one."""
+    programs = tmp_path / "bin"
+    program(programs / "python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    run = f"import sys; sys.path.insert(0, '{ROOT / 'runtime'}'); from clf_runtime.cli import main; main()"
+    program(programs / "clf-predict", f'#!/bin/sh\nexec "{sys.executable}" -c "{run}" "$@"\n')
+    environment = compatibility.Environment(programs, "1.2.3", "4.5.6", "7.8.9")
+    monkeypatch.setattr(compatibility, "make_environment", lambda *_: environment)
+    return compatibility
+
+
+@pytest.fixture
+def golden_file(tiny_model, tmp_path):
+    """A tiny model in a file, with a golden case a colour; `off` is added to what is expected of the first."""
+
+    def make(off=0.0, layout="NCHW", golden=True):
+        images = np.zeros((3, 3, 8, 8), np.uint8)
+        images[np.arange(3), np.arange(3)] = 200
+        if layout == "NHWC":
+            images = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        rows = Classifier(tiny_model(layout=layout), "tiny").probabilities(images)
+        rows[0] += np.array([-off, off, 0], np.float32)
+        cases = Golden(images.tobytes(), tuple(map(tuple, rows.tolist())), 1e-4, "CPUExecutionProvider", 1e-7)
+        card = ModelCard(
+            "tiny", COLOURS, (3, 8, 8), "uint8", (0.0, 255.0), layout=layout, golden=cases if golden else None
+        )
+        file = tmp_path / "tiny.onnx"
+        file.write_bytes(tiny_model(layout=layout, card=card))
+        return file
+
+    return make
+
+
+def run(module, command, *arguments):
+    ended = command(lambda: sys.exit(module.main()), *arguments)
+    return ended, json.loads(ended.out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("engine", ["oldest", "reference", "openvino", "opencv"])
+def test_an_engine_that_answers_alike_passes(here, command, golden_file, engine, layout):
+    if (module := MODULES.get(engine)) and importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed here")
+    ended, record = run(here, command, golden_file(layout=layout), "--engine", engine)
+    assert (ended.code, record["passed"]) == (0, True)
+    [result] = record["results"]
+    assert (result["engine"], result["model"], result["problem"]) == (engine, "tiny.onnx", None)
+    assert result["difference"] < 1e-6
+    assert (result["version"], result["numpy"], result["python"]) == ("1.2.3", "4.5.6", "7.8.9")
+    assert ended.out.splitlines()[1].endswith("passed")
+
+
+@pytest.mark.parametrize("engine", ["newest", "reference"])
+def test_one_that_answers_otherwise_fails(here, command, golden_file, engine):
+    ended, record = run(here, command, golden_file(off=2e-4), "--engine", engine)
+    assert (ended.code, record["passed"]) == (1, False)
+    assert record["results"][0]["difference"] == pytest.approx(2e-4, rel=0.01)
+    assert "2.0e-04     1.0e-04  FAILED: differs by more than the file allows" in ended.out
+
+
+def test_a_file_that_proves_nothing_fails(here, command, golden_file, tmp_path):
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"no model")
+    ended, record = run(here, command, golden_file(golden=False), damaged, "--engine", "reference")
+    assert ended.code == 1
+    assert [r["difference"] for r in record["results"]] == [None, None]
+    assert "carries no golden cases" in record["results"][0]["problem"]
+    assert "not an ONNX model" in record["results"][1]["problem"]
+
+
+@pytest.mark.parametrize(("engine", "code"), [("reference", 1), ("openvino", 0)])
+def test_only_a_required_engine_that_is_not_to_be_had_fails(
+    compatibility, monkeypatch, command, golden_file, engine, code
+):
+    def refuse(*_):
+        raise compatibility.Refusal("no index can be reached")
+
+    monkeypatch.setattr(compatibility, "make_environment", refuse)
+    ended, record = run(compatibility, command, golden_file(), "--engine", engine)
+    assert (ended.code, record["passed"]) == (code, code == 0)
+    assert record["results"][0]["problem"] == "no index can be reached"
+
+
+def test_a_python_is_looked_for_that_has_wheels_of_the_engine(compatibility, monkeypatch, tmp_path, capsys):
+    new = program(tmp_path / "bin" / "new", "#!/bin/sh\necho 3.99\n")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(compatibility.Refusal, match=r"needs Python 3\.12 or 3\.11; neither .*new nor the PATH has it"):
+        compatibility.find_python("oldest", str(new))
+    program(tmp_path / "bin" / "python3.12", "#!/bin/sh\necho a shim without a Python >&2; exit 127\n")
+    program(tmp_path / "bin" / "python3.11", "#!/bin/sh\necho 3.11\n")
+    assert compatibility.find_python("oldest", str(new)) == "python3.11"
+    assert f"oldest has no wheel for {new}: taking {tmp_path / 'bin' / 'python3.11'}" in capsys.readouterr().err
+    assert compatibility.find_python("newest", str(new)) == str(new)
+
+
+def test_the_last_words_of_a_command_that_fails_are_told(compatibility, tmp_path):
+    with pytest.raises(compatibility.Refusal, match="exit code 3: the reason"):
+        compatibility.call([program(tmp_path / "bin" / "x", "#!/bin/sh\necho 'the reason\n' >&2; exit 3\n")])
+    with pytest.raises(compatibility.Refusal, match="ended by signal 9: it says nothing"):
+        compatibility.call([program(tmp_path / "bin" / "y", "#!/bin/sh\nkill -9 $$\n")])
+    with pytest.raises(compatibility.Refusal, match="No such file"):
+        compatibility.call([tmp_path / "absent"])
