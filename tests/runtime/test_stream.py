@@ -208,14 +208,19 @@ def live(tiny_file):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
+        came = bytearray()
 
         def ask(data, seconds=20.0):
             process.stdin.write(data)
             process.stdin.flush()
-            if not select.select([process.stdout], [], [], seconds)[0]:
-                return None
-            line = json.loads(os.read(process.stdout.fileno(), 1 << 16))
-            return line["name"] or line["error"]
+            while b"\n" not in came:
+                if not select.select([process.stdout], [], [], seconds)[0]:
+                    return None
+                came.extend(os.read(process.stdout.fileno(), 1 << 16))
+            line, _, rest = bytes(came).partition(b"\n")
+            came[:] = rest
+            record = json.loads(line)
+            return record["name"] or record["error"]
 
         ask.process = process
         yield ask
@@ -228,8 +233,8 @@ def test_a_record_is_answered_at_once_while_the_pipe_stays_open(live):
     assert live(npy(BLUE)[200:]) == "blue"
     assert live(npy(np.zeros((4, 4)))).startswith("-[2]: shape 4x4")
     assert live(npy(RED)[:-20] + npy(BLUE)).startswith("-[3]: cut short")
+    assert live(b"") == "blue"
     live.process.stdin.close()
-    assert json.loads(live.process.stdout.read())["name"] == "blue"
     assert live.process.wait(20) == 2
 
 
