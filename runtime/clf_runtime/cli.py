@@ -1,5 +1,6 @@
 """The command `clf-predict`: parse, classify, print."""
 
+import gc
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -157,4 +158,5 @@ app = make_app(predict)
 
 def main() -> NoReturn:
     """Run `clf-predict`."""
+    gc.set_threshold(50_000)  # what is imported stays: looking through it for garbage costs a cold prediction 10 ms
     run(app, NAME, "cpu")
