@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clf_runtime import Classifier, ClfError, ImageError, ModelCard, ModelError
+from clf_runtime.bounded import open_regular
 from clf_runtime.images import read_images
 from clf_runtime.metadata import PREFIX, from_metadata, to_metadata
 
@@ -171,6 +172,13 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path):
     os.truncate(tmp_path / "x.npy", 300_000)
     with pytest.raises(ImageError, match="cut short"):
         list(blocks)
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.npy")
+    for path in (tmp_path / "x.npy", "/dev/null", tmp_path):
+        with pytest.raises(OSError, match=r"not a file|directory"):
+            open_regular(path)
 
 
 def test_an_archive_that_shrinks_while_it_is_read_is_an_error(tmp_path):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import clf_export
@@ -78,6 +79,15 @@ def test_a_prediction_loads_nothing_of_the_workstation(tiny_file, tmp_path):
         "c.predict(numpy.zeros((3, 8, 8), numpy.uint8))"
     )
     assert loaded_after(code) & (FORBIDDEN["runtime/clf_runtime"] | {"typer", "PIL"}) == set()
+
+
+def test_a_cold_prediction_loads_nothing_that_it_does_not_need(tiny_file, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((3, 8, 8), np.uint8))
+    code = (
+        f"import sys; sys.argv = ['x', {str(tmp_path / 'x.npy')!r}, '--model', {tiny_file!r}]\n"
+        "import clf_runtime.cli as c\ntry: c.main()\nexcept SystemExit: pass"
+    )
+    assert loaded_after(code) & {"zipfile", "csv", "glob", "hashlib", "_hashlib", "PIL", "rich", "pydantic"} == set()
 
 
 @pytest.mark.parametrize("package", [clf_runtime, clf_train, clf_export])
