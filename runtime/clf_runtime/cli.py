@@ -2,6 +2,7 @@
 
 import gc
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -125,15 +126,15 @@ def _classify(
     from clf_runtime.output import csv_header, to_line
 
     code = 0
-    if form == "csv":
-        print(csv_header(top))
-    for answer, is_live in _answers(
-        classifier, images, distribution=top > 1 or form == "json", reject_below=reject_below
-    ):
-        if answer.error is not None:
-            code = fail(NAME, str(answer.error))
-        if answer.error is None or form != "text":
-            print(to_line(answer, form, classifier.card.names, top) + "\n", end="", flush=is_live)  # in one piece
+    answers = _answers(classifier, images, distribution=top > 1 or form == "json", reject_below=reject_below)
+    with suppress(BrokenPipeError):  # nobody reads on; what went wrong until then stays wrong
+        if form == "csv":
+            print(csv_header(top))
+        for answer, is_live in answers:
+            if answer.error is not None:
+                code = fail(NAME, str(answer.error))
+            if answer.error is None or form != "text":
+                print(to_line(answer, form, classifier.card.names, top) + "\n", end="", flush=is_live)  # in one piece
     return code
 
 

@@ -44,6 +44,7 @@ def run(app: typer.Typer, name: str, extras: str) -> NoReturn:
     """
     _mend_streams()
     command = typer.main.get_command(app)
+    code: Any = 0
     try:
         # Not app(): typer would turn an interrupt and a closed pipe into exits of its own.
         with command.make_context(name, sys.argv[1:]) as context:
@@ -56,7 +57,7 @@ def run(app: typer.Typer, name: str, extras: str) -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):
         code = fail(name, "interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        code = 0  # whoever read our results has gone
+        pass  # whoever read our results has gone: no fault of ours, nor does it undo one
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("clf_"):
             raise
