@@ -18,7 +18,11 @@ from pathlib import Path
 import atheris
 import numpy as np
 
-with atheris.instrument_imports(include=["clf_runtime", "zipfile", "numpy.lib.format", "numpy.lib._format_impl"]):
+with atheris.instrument_imports(
+    include=["clf_runtime", "zipfile", "numpy.lib.format", "numpy.lib._format_impl", "PIL"]
+):
+    from PIL import ImageOps, JpegImagePlugin, PngImagePlugin  # noqa: F401 - what decode_picture loads
+
     from clf_runtime import metadata, npz, stream
     from clf_runtime.answers import answer_stream
     from clf_runtime.card import Golden, ModelCard
