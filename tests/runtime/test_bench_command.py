@@ -109,7 +109,7 @@ def test_a_fresh_process_that_fails_is_one_line(command, tiny_file, monkeypatch,
         (["TINY", "--seconds", "inf"], "it must be 0.1 to 3600"),
         (["TINY", "--seconds", "long"], "not a valid float"),
         (["TINY", "--device", "cuda"], "CUDA does not work here"),
-        (["TINY", "--device", "tpu"], "'tpu' is not one of"),
+        (["TINY", "--device", "tpu"], "device 'tpu' is unknown"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(command, tiny_file, arguments, says):

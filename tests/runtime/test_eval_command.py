@@ -126,7 +126,7 @@ def test_many_classes_are_cut_to_the_worst(command, tiny_model, tmp_path):
         (["m.onnx"], "Missing argument"),
         (["m.onnx", "d", "e"], "unexpected extra argument"),
         (["m.onnx", "d", "--nonsense"], "No such option"),
-        (["m.onnx", "d", "--device", "gpu"], "'gpu' is not one of"),
+        (["TINY", "DATA", "--device", "tpu"], "device 'tpu' is unknown"),
         (["/nowhere/m.onnx", "d"], "cannot be read: No such file"),
         (["/", "d"], "cannot be read: Is a directory"),
         (["TINY", "/nowhere"], "no such file or folder"),
