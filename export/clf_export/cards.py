@@ -8,7 +8,7 @@ from clf_runtime.card import Golden, Int8, ModelCard, Parity
 from clf_runtime.session import import_onnxruntime
 from clf_train.run import Run
 
-NO_BOUND = 1.0  # of a difference from PyTorch: int8 is held to its verdict, not to equal probabilities
+NO_BOUND = 1.0  # of a difference of probabilities
 
 
 def make_card(
@@ -50,19 +50,24 @@ def int8_card(card: ModelCard, parity: Parity, golden: Golden | None) -> ModelCa
     return replace(card, precision="int8", description=description, parity=parity, golden=golden)
 
 
-def int8_parity(comparison: Comparison, data_fingerprint: str) -> Parity:
-    """How an int8 file's answers to the test images compare with PyTorch's: figures without a bound."""
+def parity_record(
+    comparison: Comparison, tolerance: float, data_fingerprint: str, edge_images: int = 0, edge_difference: float = 0.0
+) -> Parity:
+    """How a file's answers to the test images compare with PyTorch's, as its card holds it.
+
+    int8 is held to its verdict, not to equal probabilities, and to no made-up images: its `tolerance` is NO_BOUND.
+    """
     return Parity(
         images=comparison.images,
         max_difference=comparison.max_difference,
         mean_difference=comparison.mean_difference,
-        tolerance=NO_BOUND,
+        tolerance=tolerance,
         differing=comparison.differing,
         torch_accuracy=comparison.torch_accuracy,
         onnx_accuracy=comparison.onnx_accuracy,
         class_accuracies=comparison.onnx_class_accuracies,
-        edge_images=0,
-        edge_difference=0.0,
+        edge_images=edge_images,
+        edge_difference=edge_difference,
         data_fingerprint=data_fingerprint,
         onnxruntime=str(import_onnxruntime().__version__),
     )
@@ -70,6 +75,6 @@ def int8_parity(comparison: Comparison, data_fingerprint: str) -> Parity:
 
 def verdict_for_card(verdict: Verdict) -> Int8:
     """The verdict as the card holds it."""
-    figures = asdict(verdict)
+    figures = {**asdict(verdict.judgement), **asdict(verdict)}
     known = {f.name: figures[f.name] for f in fields(Int8) if f.name in figures}
     return Int8(**known, recommended=verdict.recommended, reason=verdict.reason())

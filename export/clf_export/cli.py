@@ -82,13 +82,14 @@ def export(
     files = output_files(folders, out, overwrite=overwrite)
     dataset = None
     for folder, file in zip(folders, files, strict=True):
+        trained = read_run(folder)
         if not quiet:
             say(NAME, f"exporting {folder}")
         if dataset is None:
-            dataset, other = find_test_images(read_run(folder), data)
+            dataset, other = find_test_images(trained, data)
             if other and not quiet:
                 say(NAME, other)
-        own = _named(read_run(folder).model, model)
+        own = _named(trained.model, model)
         try:
             with _passing_line(quiet) as watch:
                 made = export_run(
@@ -141,11 +142,12 @@ def _int8_lines(made: "Export") -> list[str]:
     if made.quantised is None:
         return []
     verdict, names = made.quantised.verdict, made.model.card.names
-    accuracies = f"{_share(verdict.int8_accuracy)}, float32 {_share(verdict.float_accuracy)}"
+    found = verdict.judgement
+    accuracies = f"{_share(found.int8_accuracy)}, float32 {_share(found.float_accuracy)}"
     lines = [
         f"int8, the best of {len(made.quantised.tried):<3}            {verdict.setting}",
-        f"accuracy on held-out images      {accuracies} (of {verdict.images:,} training images)",
-        f"worst class                      {names[verdict.worst_class]}: {-verdict.worst_drop:+.1f} points",
+        f"accuracy on held-out images      {accuracies} (of {found.images:,} training images)",
+        f"worst class                      {names[found.worst_class]}: {-found.worst_drop:+.1f} points",
         f"size                             {verdict.size:,} bytes, float32 {verdict.float_size:,} (without cards)",
         f"speed, 1 image and 256           {verdict.batch_1_ratio:.2f} and {verdict.batch_256_ratio:.2f} of float32's",
         f"difference between processors    {verdict.processor_difference:.1e}, probability",

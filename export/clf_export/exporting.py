@@ -14,14 +14,14 @@ import onnx
 import torch
 from torch import nn
 
-from clf_export.cards import int8_card, int8_parity, make_card, verdict_for_card
+from clf_export.cards import NO_BOUND, int8_card, make_card, parity_record, verdict_for_card
 from clf_export.errors import OutputError, ParityError, QuantisationError
 from clf_export.golden import choose_cases, make_golden, unnoticed_damage
 from clf_export.graph import build_graph
 from clf_export.held_out import choose_images
-from clf_export.parity import compare, run_onnx
+from clf_export.parity import TOLERANCE, compare, run_onnx
 from clf_export.places import int8_beside, refuse_existing
-from clf_export.proof import Evidence, Proof, for_card, prove
+from clf_export.proof import Evidence, Proof, prove
 from clf_export.quantize import Quantised, quantise
 from clf_export.verdict import processor_difference
 from clf_runtime.card import ModelCard
@@ -106,7 +106,7 @@ def export_run(
         card = make_card(
             run,
             folder.name,
-            parity=for_card(proof, dataset.fingerprint),
+            parity=parity_record(proof.test, TOLERANCE, dataset.fingerprint, proof.edge_images, proof.edge_difference),
             golden=make_golden(plain, _golden_images(evidence)),
             int8=verdict_for_card(quantised.verdict) if quantised else None,
             license=license,
@@ -151,7 +151,9 @@ def _make_int8(
         return None, None
     held_out = choose_images(dataset, run)
     try:
-        quantised = quantise(model, held_out.calibration, held_out.validation, held_out.labels, watch=watch)
+        quantised = quantise(
+            model, held_out.calibration, held_out.validation, held_out.labels, unseen=held_out.unseen, watch=watch
+        )
     except QuantisationError as error:
         if mode == "require":
             raise QuantisationError(f"{error}; int8 is required, so no file is written") from None
@@ -178,15 +180,18 @@ def _write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelC
 
     def check(data: bytes) -> None:
         if not np.array_equal(run_onnx(data, evidence.images), answers):
-            raise ParityError("the int8 file answers otherwise than before it was written, so no file is written")
+            raise ParityError("the file answers otherwise than before it was written, so no file is written")
 
     parity = card.parity
     assert parity is not None
-    own = int8_parity(compare(evidence.reference, answers, evidence.labels), parity.data_fingerprint)
+    own = parity_record(compare(evidence.reference, answers, evidence.labels), NO_BOUND, parity.data_fingerprint)
     images = _golden_images(evidence)  # near the boundary, where a rounding moves a probability more than elsewhere
     difference = max(quantised.verdict.processor_difference, processor_difference(quantised.model, images))
     golden = make_golden(quantised.model, images, max(_LEAST_INT8_TOLERANCE, min(2 * difference, 1.0)))
-    return _write(files, path, quantised.model, int8_card(card, own, golden), check)
+    try:
+        return _write(files, path, quantised.model, int8_card(card, own, golden), check)
+    except ParityError as error:  # it is not the float32 file that is rejected
+        raise QuantisationError(f"int8: {error}") from None
 
 
 @contextmanager

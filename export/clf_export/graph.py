@@ -6,12 +6,8 @@ Opset 18 and IR 8, which onnxruntime 1.17 reads; the exporter's own choice, IR 1
 """
 
 import contextlib
-import io
-import logging
 import re
 import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -20,6 +16,7 @@ from torch import Tensor, nn
 
 from clf_export.errors import TranslationError
 from clf_export.rewriting import rewrite
+from clf_export.silence import silenced
 from clf_runtime.errors import brief
 from clf_train.evaluate import Normalisation
 
@@ -107,7 +104,7 @@ def translate(
 
 def _export(deployed: nn.Module, example: Tensor, report_in: Path | None = None) -> torch.onnx.ONNXProgram | None:
     """Call the exporter; with `report_in`, have it write what it found into that folder if it fails."""
-    with _quiet():
+    with silenced():
         return torch.onnx.export(
             deployed,
             (example,),
@@ -167,20 +164,6 @@ def _check_batch(model: onnx.ModelProto) -> None:
             f"the net can be translated for a batch of {shapes[0][0]} only: its forward() must not take the number of "
             "images as a plain number, as a loop over them does"
         )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress, hints and deprecation warnings off the terminal."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    sink = io.StringIO()
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -10,9 +10,7 @@ import numpy as np
 
 from clf_export.errors import ParityError
 from clf_export.parity import TOLERANCE, Comparison, compare, run_onnx
-from clf_runtime.card import Parity
 from clf_runtime.errors import brief
-from clf_runtime.session import import_onnxruntime
 
 BATCHES = (1, 2, 7, 256)
 KINDS = ("lowest values", "highest values", "one hot pixel", "noise")
@@ -155,22 +153,3 @@ def table(proof: Proof, names: Sequence[str]) -> list[str]:
 
 def _failed(passed: bool) -> str:
     return "" if passed else "  FAILED"
-
-
-def for_card(proof: Proof, data_fingerprint: str) -> Parity:
-    """The figures that the model's card carries."""
-    test = proof.test
-    return Parity(
-        images=test.images,
-        max_difference=test.max_difference,
-        mean_difference=test.mean_difference,
-        tolerance=test.tolerance,
-        differing=test.differing,
-        torch_accuracy=test.torch_accuracy,
-        onnx_accuracy=test.onnx_accuracy,
-        class_accuracies=test.onnx_class_accuracies,
-        edge_images=proof.edge_images,
-        edge_difference=proof.edge_difference,
-        data_fingerprint=data_fingerprint,
-        onnxruntime=str(import_onnxruntime().__version__),
-    )

@@ -4,12 +4,7 @@ The result is in ONNX's own operators (QuantizeLinear and DequantizeLinear aroun
 runtime can run and onnxruntime turns into integer kernels where it has them.
 """
 
-import contextlib
-import io
-import logging
 import math
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from clf_export.ordering import CARRIERS, DENSE, LAYERS, MOVES, finish
 from clf_export.ranges import Method, Ranges
+from clf_export.silence import silenced
 from clf_runtime.session import import_onnxruntime
 
 Scheme = Literal["U8S8 reduced", "U8U8", "U8S8", "S8S8", "weights only"]
@@ -118,7 +114,7 @@ def to_int8(model: onnx.ModelProto, setting: Setting, ranges: Ranges) -> bytes:
     bounds = {t: (np.float32(low), np.float32(high)) for t, (low, high) in (ranges | _of_bytes(model)).items()}
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    with _quiet():
+    with silenced():
         quantizer = QDQQuantizer(
             copy,
             setting.per_channel,
@@ -183,17 +179,3 @@ def _of_bytes(model: onnx.ModelProto) -> Ranges:
         elif node.op_type == "Cast" and node.input[0] in images:
             ranges[node.output[0]] = (0.0, 255.0)
     return ranges
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the quantizer prints, logs and warns of off the terminal."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    sink = io.StringIO()
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

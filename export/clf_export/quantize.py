@@ -5,7 +5,7 @@ Calibration and choice are made on images that are not of the test: see `held_ou
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -75,12 +75,14 @@ def quantise(
     validation: np.ndarray,
     labels: np.ndarray,
     *,
+    unseen: bool = True,
     watch: Callable[[str], object] = lambda text: None,
 ) -> Quantised:
     """Make the best int8 version of a float model, the bytes of an ONNX file with one input and one output.
 
     `calibration` and `validation` are images as the model takes them, uint8 or float32 [N, C, H, W], none of them in
-    both and none of the test; `labels`, int64 [N], are those of the validation. `watch` is told what is being done.
+    both and none of the test; `labels`, int64 [N], are those of the validation, and `unseen` says whether
+    the net was trained without it. `watch` is told what is being done.
 
     Of the settings that pass (see `verdict.judge`) and answer here as the file means, those that overflow on no
     processor are taken if there is one. Of these, the ones count that run one image at 90 % of the fastest's speed or
@@ -129,7 +131,7 @@ def quantise(
         chosen = max(working, key=lambda t: (t.setting.scheme in EXACT, _of(t).int8_accuracy, -_of(t).differing))
         chosen = replace(chosen, batch_1_ratio=speed_ratio(model, build(chosen), validation, 1, 4 * _SECONDS))
     data = build(chosen)
-    return Quantised(data, _verdict(chosen, model, data, validation), tuple(tried))
+    return Quantised(data, _verdict(chosen, model, data, validation, unseen), tuple(tried))
 
 
 def _settings(model: onnx.ModelProto) -> list[Setting]:
@@ -205,12 +207,13 @@ def _distance(trial: Trial) -> tuple[bool, float]:
     return _of(trial).undecided, _of(trial).differing
 
 
-def _verdict(chosen: Trial, model: bytes, data: bytes, images: np.ndarray) -> Verdict:
-    judgement = _of(chosen)
+def _verdict(chosen: Trial, model: bytes, data: bytes, images: np.ndarray, unseen: bool) -> Verdict:
     assert chosen.processor_difference is not None
     return Verdict(
-        **{**asdict(judgement), "problem": chosen.problem},
         setting=str(chosen.setting),
+        judgement=_of(chosen),
+        unseen=unseen,
+        problem=chosen.problem,
         processor_difference=chosen.processor_difference,
         size=len(data),
         float_size=len(model),

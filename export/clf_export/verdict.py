@@ -65,18 +65,13 @@ class Verdict:
     `setting` says how it was made. `processor_difference` is the largest difference of a probability between
     onnxruntime's integer kernels on this processor and ONNX's reference evaluator, on 32 images: above a few
     hundredths, sums overflow here and other processors answer otherwise. Sizes are in bytes. The ratios are int8's
-    images a second by float's, one thread, for batches of 1 and of 256. The other figures are `Judgement`'s.
+    images a second by float's, one thread, for batches of 1 and of 256. `unseen` says whether the net was trained
+    without the images it is judged by. `problem` is the judgement's, or that processors differ; None if it passed.
     """
 
     setting: str
-    images: int
-    float_accuracy: float
-    int8_accuracy: float
-    worst_class: int
-    worst_drop: float
-    p_value: float | None
-    differing: float
-    undecided: bool
+    judgement: Judgement
+    unseen: bool
     problem: str | None
     processor_difference: float
     size: int
@@ -98,9 +93,12 @@ class Verdict:
         """One sentence for people: which file to use, and why."""
         size = f"{self.size / self.float_size:.0%} of the size"
         speed = f"{self.batch_1_ratio:.2f} times as fast for one image, {self.batch_256_ratio:.2f} for 256"
-        accuracy = f"{100 * self.int8_accuracy:.2f} % right where float32 has {100 * self.float_accuracy:.2f} %"
-        if self.undecided:
-            accuracy += f" (of {self.images:,} images, too few to tell)"
+        found = self.judgement
+        accuracy = f"{100 * found.int8_accuracy:.2f} % right where float32 has {100 * found.float_accuracy:.2f} %"
+        if found.undecided:
+            accuracy += f" (of {found.images:,} images, too few to tell)"
+        if not self.unseen:
+            accuracy += " (of images that it was trained on)"
         if self.recommended:
             return f"int8 is recommended: {accuracy}, {size}, {speed}"
         if self.problem is not None:

@@ -15,9 +15,10 @@ from clf_runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from clf_runtime.answers import Answer, answer_files, answer_stream
     from clf_runtime.card import ModelCard
-    from clf_runtime.classifier import Classifier, Prediction
+    from clf_runtime.classifier import Classifier
     from clf_runtime.errors import ClfError, DeviceError, ImageError, MissingExtraError, ModelError
     from clf_runtime.golden import GoldenCase, SelfTest, self_test
+    from clf_runtime.prediction import Prediction
 
 __version__ = "0.1.0"
 
@@ -41,7 +42,7 @@ __all__ = [
 
 _HOME = {
     "Classifier": "classifier",
-    "Prediction": "classifier",
+    "Prediction": "prediction",
     "ModelCard": "card",
     **dict.fromkeys(("Answer", "answer_files", "answer_stream"), "answers"),
     **dict.fromkeys(("GoldenCase", "SelfTest", "self_test"), "golden"),

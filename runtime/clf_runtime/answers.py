@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
 
-from clf_runtime.classifier import Classifier, Prediction
+from clf_runtime.classifier import Classifier
 from clf_runtime.errors import ClfError, ImageError
 from clf_runtime.inputs import find_files
+from clf_runtime.prediction import Prediction
 from clf_runtime.stream import Records, read_paths
 
 _EMPTY = "standard input: is empty: it holds neither .npy records nor paths"

@@ -103,12 +103,17 @@ class Bench:
     processors: int
 
 
-def bench(file: Path, *, device: str = "auto", seconds: float = 3.0) -> Bench:
+def bench(
+    file: Path, *, device: str = "auto", seconds: float = 3.0, begin: Callable[[], object] = lambda: None
+) -> Bench:
     """Measure a model file for about `seconds`, cold starts and the slowest single run apart.
+
+    `begin` is called when the model is loaded, and the measuring begins.
 
     Raises what `Classifier.load` raises, and DeviceError if a fresh process does not answer.
     """
     classifier = Classifier.load(file, device=device)  # first, since its errors speak for themselves
+    begin()
     cold = cold_starts(file, device)
     model = read_model(file)
     session = open_session(model, str(file), device=device).ort

@@ -40,9 +40,11 @@ def bench(
         raise typer.BadParameter(f"--seconds is {seconds:g}, it must be 0.1 to {_MOST_SECONDS:g}")
     from clf_runtime.bench import bench as measure
 
-    if not quiet:
-        say(NAME, f"measuring {model.name} for about {seconds:g} s, and a few cold starts")
-    result = measure(model, device=device, seconds=seconds)
+    def begin() -> None:
+        if not quiet:
+            say(NAME, f"measuring {model.name} for about {seconds:g} s, and a few cold starts")
+
+    result = measure(model, device=device, seconds=seconds, begin=begin)
     if not as_json:
         print("\n".join(table(result)))
     print(json.dumps(asdict(result), allow_nan=False))

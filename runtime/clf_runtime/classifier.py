@@ -1,59 +1,30 @@
 """Classifier: a model file, loaded, that turns images into predictions."""
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from importlib import import_module
-from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from clf_runtime.assume import assume_card
-from clf_runtime.card import ModelCard, told
+from clf_runtime.card import ModelCard
 from clf_runtime.errors import DeviceError, ImageError, ModelError, brief
 from clf_runtime.images import BLOCK, read_images, to_batch
+from clf_runtime.integrity import refuse_another, sha256_of
 from clf_runtime.metadata import from_metadata
 from clf_runtime.modelfile import default_model, read_model
 from clf_runtime.parallel import LEAST_BLOCK, run_blocks
+from clf_runtime.prediction import UNKNOWN, Prediction, check_probability, to_predictions
 from clf_runtime.processors import usable_processors
 from clf_runtime.session import CPU, open_session
 
 _NO_PROBABILITIES = "the model answered with what are no probabilities (NaN, negative, or not of sum 1)"
 _UINT8 = np.dtype(np.uint8)
-_LARGE = 8 << 20  # bytes from which on OpenSSL's SHA-256 is worth its loading
-UNKNOWN = "unknown"  # the name of what is rejected
 _SLACK = 1e-3  # of a sum of probabilities
 
 Image = ArrayLike | str | os.PathLike[str]
-
-
-class Prediction(NamedTuple):
-    """What a model says of one image.
-
-    `probability` is that of the class `index`, called `name`; `distribution` holds the probabilities of all classes,
-    float32 [classes], if it was asked for. `model_sha256` is the hash of the very file that answered, `provider` the
-    onnxruntime execution provider that ran it. An image that was rejected, since its probability is below the one that
-    was asked for, has no index and the name UNKNOWN; the probability is still that of its likeliest class.
-
-    It is a tuple since a batch makes hundreds, and a frozen dataclass takes three times as long to make. Two are equal
-    if all but their distributions are.
-    """
-
-    index: int | None  # type: ignore[assignment]  # a tuple's own index() is not needed
-    name: str
-    probability: float
-    model_sha256: str
-    provider: str
-    distribution: np.ndarray | None = None
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Prediction) and self[:-1] == other[:-1]
-
-    def __hash__(self) -> int:
-        return hash(self[:-1])
 
 
 class Classifier:
@@ -82,8 +53,9 @@ class Classifier:
         """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
         if threads < 0:
             raise DeviceError(f"threads must be 1 or more, or 0 for as many as this process may use, not {threads}")
-        self.sha256 = _sha256(model)
-        _compare(self.sha256, sha256, where)
+        self._where = where
+        self.sha256 = sha256_of(model)
+        refuse_another(self.sha256, sha256, where)
         session = open_session(model, where, device=device, tf32=tf32)
         self._run = session.ort.run
         self.provider = session.provider
@@ -95,6 +67,9 @@ class Classifier:
         self.threads = min(threads or usable, usable)
         fewer = (f"running {self.threads} threads: this process may use no more",) if self.threads < threads else ()
         self.notes = (*session.notes, *assumptions, *fewer)
+
+    def _fault(self, what: str) -> ModelError:
+        return ModelError(f"{self._where}: {what}")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Classifier is not sent to another process: load it in each process, or fork")
@@ -237,7 +212,7 @@ class Classifier:
             answer = np.empty((len(batch), len(self.card.names)), np.float32)
             run_blocks(lambda rows: self._answer(batch[rows]), answer, block, self.threads)
         if not (answer.min() >= 0 and np.abs(answer.sum(axis=1) - 1).max() <= _SLACK):  # NaN too
-            raise ModelError(_NO_PROBABILITIES)
+            raise self._fault(_NO_PROBABILITIES)
         return answer
 
     def _answer(self, batch: np.ndarray) -> np.ndarray:
@@ -245,9 +220,11 @@ class Classifier:
         try:
             answer: np.ndarray = self._run(self._outputs, {self._input: batch})[0]
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise ModelError(f"the model failed on a batch of {len(batch)}: {brief(error)}") from None
+            raise self._fault(f"the model failed on a batch of {len(batch)}: {brief(error)}") from None
         if answer.shape != (len(batch), len(self.card.names)):
-            raise ModelError(f"the model answered with shape {answer.shape}, its card has {len(self.card.names)} names")
+            raise self._fault(
+                f"the model answered with shape {answer.shape}, its card has {len(self.card.names)} names"
+            )
         if self._softmax:
             answer = np.exp(answer - answer.max(axis=1, keepdims=True))
             answer /= answer.sum(axis=1, keepdims=True)
@@ -261,37 +238,24 @@ class Classifier:
         if self._softmax or distribution:
             return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
         if reject_below:
-            _check_probability(reject_below)
+            check_probability(reject_below)
         try:
             [row] = self._run(self._outputs, {self._input: batch})[0].tolist()
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise ModelError(f"the model failed on a batch of 1: {brief(error)}") from None
+            raise self._fault(f"the model failed on a batch of 1: {brief(error)}") from None
         names = self.card.names
         if len(row) != len(names):
-            raise ModelError(f"the model answered with {len(row)} values, its card has {len(names)} names")
+            raise self._fault(f"the model answered with {len(row)} values, its card has {len(names)} names")
         probability = max(row)
         if not (min(row) >= 0 and -_SLACK <= sum(row) - 1 <= _SLACK):  # NaN too
-            raise ModelError(_NO_PROBABILITIES)
+            raise self._fault(_NO_PROBABILITIES)
         index = row.index(probability)
         chosen = (None, UNKNOWN) if probability < reject_below else (index, names[index])
         return tuple.__new__(Prediction, (*chosen, probability, self.sha256, self.provider, None))
 
     def _predictions(self, probabilities: np.ndarray, distribution: bool, reject_below: float) -> list[Prediction]:
-        _check_probability(reject_below)
-        best = probabilities.argmax(axis=1)
-        chosen = np.take_along_axis(probabilities, best[:, None], 1)[:, 0]
-        indices: list[int | None] = best.tolist()
-        names = list(map(self.card.names.__getitem__, best.tolist()))
-        for i in np.flatnonzero(chosen < reject_below).tolist():
-            indices[i], names[i] = None, UNKNOWN
-        wholes = list(probabilities.copy()) if distribution else repeat(None)
-        rows = zip(indices, names, chosen.tolist(), repeat(self.sha256), repeat(self.provider), wholes, strict=False)
-        return list(map(Prediction._make, rows))
-
-
-def _check_probability(reject_below: float) -> None:
-    if not 0 <= reject_below <= 1:
-        raise ValueError(f"reject_below must be a probability in 0..1, not {reject_below}")
+        whose = (self.card.names, self.sha256, self.provider)
+        return to_predictions(probabilities, *whose, distribution=distribution, reject_below=reject_below)
 
 
 def _as_array(image: ArrayLike, where: str) -> np.ndarray:
@@ -299,28 +263,6 @@ def _as_array(image: ArrayLike, where: str) -> np.ndarray:
         return np.asarray(image)
     except ValueError as error:
         raise ImageError(f"{where}: no array can be made of it: {brief(error)}") from None
-
-
-def _sha256(data: bytes) -> str:
-    """SHA-256 in hexadecimal digits, of small data by Python's own code: hashlib loads OpenSSL, 4 MB and 5 ms."""
-    for name in ("_sha2", "_sha256") if len(data) < _LARGE else ():  # of Python 3.12 and 3.11
-        try:
-            digest: str = import_module(name).sha256(data).hexdigest()
-        except (ImportError, AttributeError):
-            continue
-        return digest
-    import hashlib
-
-    return hashlib.sha256(data).hexdigest()
-
-
-def _compare(found: str, wanted: str | None, where: str) -> None:
-    if wanted is None:
-        return
-    if not re.fullmatch("[0-9a-fA-F]{64}", wanted):
-        raise ModelError(f"a SHA-256 has 64 hexadecimal digits, {told(wanted)} is none")
-    if found != wanted.lower():
-        raise ModelError(f"{where}: is not the file that was asked for: its SHA-256 is {found}")
 
 
 def _match(card: ModelCard, inputs: Sequence[Any], outputs: Sequence[Any], where: str) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from clf_runtime.answers import Answer
-from clf_runtime.classifier import UNKNOWN, Prediction
 from clf_runtime.command import one_line
+from clf_runtime.prediction import UNKNOWN, Prediction
 
 Format = Literal["text", "json", "csv"]
 

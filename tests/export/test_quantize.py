@@ -238,9 +238,9 @@ def test_the_verdict_is_of_the_file_that_is_given(net, images, labels, tmp_path,
     assert (verdict.size, verdict.float_size) == (len(made.model), len(model))
     assert verdict.size < verdict.float_size / 2
     answers = run_onnx(made.model, images[200:]).argmax(axis=1)
-    assert verdict.images == 700
-    assert verdict.int8_accuracy == (answers == labels[200:]).mean()
-    assert verdict.float_accuracy == pytest.approx(0.9)
+    assert verdict.judgement.images == 700
+    assert verdict.judgement.int8_accuracy == (answers == labels[200:]).mean()
+    assert verdict.judgement.float_accuracy == pytest.approx(0.9)
     assert verdict.passed
     assert verdict.processor_difference < 0.03
     assert verdict.batch_1_ratio > 0
@@ -321,7 +321,9 @@ def test_if_nothing_is_good_enough_the_verdict_says_so(net, images, labels, hurr
     made = quantise(net.SerializeToString(), images[:200], images[200:], labels[200:])
     assert not made.verdict.passed
     assert made.verdict.reason() == "float32 is recommended: int8 is worse, the accuracy falls"
-    assert made.verdict.int8_accuracy == max(t.judgement.int8_accuracy for t in made.tried if t.setting.scheme in EXACT)
+    assert made.verdict.judgement.int8_accuracy == max(
+        t.judgement.int8_accuracy for t in made.tried if t.setting.scheme in EXACT
+    )
     assert made.model
 
 

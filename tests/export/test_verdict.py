@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from clf_export import verdict
-from clf_export.verdict import Verdict, judge, processor_difference, speed_ratio
+from clf_export.verdict import Judgement, Verdict, judge, processor_difference, speed_ratio
 
 
 def answers(predicted, classes):
@@ -108,16 +108,11 @@ def test_answers_that_are_no_numbers_are_refused(value):
 
 
 def make(**changes):
+    judgement = Judgement(2500, 0.75, 0.749, 3, 1.2, 0.4, 0.02, changes.pop("undecided", False), None)
     figures = {
         "setting": "any",
-        "images": 2500,
-        "float_accuracy": 0.75,
-        "int8_accuracy": 0.749,
-        "worst_class": 3,
-        "worst_drop": 1.2,
-        "p_value": 0.4,
-        "differing": 0.02,
-        "undecided": False,
+        "judgement": judgement,
+        "unseen": True,
         "problem": None,
         "processor_difference": 1e-6,
         "size": 250,
@@ -133,6 +128,7 @@ def make(**changes):
     [
         ({}, True, "int8 is recommended: 74.90 % right where float32 has 75.00 %, 25% of the size, 1.50 times as fast"),
         ({"undecided": True}, True, "(of 2,500 images, too few to tell)"),
+        ({"unseen": False}, True, "(of images that it was trained on)"),
         ({"batch_1_ratio": 0.7}, False, "float32 is recommended: int8 is slower, 0.70 times as fast for one image"),
         ({"size": 1001}, False, "float32 is recommended: int8 is no smaller"),
         ({"problem": "the accuracy falls"}, False, "float32 is recommended: int8 is worse, the accuracy falls"),
