@@ -121,37 +121,46 @@ def large_batch(model: str, seconds: float) -> dict:
     return {"threads": threads, **{k: round(len(images) / v) for k, v in found.items()}}
 
 
+# A small process of its own starts the others: on Linux a child's peak memory begins with what its parent held.
+LAUNCHER = """
+import json, os, subprocess, sys, time
+commands, runs = json.loads(sys.argv[1]), int(sys.argv[2])
+for _ in range(runs):
+    found = []
+    for command in commands:
+        begun = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        found.append((time.perf_counter() - begun, usage.ru_maxrss, os.waitstatus_to_exitcode(status)))
+    print(json.dumps(found))
+"""
+
+
 def cold(model: str, runs: int) -> dict:
     """A whole process that answers one image: seconds and peak MiB of ours and of the bare script, and ratios."""
     card = Classifier.load(model, device="cpu").card
-    found: dict[str, list[tuple[float, float]]] = {"ours": [], "bare": []}
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "image.npy"
         np.save(image, some_images(card, 1)[0])
-        commands = {
-            "ours": [*our_command(), str(image), "--model", model],
-            "bare": [sys.executable, "-c", BARE, model, str(image)],
-        }
-        for _ in range(runs + 1):
-            for side, command in commands.items():
-                begun = time.perf_counter()
-                process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                _, status, usage = os.wait4(process.pid, 0)
-                seconds = time.perf_counter() - begun
-                process.returncode = os.waitstatus_to_exitcode(status)
-                if process.returncode:
-                    sys.exit(f"{' '.join(command)} failed")
-                found[side].append((seconds, usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)))
-    kept = {side: values[1:] for side, values in found.items()}  # the first fills the disk's cache
-    seconds = {side: statistics.median(v[0] for v in values) for side, values in kept.items()}
-    memory = {side: statistics.median(v[1] for v in values) for side, values in kept.items()}
+        commands = [
+            [*our_command(), str(image), "--model", model],
+            [sys.executable, "-c", BARE, model, str(image)],
+        ]
+        launch = [sys.executable, "-c", LAUNCHER, json.dumps(commands), str(runs + 1)]
+        output = subprocess.run(launch, capture_output=True, text=True, check=True).stdout
+    pairs = [json.loads(line) for line in output.splitlines()][1:]  # the first fills the disk's cache
+    if any(code for pair in pairs for _, _, code in pair):
+        sys.exit("a cold prediction failed")
+    unit = 1024 if sys.platform != "darwin" else 1 << 20
+    ours, bare = ([pair[side] for pair in pairs] for side in (0, 1))
+    our_mib, bare_mib = (statistics.median(v[1] for v in side) / unit for side in (ours, bare))
     return {
-        "our_seconds": round(seconds["ours"], 3),
-        "bare_seconds": round(seconds["bare"], 3),
-        "seconds_ratio": round(statistics.median(a[0] / b[0] for a, b in zip(*kept.values(), strict=True)), 3),
-        "our_mib": round(memory["ours"], 1),
-        "bare_mib": round(memory["bare"], 1),
-        "memory_ratio": round(memory["ours"] / memory["bare"], 3),
+        "our_seconds": round(statistics.median(v[0] for v in ours), 3),
+        "bare_seconds": round(statistics.median(v[0] for v in bare), 3),
+        "seconds_ratio": round(statistics.median(a[0] / b[0] for a, b in pairs), 3),
+        "our_mib": round(our_mib, 1),
+        "bare_mib": round(bare_mib, 1),
+        "memory_ratio": round(our_mib / bare_mib, 3),
     }
 
 

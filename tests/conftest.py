@@ -4,6 +4,7 @@ Nothing here imports torch, so that the runtime's tests run where a device's pac
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from clf_runtime.card import ModelCard
 from clf_runtime.metadata import to_metadata
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and so would the processes that they interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Timings never decide a test; in CI the property tests try the same cases every time.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])

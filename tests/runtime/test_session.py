@@ -204,3 +204,25 @@ def test_a_missing_onnxruntime_is_answered_with_the_install_line(monkeypatch):
 def test_what_onnxruntime_says_is_shown_without_the_place_in_its_source(tiny_model):
     with pytest.raises(ModelError, match=r"runs: Unsupported model IR version: 99, max supported"):
         open_session(tiny_model().replace(b"\x08\x08", b"\x08\x63", 1), "m.onnx", device="cpu")
+
+
+PADDED = b"\x80" * 8 + b"\x00"
+
+
+@pytest.mark.parametrize(
+    ("before", "found"),
+    [
+        (b"\x0a\x08", True),
+        (b"location\x0a\x08", True),
+        (b"\x8a\x80\x00\x08", True),
+        (b"\x0a\x88\x80\x80\x00", True),
+        (b"\x8a" + PADDED + b"\x88" + PADDED, True),
+        (b"", False),
+        (b"\x0a\x09", False),
+        (b"\x12\x08", False),
+    ],
+)
+def test_external_data_is_seen_in_any_encoding_of_its_key(before, found):
+    model = b"\x08\x08" + before + b"location\x12\x05w.bin"
+    with pytest.raises(ModelError, match="external data" if found else "not an ONNX model"):
+        open_session(model, "m.onnx")
