@@ -58,7 +58,8 @@ def to_predictions(
         indices[i], chosen[i] = None, UNKNOWN
     wholes = list(probabilities.copy()) if distribution else repeat(None)
     rows = zip(indices, chosen, likeliest.tolist(), repeat(model_sha256), repeat(provider), wholes, strict=False)
-    return list(map(Prediction._make, rows))
+    new = tuple.__new__  # half the time of Prediction._make
+    return [new(Prediction, row) for row in rows]
 
 
 def check_probability(reject_below: float) -> None:
