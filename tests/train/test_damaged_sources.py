@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import struct
 import subprocess
 import sys
@@ -270,11 +269,6 @@ def test_labels_without_axis(tmp_path):
         assemble("s", parts(y=np.array(3)))
 
 
-def test_labels_without_axis_in_a_tensor(tmp_path):
-    with pytest.raises(DataError):
-        read_source(tensors(tmp_path, labels=torch.tensor(3)))
-
-
 def test_huge_label_without_test_part():
     y = Y.copy()
     y[3] = 10**15
@@ -287,54 +281,6 @@ def test_float64_beyond_float32():
     x[3, 0, 0, 0] = 1e300
     with pytest.raises(DataError, match="image 3"):
         assemble("s", parts(x))
-
-
-@pytest.mark.parametrize(
-    "images",
-    [
-        torch.from_numpy(X).to(torch.float8_e4m3fn),
-        torch.empty(20, 3, 8, 6, device="meta"),
-        torch._neg_view(torch.from_numpy(X).float()),
-    ],
-    ids=["float8", "meta", "neg"],
-)
-def test_tensors_that_numpy_does_not_take(tmp_path, images):
-    with contextlib.suppress(DataError):  # a numpy or torch that learns to convert it may
-        assert read_source(tensors(tmp_path, images=images)).dtype == "float32"
-
-
-def test_hostile_pickle_is_called_that(tmp_path):
-    class P:
-        def __reduce__(self):
-            return os.system, ("false",)
-
-    torch.save(P(), tensors(tmp_path) / "train_data_2")
-    with pytest.raises(DataError, match="train_data_2: holds Python objects other than tensors"):
-        read_source(tmp_path)
-
-
-@pytest.mark.parametrize("kept", [0.9, 0.999])
-def test_truncated_tensor_is_named(tmp_path, kept):
-    f = tensors(tmp_path) / "train_data_2"
-    f.write_bytes(f.read_bytes()[: int(kept * f.stat().st_size)])
-    with pytest.raises(DataError, match="train_data_2"):
-        read_source(tmp_path)
-
-
-def test_empty_tensor_file_has_a_reason(tmp_path):
-    (tensors(tmp_path) / "train_data_2").write_bytes(b"")
-    with pytest.raises(DataError, match=r"train_data_2: .*[a-z]$"):
-        read_source(tmp_path)
-
-
-def test_repacked_tensor(tmp_path):
-    f = tensors(tmp_path, images=torch.from_numpy(X)) / "train_data_2"
-    with zipfile.ZipFile(f) as a, zipfile.ZipFile(tmp_path / "q", "w", zipfile.ZIP_DEFLATED) as b:
-        for i in a.infolist():
-            b.writestr(i.filename, a.read(i.filename))
-    (tmp_path / "q").replace(f)
-    with contextlib.suppress(DataError):
-        np.testing.assert_array_equal(read_source(tmp_path).train.images, X)
 
 
 def test_palette_with_transparency_bytes(tmp_path):
