@@ -1,5 +1,6 @@
 """What several test modules of the training need: small sources, written in the ways that people write them."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
+from clf_train import spill
 
 
 def _pixels(count: int, seed: int = 0) -> np.ndarray:
@@ -53,3 +56,13 @@ def _mapped_files(array: np.ndarray) -> set[str]:
 @pytest.fixture
 def mapped_files() -> Callable[[np.ndarray], set[str]]:
     return _mapped_files
+
+
+@pytest.fixture
+def spill_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary folder of a test, in which arrays above 1,000 bytes are large."""
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setattr(spill, "SPILL_BYTES", 1000)
+    return place
