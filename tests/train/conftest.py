@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from clf_train import spill
 
@@ -38,6 +39,23 @@ def _save_tensors(folder: Path, suffix: str = "_2", legacy: bool = False, **chan
 @pytest.fixture
 def save_tensors() -> Callable[..., Path]:
     return _save_tensors
+
+
+@pytest.fixture
+def write_pictures() -> Callable[..., Path]:
+    def write(root: Path, *names: str, content: bytes | None = None) -> Path:
+        """Write pictures of 6x8 pixels, each of another noise, under `root`; or `content` under each name."""
+        for seed, name in enumerate(names):
+            file = root / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if content is None:
+                pixels = np.random.default_rng(seed).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(file, "PNG")
+            else:
+                file.write_bytes(content)
+        return root
+
+    return write
 
 
 def _mapped_files(array: np.ndarray) -> set[str]:

@@ -11,7 +11,6 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from clf_train.dataset import Part, Parts, assemble
 from clf_train.errors import DataError
@@ -49,13 +48,6 @@ def npz(file, **members):
 def header(descr, shape, data=b""):
     t = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(t)) + t + data
-
-
-def four(root, content):
-    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_bytes(content)
-    return root
 
 
 def cifar_tar(file, mode):
@@ -281,51 +273,6 @@ def test_float64_beyond_float32():
     x[3, 0, 0, 0] = 1e300
     with pytest.raises(DataError, match="image 3"):
         assemble("s", parts(x))
-
-
-def test_palette_with_transparency_bytes(tmp_path):
-    b = io.BytesIO()
-    Image.fromarray(X[0].transpose(1, 2, 0)).quantize(8).save(b, "PNG", transparency=bytes([0, 255, 3]))
-    assert len(read_source(four(tmp_path, b.getvalue())).train) == 2
-
-
-def test_jpeg_with_bad_exif(tmp_path):
-    b = io.BytesIO()
-    Image.fromarray(X[0].transpose(1, 2, 0)).save(
-        b, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12\0\x03\xff\xff"
-    )
-    assert len(read_source(four(tmp_path, b.getvalue())).train) == 2
-
-
-def png():
-    b = io.BytesIO()
-    Image.fromarray(X[0].transpose(1, 2, 0)).save(b, "PNG")
-    return b.getvalue()
-
-
-def test_a_class_named_license_is_read_or_refused(tmp_path):
-    four(tmp_path, png())
-    (tmp_path / "license").mkdir()
-    for i in range(2):
-        (tmp_path / "license" / f"{i}.png").write_bytes(png())
-    with contextlib.suppress(DataError):
-        assert read_source(tmp_path).names == ("a", "b", "license")
-
-
-def test_a_picture_named_readme_is_read_or_refused(tmp_path):
-    four(tmp_path, png())
-    (tmp_path / "a" / "readme.png").write_bytes(png())
-    with contextlib.suppress(DataError):
-        made = read_source(tmp_path)
-        assert len(made.train) + len(made.test) == 5
-
-
-def test_a_class_named_train(tmp_path):
-    for c in ("bus", "train"):
-        (tmp_path / c).mkdir()
-        for i in range(2):
-            (tmp_path / c / f"{i}.png").write_bytes(png())
-    assert read_source(tmp_path).names == ("bus", "train")
 
 
 def test_a_long_list_of_names(tmp_path):
