@@ -1,5 +1,6 @@
 """What several test modules of the training need: small sources, written in the ways that people write them."""
 
+import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -84,3 +85,79 @@ def spill_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     monkeypatch.setattr(spill, "SPILL_BYTES", 1000)
     return place
+
+
+# One small set in every layout. Classes are named a, b, c where a layout holds names; a test part equals the training
+# part.
+
+_IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), dtype=np.uint8)  # a size that every layout can hold
+_LABELS = np.arange(6) % 3
+
+
+def _write_tensors(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for split in ("train", "test"):
+        torch.save(torch.from_numpy(_IMAGES), folder / f"{split}_data_2")
+        torch.save(torch.from_numpy(_LABELS), folder / f"{split}_labels_2")
+    return folder
+
+
+def _write_npz_file(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    np.savez(folder / "set.npz", images=_IMAGES, labels=_LABELS, names=np.array(["a", "b", "c"]))
+    return folder / "set.npz"
+
+
+def _write_npz_folder(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for split in ("train", "test"):
+        np.savez(folder / f"{split}.npz", images=_IMAGES, labels=_LABELS, names=np.array(["a", "b", "c"]))
+    return folder
+
+
+def _write_cifar10_folder(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    batch = b"".join(bytes([i % 3]) + image.tobytes() for i, image in enumerate(_IMAGES))
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        (folder / f"{name}.bin").write_bytes(batch)
+    (folder / "batches.meta.txt").write_text("a\nb\nc\n")
+    return folder
+
+
+def _write_cifar10_archive(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    inner = _write_cifar10_folder(folder / "cifar-10-batches-bin")
+    with tarfile.open(folder / "set.tar.gz", "w:gz") as archive:
+        archive.add(inner, inner.name)
+    return folder / "set.tar.gz"
+
+
+def _write_picture_folders(folder: Path) -> Path:
+    """Class folders a, b and c under train/ and test/."""
+    for i, (image, label) in enumerate(zip(_IMAGES, _LABELS, strict=True)):
+        for split in ("train", "test"):
+            file = folder / split / "abc"[label] / f"{i:02}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.transpose(1, 2, 0)).save(file)
+    return folder
+
+
+def _write_class_folders(folder: Path) -> Path:
+    return _write_picture_folders(folder) / "train"
+
+
+_WRITERS: dict[str, Callable[[Path], Path]] = {
+    "tensors": _write_tensors,
+    "npz file": _write_npz_file,
+    "npz folder": _write_npz_folder,
+    "cifar10 folder": _write_cifar10_folder,
+    "cifar10 archive": _write_cifar10_archive,
+    "train and test folders": _write_picture_folders,
+    "class folders": _write_class_folders,
+}
+
+
+@pytest.fixture
+def write_source() -> Callable[[str, Path], Path]:
+    """Write that set in a layout, by its name above, into a folder; returns the source."""
+    return lambda kind, folder: _WRITERS[kind](folder)

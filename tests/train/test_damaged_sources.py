@@ -273,30 +273,3 @@ def test_float64_beyond_float32():
     x[3, 0, 0, 0] = 1e300
     with pytest.raises(DataError, match="image 3"):
         assemble("s", parts(x))
-
-
-def test_a_long_list_of_names(tmp_path):
-    y = np.arange(80) % 40
-    np.savez(tmp_path / "a.npz", images=np.repeat(X, 4, 0), labels=y)
-    names = ",".join(f"a_long_name_{i}" for i in range(40))
-    assert len(read_source(tmp_path / "a.npz", names=names).names) == 40
-
-
-@pytest.mark.parametrize("content", [b"", b"\n \n", b"\xef\xbb\xbf"])
-@pytest.mark.parametrize("given", [True, False])
-def test_an_empty_file_of_names(tmp_path, content, given):
-    (tensors(tmp_path) / "names.txt").write_bytes(content)
-    with pytest.raises(DataError, match=r"names.txt"):
-        read_source(tmp_path, names=str(tmp_path / "names.txt") if given else None)
-
-
-@pytest.mark.parametrize("name", ["~nosuchuser/x", "a\0b"])
-def test_paths_that_cannot_be(name):
-    with pytest.raises(DataError):
-        read_source(name)
-
-
-def test_link_to_itself(tmp_path):
-    (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(DataError, match="loop"):
-        read_source(tmp_path / "loop")
