@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from clf_train import spill
+from clf_train.dataset import Part, Parts
 
 
 def _pixels(count: int, seed: int = 0) -> np.ndarray:
@@ -70,6 +71,23 @@ def _mapped_files(array: np.ndarray) -> set[str]:
         if first < high and low < end and file and file[0].startswith("/"):
             files.add(file[0])
     return files
+
+
+@pytest.fixture
+def good_parts() -> Callable[..., Parts]:
+    def parts(
+        images: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        test: tuple[np.ndarray, np.ndarray] | None = None,
+        names: tuple[str, ...] | None = None,
+    ) -> Parts:
+        """Good parts with changes: 12 images of 3x8x6, classes 0, 1, 2; the test part is the first six, as a view."""
+        images = _pixels(12) if images is None else images
+        labels = np.arange(len(images)) % 3 if labels is None else labels
+        test_images, test_labels = (images[:6], np.arange(6) % 3) if test is None else test
+        return Parts("layout", Part(images, labels, "TRAIN"), Part(test_images, test_labels, "TEST"), names)
+
+    return parts
 
 
 @pytest.fixture
