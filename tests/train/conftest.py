@@ -1,5 +1,6 @@
 """What several test modules of the training need: small sources, written in the ways that people write them."""
 
+import io
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from clf_train import spill
+from clf_train import Dataset, spill
 from clf_train.dataset import Part, Parts
 
 
@@ -179,3 +180,56 @@ _WRITERS: dict[str, Callable[[Path], Path]] = {
 def write_source() -> Callable[[str, Path], Path]:
     """Write that set in a layout, by its name above, into a folder; returns the source."""
     return lambda kind, folder: _WRITERS[kind](folder)
+
+
+@pytest.fixture
+def cifar10_batches() -> dict[str, tuple[np.ndarray, list[int]]]:
+    """A small CIFAR-10: six batches by name, each of rows of 3,072 bytes, as the archives hold them, and labels."""
+    batches = {}
+    for number, name in enumerate((*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")):
+        rows = np.random.default_rng(number).integers(0, 256, (6, 3072), dtype=np.uint8)
+        batches[name] = (rows, [(number + i) % 3 for i in range(6)])
+    return batches
+
+
+@pytest.fixture
+def cifar10_binary(cifar10_batches: dict[str, tuple[np.ndarray, list[int]]]) -> dict[str, bytes]:
+    """The files of its binary version."""
+    files = {}
+    for name, (rows, labels) in cifar10_batches.items():
+        files[f"{name}.bin"] = b"".join(bytes([label]) + row.tobytes() for label, row in zip(labels, rows, strict=True))
+    return files | {"batches.meta.txt": b"airplane\nautomobile\nbird\n\n"}
+
+
+@pytest.fixture
+def check_cifar10(cifar10_batches: dict[str, tuple[np.ndarray, list[int]]]) -> Callable[[Dataset, str], None]:
+    def check(read: Dataset, version: str) -> None:
+        """Hold what was read against the batches."""
+        assert read.layout == f"CIFAR-10, {version} version"
+        assert read.names == ("airplane", "automobile", "bird")
+        assert read.notes == ()
+        assert (read.dtype, read.image_shape) == ("uint8", (3, 32, 32))
+        *train, (test_rows, test_labels) = cifar10_batches.values()
+        np.testing.assert_array_equal(
+            read.train.images, np.concatenate([rows for rows, _ in train]).reshape(-1, 3, 32, 32)
+        )
+        np.testing.assert_array_equal(read.train.labels, np.concatenate([labels for _, labels in train]))
+        np.testing.assert_array_equal(read.test.images, test_rows.reshape(-1, 3, 32, 32))
+        np.testing.assert_array_equal(read.test.labels, test_labels)
+
+    return check
+
+
+@pytest.fixture
+def pack_cifar10() -> Callable[..., Path]:
+    def pack(
+        file: Path, files: dict[str, bytes], folder: str = "cifar-10-batches-bin/", compression: str = "gz"
+    ) -> Path:
+        with tarfile.open(file, f"w:{compression}") as archive:
+            for name, data in files.items():
+                info = tarfile.TarInfo(folder + name)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        return file
+
+    return pack
