@@ -2,6 +2,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from clf_export.rewriting import rewrite
 from clf_train import find_recipe, read_source
@@ -69,3 +70,44 @@ def rewritten():
         return after
 
     return rewritten
+
+
+def _small_net(dtype="uint8", dense=64):
+    """Uint8 or float images [batch, 3, 12, 12] → conv, maximum, ReLU, dense, ReLU, dense, softmax of 4 classes."""
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c"]),
+        helper.make_node("MaxPool", ["c"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Relu", ["m"], ["r"]),
+        helper.make_node("Flatten", ["r"], ["f"]),
+        helper.make_node("Gemm", ["f", "w2", "b2"], ["g"], transB=1),
+        helper.make_node("Relu", ["g"], ["h"]),
+        helper.make_node("MatMul", ["h", "w3"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1),
+    ]
+    if dtype == "uint8":
+        nodes.insert(0, helper.make_node("Cast", ["image"], ["x"], to=TensorProto.FLOAT))
+    image = "image" if dtype == "uint8" else "x"
+    gain = 1 / 128 if dtype == "uint8" else 2.0
+    constants = {
+        "w1": random.normal(size=(8, 3, 3, 3)) * gain / 5,
+        "b1": random.normal(size=8) * 0.1,
+        "w2": random.normal(size=(dense, 200)) / 14,
+        "b2": random.normal(size=dense) * 0.1,
+        "w3": random.normal(size=(dense, 4)),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "clf-edge",
+        [helper.make_tensor_value_info(image, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), ["batch", 3, 12, 12])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 4])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    helper.set_model_props(model, {"secret": "of the float model"})
+    return model
+
+
+@pytest.fixture(scope="session")
+def small_net():
+    return _small_net
