@@ -5,6 +5,7 @@ CIFAR-10 here is the JPEG-coded copy that the models were made with. `CLF_EDGE_C
 accuracy are skipped.
 """
 
+import hashlib
 import io
 import os
 import tarfile
@@ -63,6 +64,20 @@ def test_accuracy_is_what_the_card_says(file, test_images):
 @pytest.mark.parametrize("file", FILES)
 def test_the_self_test_passes(file):
     assert self_test(Classifier.load(ROOT / "artifacts" / f"{file}.onnx", device="cpu")).passed
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_tables_are_of_the_files_that_lie_there(file):
+    data = (ROOT / "artifacts" / f"{file}.onnx").read_bytes()
+    [row] = [
+        line
+        for line in (ROOT / "artifacts" / "README.md").read_text("utf-8").splitlines()
+        if line.startswith(f"| `{file}.onnx`")
+    ]
+    assert f"| {len(data):,} bytes |" in row
+    changes = (ROOT / "artifacts" / "CHANGELOG.md").read_text("utf-8")
+    newest = next(line for line in changes.splitlines() if line.startswith(f"| `{file}.onnx`"))
+    assert newest.endswith(f"| {len(data):,} | {hashlib.sha256(data).hexdigest()[:8]} |")
 
 
 @pytest.mark.parametrize("model", MODELS)
