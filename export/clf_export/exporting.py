@@ -1,6 +1,5 @@
 """One export, from a run folder to proven `.onnx` files: nothing is given its name before the proof."""
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -95,10 +94,10 @@ def export_run(
     for place in (file, int8_file) if int8 != "off" else (file,):
         refuse_existing(place, overwrite=overwrite)
     run = read_run(folder)
+    evidence = gather(run, load_net(folder, run, own), dataset)
+    # of a net of its own: what is translated has no way to change what it is held to
     net = load_net(folder, run, own)
-    evidence = gather(run, net, dataset)
-    # of a copy: what is translated has no way to change what it is held to
-    model = build_graph(copy.deepcopy(net), run.normalisation, run.temperature, run.image_shape, run.dtype)
+    model = build_graph(net, run.normalisation, run.temperature, run.image_shape, run.dtype)
     plain = model.SerializeToString(deterministic=True)
     with _keeping(plain, file if keep_rejected else None):
         proof = prove(plain, evidence, run.names)
