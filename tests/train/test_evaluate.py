@@ -39,6 +39,13 @@ def test_the_scores_do_not_depend_on_the_blocks(
     assert net.training
 
 
+def test_a_part_that_is_frozen_stays_so() -> None:
+    net = make_net()
+    net[2].eval()
+    class_scores(net, make_images(3), SCALED, CPU)
+    assert [net.training, net[1].training, net[2].training] == [True, True, False]
+
+
 def test_no_answer_is_kept_beside_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "_BLOCK", 2)
     net = make_net()

@@ -191,6 +191,21 @@ def test_the_first_layer_stays_once_its_share_of_the_steps_is_behind(model):
     assert not torch.equal(nets[1][1], nets[1][0])
 
 
+def test_the_batch_statistics_of_a_frozen_layer_stay_too():
+    net = build_model("conv", (3, 16, 16), 3)
+    seen = []
+
+    def tell(_):
+        seen.append([int(norm.num_batches_tracked) for norm in (net.norm1, net.norm2)])
+
+    split = coloured()
+    recipe = replace(PLAIN, epochs=4, freeze_after=0.5)
+    fit(net, split, recipe, AS_IS, CPU, 0, Watcher(epoch=tell), np.arange(0, len(split), 10))
+    steps = seen[0][0]
+    assert seen == [[steps * min(epoch, 2), steps * epoch] for epoch in (1, 2, 3, 4)]
+    assert net.norm1.training
+
+
 def test_a_net_of_one_layer_has_none_to_freeze():
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 3))
     with pytest.raises(RecipeError, match="freeze after must be 1 for this model"):

@@ -49,7 +49,7 @@ def class_scores(
     With `rows`, int64 [M], only those images are run, and the result is [M, K]. The scores are logits or
     log-probabilities; a softmax makes the same probabilities of either.
     """
-    was_training = net.training
+    modes = [(module, module.training) for module in net.modules()]
     net.eval()
     tensor = as_tensor(images)
     count = len(tensor) if rows is None else len(rows)
@@ -61,7 +61,8 @@ def class_scores(
         if scores is None:  # keeping the small answers apart pins the heap between large blocks: 0.3 GB for 40,000
             scores = torch.empty(count, answers.shape[1])
         scores[block] = answers
-    net.train(was_training)
+    for module, training in modes:
+        module.training = training
     assert scores is not None
     return scores
 

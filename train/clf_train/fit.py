@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from clf_train import checkpoint
 from clf_train.batches import batches, draw_moves, move, pick, take
@@ -100,9 +101,7 @@ def fit(
             done = ((state.epoch - 1) * len(order) + state.batch) / (recipe.epochs * len(order))
             rate = learning_rate(recipe, done)
             if done >= recipe.freeze_after and not frozen:
-                frozen = first_layer(net)
-                for p in frozen:  # DistributedDataParallel wants all the gradients that it began with
-                    p.requires_grad_(world.size > 1)
+                frozen = _freeze(net, world)
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
             if world.size > 1:  # each process draws a net's own numbers (dropout) anew: none need be saved of others
@@ -160,6 +159,7 @@ def fit(
         net.load_state_dict(state.best.weights)
     for p in frozen:
         p.requires_grad_(True)
+    net.train()
     if widen is not None:
         widen()
     net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -200,6 +200,17 @@ def first_layer(net: nn.Module) -> list[nn.Parameter]:
     if len(weights) < 2:
         raise RecipeError("freeze after must be 1 for this model: it has one layer only")
     return [p for p in parameters[: weights[1]] if p.requires_grad]
+
+
+def _freeze(net: nn.Module, world: World) -> list[nn.Parameter]:
+    """Freeze the first layer, with the batch statistics as they stand, and return its parameters."""
+    frozen = first_layer(net)
+    for p in frozen:  # DistributedDataParallel wants all the gradients that it began with
+        p.requires_grad_(world.size > 1)
+    for module in net.modules():
+        if isinstance(module, _BatchNorm) and any(module.weight is p for p in frozen):
+            module.eval()
+    return frozen
 
 
 def _look_at_validation(

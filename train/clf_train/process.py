@@ -9,15 +9,15 @@ import platform
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEEP_BYTES, _LARGEST_BYTES = 1 << 30, 32 << 20  # 32 MiB is the most that M_MMAP_THRESHOLD takes
-_SPINS = "1000"  # some microseconds
+_SPINS = "3000"  # some tens of microseconds
 
 
 def settle() -> None:
     """Choose how waiting threads wait, and let freed memory stay with the process.
 
     A thread of OpenMP that waits for the others spins for a long time by default: where another program runs too,
-    training then loses nearly all its speed. So waiting threads spin for some microseconds and sleep then, which costs
-    little on an idle machine. And glibc gives a large block back to the system as soon as it is freed, so that each
+    training then loses nearly all its speed. So waiting threads spin for some tens of microseconds and sleep then, which
+    costs little on an idle machine. And glibc gives a large block back to the system as soon as it is freed, so that each
     step would have all its pages cleared anew; a gibibyte is kept instead. The environment variables OMP_WAIT_POLICY,
     GOMP_SPINCOUNT and MALLOC_TRIM_THRESHOLD_ win.
     """
