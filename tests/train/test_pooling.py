@@ -42,10 +42,12 @@ def compare(norm: nn.BatchNorm2d, layout: torch.memory_format) -> None:
     wanted.backward(gradient.double())
     assert out.shape == (7, 5, 4, 6)
     torch.testing.assert_close(out.double(), wanted, rtol=1e-5, atol=1e-5)
-    assert x.grad is not None and x64.grad is not None
+    assert x.grad is not None
+    assert x64.grad is not None
     torch.testing.assert_close(x.grad.double(), x64.grad, rtol=1e-4, atol=1e-5)
     for p, q in zip(norm.parameters(), exact.parameters(), strict=True):
-        assert p.grad is not None and q.grad is not None
+        assert p.grad is not None
+        assert q.grad is not None
         torch.testing.assert_close(p.grad.double(), q.grad, rtol=1e-4, atol=1e-4)
     for name, value in norm.state_dict().items():
         torch.testing.assert_close(value.double(), exact.state_dict()[name].double(), rtol=1e-5, atol=1e-6)
@@ -77,5 +79,6 @@ def test_nothing_before_it_needs_a_gradient() -> None:
     exact = copy.deepcopy(norm)
     exact.zero_grad()
     plain(x, exact).sum().backward()
-    assert norm.weight.grad is not None and exact.weight.grad is not None
+    assert norm.weight.grad is not None
+    assert exact.weight.grad is not None
     torch.testing.assert_close(norm.weight.grad, exact.weight.grad, rtol=1e-4, atol=1e-4)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
-def norm_pool_relu(x: Tensor, norm: nn.Module) -> Tensor:
+def norm_pool_relu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     """The ReLU of the maximum over 2x2 of a batch norm, float32 [B, C, H, W] → [B, C, h, w], in training.
 
     A batch norm in evaluation mode is one that is frozen while the rest of its net trains.
@@ -26,7 +26,8 @@ def norm_pool_relu(x: Tensor, norm: nn.Module) -> Tensor:
         return F.relu(F.max_pool2d(norm(x), 2), inplace=True)
     if not norm.training:
         return F.relu(norm(F.max_pool2d(x, 2)), inplace=True)
-    norm.num_batches_tracked.add_(1)  # type: ignore[operator]
+    assert norm.momentum is not None and norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
     mean, variance = torch.batch_norm_update_stats(x.detach(), norm.running_mean, norm.running_var, norm.momentum)
     inverse = variance.add_(norm.eps).rsqrt_()
     pooled: Tensor = _Pooled.apply(x, norm.weight, norm.bias, mean, inverse)  # type: ignore[no-untyped-call]
@@ -45,7 +46,7 @@ class _Pooled(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse, highest, place, out = ctx.saved_tensors
         gradient = torch.ops.aten.threshold_backward(gradient, out, 0)

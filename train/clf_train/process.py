@@ -16,10 +16,10 @@ def settle() -> None:
     """Choose how waiting threads wait, and let freed memory stay with the process.
 
     A thread of OpenMP that waits for the others spins for a long time by default: where another program runs too,
-    training then loses nearly all its speed. So waiting threads spin for some tens of microseconds and sleep then, which
-    costs little on an idle machine. And glibc gives a large block back to the system as soon as it is freed, so that each
-    step would have all its pages cleared anew; a gibibyte is kept instead. The environment variables OMP_WAIT_POLICY,
-    GOMP_SPINCOUNT and MALLOC_TRIM_THRESHOLD_ win.
+    training then loses nearly all its speed. So waiting threads spin for some tens of microseconds and sleep then,
+    which costs little on an idle machine. And glibc gives a large block back to the system as soon as it is freed, so
+    that each step would have all its pages cleared anew; a gibibyte is kept instead. The environment variables
+    OMP_WAIT_POLICY, GOMP_SPINCOUNT and MALLOC_TRIM_THRESHOLD_ win.
     """
     if "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ:
         os.environ["GOMP_SPINCOUNT"] = _SPINS
