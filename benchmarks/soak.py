@@ -1,10 +1,11 @@
 """One Classifier under load: threads share it for a million predictions; the same answers, and memory that stays flat.
 
-    python benchmarks/soak.py [MODEL.onnx] [--predictions N] [--threads N]
+    python benchmarks/soak.py [MODEL.onnx] [--predictions N] [--threads N] [--device PROVIDER]...
 
-Each thread predicts single images and now and then a batch, in an order of its own, and compares every answer with the
-one that was given before the load. Memory is the resident set, looked at ten times (Linux). The last line is JSON; the
-exit code is 1 if an answer differed.
+With several devices there is a Classifier on each, and threads on all of them at the same time. Each thread predicts
+single images and now and then a batch, in an order of its own, and compares every answer with the one that was given
+before the load. Memory is the resident set, looked at ten times (Linux). The last line is JSON; the exit code is 1 if an
+answer differed.
 """
 
 import argparse
@@ -35,18 +36,20 @@ def main() -> int:
     parser.add_argument("model", nargs="?", type=Path)
     parser.add_argument("--predictions", type=int, default=1_000_000)
     parser.add_argument("--threads", type=int, default=16)
+    parser.add_argument("--device", action="append", help="cpu, cuda, or another provider; may be given again")
     options = parser.parse_args()
-    classifier = Classifier.load(options.model, device="cpu")
-    card = classifier.card
+    classifiers = [Classifier.load(options.model, device=device) for device in options.device or ["cpu"]]
+    card = classifiers[0].card
     rng = np.random.default_rng(0)
     shape = (IMAGES, *card.image_shape)
     images = rng.integers(0, 256, shape, np.uint8) if card.dtype == "uint8" else rng.random(shape, np.float32)
-    expected = [classifier.predict(image) for image in images]
+    all_expected = [[classifier.predict(image) for image in images] for classifier in classifiers]
     done, wrong, memory = [0] * options.threads, [0] * options.threads, list[float]()
     share = -(-options.predictions // options.threads)
 
     def work(number: int) -> None:
         order = np.random.default_rng(number)
+        classifier, expected = classifiers[number % len(classifiers)], all_expected[number % len(classifiers)]
         while done[number] < share:
             i = int(order.integers(IMAGES))
             if i < IMAGES - 1:
@@ -70,6 +73,7 @@ def main() -> int:
     result = {
         "predictions": sum(done),
         "threads": options.threads,
+        "providers": [classifier.provider for classifier in classifiers],
         "wrong": sum(wrong),
         "seconds": round(seconds, 1),
         "mib_at_a_tenth": round(memory[1], 1) if len(memory) > 1 else None,

@@ -91,6 +91,7 @@ class Bench:
     model_sha256: str
     model_bytes: int
     provider: str
+    threads: int
     cold_start: ColdStart
     predict: Latency
     session: Latency
@@ -104,19 +105,27 @@ class Bench:
 
 
 def bench(
-    file: Path, *, device: str = "auto", seconds: float = 3.0, begin: Callable[[], object] = lambda: None
+    file: Path,
+    *,
+    device: str = "auto",
+    threads: int = 1,
+    log: str | None = None,
+    seconds: float = 3.0,
+    begin: Callable[[], object] = lambda: None,
 ) -> Bench:
     """Measure a model file for about `seconds`, cold starts and the slowest single run apart.
 
-    `begin` is called when the model is loaded, and the measuring begins.
-
+    `device`, `threads` and `log` are those of `Classifier.load`; threads share batches, a single image has one. `begin`
+    is called when the model is loaded, and the measuring begins.
     Raises what `Classifier.load` raises, and DeviceError if a fresh process does not answer.
     """
-    classifier = Classifier.load(file, device=device)  # first, since its errors speak for themselves
+    classifier = Classifier.load(
+        file, device=device, threads=threads, log=log
+    )  # first, since its errors speak for themselves
     begin()
     cold = cold_starts(file, device)
     model = read_model(file)
-    session = open_session(model, str(file), device=device).ort
+    session = open_session(model, str(file), device=device, log=log).ort
     name, outputs = session.get_inputs()[0].name, [session.get_outputs()[0].name]
     single = made_images(classifier.card, 1)
     predict, bare = latencies(
@@ -128,6 +137,7 @@ def bench(
         model_sha256=classifier.sha256,
         model_bytes=len(model),
         provider=classifier.provider,
+        threads=classifier.threads,
         cold_start=cold,
         predict=predict,
         session=bare,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from clf_runtime.command import DeviceOption, make_app, one_line, run, say, show_version
+from clf_runtime.command import DeviceOption, LogOption, ThreadsOption, make_app, one_line, run, say, show_version
 
 if TYPE_CHECKING:
     from clf_runtime.bench import Bench
@@ -23,6 +23,8 @@ def bench(
         float, typer.Option(metavar="S", help="How long to measure, cold starts apart; 0.1 to 3600.")
     ] = 3.0,
     device: DeviceOption = "auto",
+    threads: ThreadsOption = 1,
+    ort_log: LogOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON object only.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
     version: Annotated[
@@ -44,7 +46,7 @@ def bench(
         if not quiet:
             say(NAME, f"measuring {model.name} for about {seconds:g} s, and a few cold starts")
 
-    result = measure(model, device=device, seconds=seconds, begin=begin)
+    result = measure(model, device=device, threads=threads, log=ort_log, seconds=seconds, begin=begin)
     if not as_json:
         print("\n".join(table(result)))
     print(json.dumps(asdict(result), allow_nan=False))
@@ -56,7 +58,7 @@ def table(result: "Bench") -> list[str]:
     cold, after = result.cold_start, _mib(result.peak_memory_bytes).strip()
     lines = [
         f"{'model':12} {result.model}, {result.model_bytes:,} bytes, sha256 {result.model_sha256[:16]}...",
-        f"{'runs on':12} {result.provider}, one thread; onnxruntime "
+        f"{'runs on':12} {result.provider}, {_threads(result.threads)}; onnxruntime "
         f"{result.onnxruntime}, numpy {result.numpy}, Python {result.python}",
         f"{'machine':12} {result.platform}, {result.processors} processors",
         "",
@@ -76,6 +78,10 @@ def table(result: "Bench") -> list[str]:
         rate = row.reason if row.images_per_second is None else f"{row.images_per_second:9,.0f}"
         lines.append(f"{row.batch:<12} {rate}")
     return [one_line(line) for line in lines]
+
+
+def _threads(count: int) -> str:
+    return "one thread" if count == 1 else f"{count} threads for a batch"
 
 
 def _ms(seconds: float) -> str:

@@ -15,7 +15,7 @@ from clf_runtime.images import BLOCK, read_images, to_batch
 from clf_runtime.integrity import refuse_another, sha256_of
 from clf_runtime.metadata import from_metadata
 from clf_runtime.modelfile import default_model, read_model
-from clf_runtime.parallel import LEAST_BLOCK, run_blocks
+from clf_runtime.parallel import run_blocks, share
 from clf_runtime.prediction import UNKNOWN, Prediction, check_probability, to_predictions
 from clf_runtime.processors import usable_processors
 from clf_runtime.session import CPU, open_session
@@ -48,6 +48,7 @@ class Classifier:
         device: str = "auto",
         threads: int = 1,
         tf32: bool = False,
+        log: str | None = None,
         sha256: str | None = None,
     ) -> None:
         """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
@@ -56,7 +57,7 @@ class Classifier:
         self._where = where
         self.sha256 = sha256_of(model)
         refuse_another(self.sha256, sha256, where)
-        session = open_session(model, where, device=device, tf32=tf32)
+        session = open_session(model, where, device=device, tf32=tf32, log=log)
         self._run = session.ort.run
         self.provider = session.provider
         try:
@@ -102,20 +103,21 @@ class Classifier:
         device: str = "auto",
         threads: int = 1,
         tf32: bool = False,
+        log: str | None = None,
         sha256: str | None = None,
     ) -> "Classifier":
         """Load an `.onnx` file, or without `path` the CIFAR-10 model that ships with clf-edge.
 
         `device` is `auto`, `cpu`, `cuda` or another execution provider of the installed onnxruntime; see open_session,
-        also for `tf32`. `threads` share the images of a large batch, each running the session on its own; a single
-        image has one. 0 takes as many as this process may use, and more than those are not taken. A file without a
-        card runs too: its shapes and names are assumed, and `notes` says how. With `sha256` (64 hexadecimal digits) any
-        other file is refused; what is hashed are the very bytes that are then run.
+        also for `tf32` and `log`. `threads` share the images of a large batch, each running the session on its own; a
+        single image has one. 0 takes as many as this process may use, and more than those are not taken. A file without
+        a card runs too: its shapes and names are assumed, and `notes` says how. With `sha256` (64 hexadecimal digits)
+        any other file is refused; what is hashed are the very bytes that are then run.
         Raises ModelError if the file is missing, is another, is no model, or its card is wrong; DeviceError if the
         device does not work; MissingExtraError without onnxruntime.
         """
         file = default_model() if path is None else Path(path)
-        return cls(read_model(file), str(file), device=device, threads=threads, tf32=tf32, sha256=sha256)
+        return cls(read_model(file), str(file), device=device, threads=threads, tf32=tf32, log=log, sha256=sha256)
 
     def predict(
         self, image: Image, *, distribution: bool = False, reject_below: float = 0.0, where: str = "image"
@@ -200,13 +202,14 @@ class Classifier:
             return error
         return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
 
-    def probabilities(self, batch: np.ndarray, *, block: int = BLOCK) -> np.ndarray:
-        """Run the model on a prepared batch (see `to_batch`), up to `block` images at a time: float32 [batch, classes].
+    def probabilities(self, batch: np.ndarray, *, block: int | None = None) -> np.ndarray:
+        """Run the model on a prepared batch (see `to_batch`): float32 [batch, classes].
 
+        Each thread takes `block` images at a time; None is what is fast.
         Raises ModelError if the model fails on it, or answers with what are no probabilities.
         """
-        block = 1 if self._one_by_one else block
-        if len(batch) <= (block if self.threads == 1 else LEAST_BLOCK):
+        block = 1 if self._one_by_one else block or share(len(batch), self.threads, BLOCK)
+        if len(batch) <= block:
             answer = self._answer(batch)
         else:
             answer = np.empty((len(batch), len(self.card.names)), np.float32)

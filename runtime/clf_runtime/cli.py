@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from clf_runtime.command import EXIT_FAILED, DeviceOption, fail, make_app, run, say, show_version, standard_input
+from clf_runtime.command import (
+    EXIT_FAILED,
+    DeviceOption,
+    LogOption,
+    ThreadsOption,
+    fail,
+    make_app,
+    run,
+    say,
+    show_version,
+    standard_input,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,10 +52,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each image.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a header, then one line for each image.")] = False,
     device: DeviceOption = "auto",
-    threads: Annotated[
-        int,
-        typer.Option(metavar="N", min=0, help="Threads that share a large batch; 0: as many as this process may use."),
-    ] = 1,
+    threads: ThreadsOption = 1,
     tf32: Annotated[
         bool, typer.Option("--tf32", help="On CUDA, let factors be rounded to 10 bits: faster, less exact.")
     ] = False,
@@ -56,6 +64,7 @@ def predict(
         bool,
         typer.Option("--self-test", help="Answer the model's golden cases, compare, and exit: 0 if all agree, else 1."),
     ] = False,
+    ort_log: LogOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
@@ -89,7 +98,7 @@ def predict(
         raise typer.BadParameter("- is standard input, which can be read once only")
     from clf_runtime.classifier import Classifier
 
-    classifier = Classifier.load(model, device=device, threads=threads, tf32=tf32, sha256=sha256)
+    classifier = Classifier.load(model, device=device, threads=threads, tf32=tf32, log=ort_log, sha256=sha256)
     if card or test:
         return _about(classifier, test=test, as_json=as_json)
     if not quiet:

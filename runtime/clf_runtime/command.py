@@ -21,6 +21,19 @@ DeviceOption = Annotated[
         "execution provider, runs there or fails.",
     ),
 ]
+ThreadsOption = Annotated[
+    int,
+    typer.Option(metavar="N", min=0, help="Threads that share a large batch; 0: as many as this process may use."),
+]
+LogOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LEVEL",
+        help="Show onnxruntime's own log on stderr from a level on: verbose, info, warning, error or fatal.  "
+        "[default: none of it]",
+        show_default=False,
+    ),
+]
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 

@@ -42,17 +42,15 @@ print("\\n" + json.dumps({"version": version, "file": file, "providers": provide
 """
 _PROVIDER = """
 import json, sys
-import numpy, onnxruntime
+from clf_runtime.errors import ClfError
+from clf_runtime.session import open_session
 file, provider = sys.argv[1:]
-onnxruntime.set_default_logger_severity(3)
-options = onnxruntime.SessionOptions()
-if provider == "CUDAExecutionProvider":
-    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-session = onnxruntime.InferenceSession(file, options, providers=[provider], enable_fallback=0)
-node = session.get_inputs()[0]
-shape = [n if isinstance(n, int) else 1 for n in node.shape]
-session.run(None, {node.name: numpy.zeros(shape, "uint8" if node.type == "tensor(uint8)" else "float32")})
-print("\\n" + json.dumps(session.get_providers()))
+try:
+    with open(file, "rb") as stream:
+        answer = {"ran": open_session(stream.read(), file, device=provider).provider}
+except ClfError as error:
+    answer = {"failed": str(error)}
+print("\\n" + json.dumps(answer))
 """
 
 Status = Literal["ok", "warning", "problem"]
@@ -156,21 +154,23 @@ def check_wheels(wheels: dict[str, str], facts: dict[str, Any]) -> Check:
 
 
 def check_provider(provider: str) -> Check:
-    """Open a real session on a provider in a child, and let it answer."""
+    """Do what `--device` does with a provider, in a child: open a session on it alone, and let it answer."""
     ended = _run(["-c", _PROVIDER, str(default_model()), provider])
     answer = _answer(ended)
-    used = provider in (_CPU, _CUDA)
-    if isinstance(answer, list) and provider in answer:
-        return Check(provider, "ok", "works" if used else "is built in and opens; clf-edge does not use it")
+    answer = answer if isinstance(answer, dict) else {}
+    device = provider.removesuffix("ExecutionProvider").lower()
+    if answer.get("ran") == provider:
+        return Check(provider, "ok", "works" if provider == _CPU else f"works: --device {device}")
+    if "failed" in answer:
+        ended = Ended(1, "", answer["failed"].partition(" does not work here: ")[2] or answer["failed"])
     why, advice = explain_end(ended, f"a session on {provider}", "onnxruntime")
-    if ended.code == 0:
-        why = last_line(ended.err) or f"onnxruntime takes {', '.join(map(str, answer or ['nothing']))} instead"
-    if not used:
-        return Check(provider, "ok", f"is built in and does not work here; clf-edge does not use it ({why})")
     if provider == _CPU:
         return Check(provider, "problem", why, advice)
+    text = f"is built in and does not work here: {why}"
+    if provider != _CUDA:
+        return Check(provider, "ok", f"{text}; only --device {device} would take it")
     advice = "install the CUDA and cuDNN that this onnxruntime is built for; until then all runs on the CPU"
-    return Check(provider, "warning", f"is built in and does not work here: {why}", advice)
+    return Check(provider, "warning", text, advice)
 
 
 def check_pillow() -> Check:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from clf_runtime.command import EXIT_FAILED, DeviceOption, make_app, run, say, show_version
+from clf_runtime.command import EXIT_FAILED, DeviceOption, LogOption, ThreadsOption, make_app, run, say, show_version
 
 NAME = "clf-eval"
 _EVERY_SECONDS = 0.5
@@ -26,6 +26,8 @@ def evaluate(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     device: DeviceOption = "auto",
+    threads: ThreadsOption = 1,
+    ort_log: LogOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
@@ -44,7 +46,7 @@ def evaluate(
     from clf_runtime.evaluate import evaluate as score
     from clf_runtime.sources import open_labelled
 
-    classifier = Classifier.load(model, device=device)
+    classifier = Classifier.load(model, device=device, threads=threads, log=ort_log)
     labelled = open_labelled(data, classifier.card)
     if not quiet:
         say(NAME, f"{model.name} on {classifier.provider}, {labelled.images:,} images: {labelled.part}")

@@ -9,7 +9,7 @@ from clf_runtime.command import one_line
 from clf_runtime.evaluate import Evaluation
 from clf_runtime.scores import Scores
 from clf_runtime.session import import_onnxruntime
-from clf_runtime.sources import TEST_BATCH, Labelled
+from clf_runtime.sources import Labelled
 
 _MANY = 20  # classes; of more only the worst are shown
 _FEW = 10  # lines of a list
@@ -32,7 +32,8 @@ def eval_lines(classifier: Classifier, labelled: Labelled, result: Evaluation) -
         pair = f"{names[tie.first]} {tie.first_probability:.6f}, {names[tie.second]} {tie.second_probability:.6f}"
         lines.append(f"  {tie.image}: {pair}; it is {names[tie.label]}")
     took = f"{micro[0]:.1f} us an image in the model, {micro[1]:.1f} with reading"
-    lines += [f"{'time':12} {took}; blocks of up to {TEST_BATCH}, {classifier.provider}", ""]
+    threads = f"{classifier.threads} thread{'s' * (classifier.threads > 1)}"
+    lines += [f"{'time':12} {took}; blocks of up to {labelled.at_once}, {threads}, {classifier.provider}", ""]
     lines += [*_class_lines(scores, names), "", *_confusion_lines(scores, names)]
     return [one_line(line).rstrip() for line in lines]
 
@@ -66,6 +67,7 @@ def eval_json(classifier: Classifier, labelled: Labelled, result: Evaluation) ->
         "notes": labelled.notes,
         "model_sha256": classifier.sha256,
         "provider": classifier.provider,
+        "threads": classifier.threads,
         "onnxruntime": import_onnxruntime().__version__,
     }
     return json.dumps(record, allow_nan=False)

@@ -9,7 +9,7 @@ from clf_runtime.classifier import Classifier
 from clf_runtime.errors import ImageError
 from clf_runtime.golden import golden_images
 from clf_runtime.scores import Scores, Tally
-from clf_runtime.sources import TEST_BATCH, Labelled
+from clf_runtime.sources import Labelled
 
 _MARGIN = 2e-4  # of probabilities, where the card states no tolerance
 
@@ -37,8 +37,9 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on labelled images; `progress` is told how many are done, after each block.
 
-    The images are answered in blocks of as many as the export took, so that on the exporting machine all sums are the
-    same. Raises ImageError if one image is not what the model takes, ModelError if the model fails.
+    The images are answered in blocks of as many as the export took, by however many threads, so that on the exporting
+    machine all sums are the same.
+    Raises ImageError if one image is not what the model takes, ModelError if the model fails.
     """
     card = classifier.card
     margin = 2 * (card.golden.tolerance if card.golden else card.parity.tolerance if card.parity else _MARGIN / 2)
@@ -46,9 +47,9 @@ def evaluate(
     golden = {image.tobytes() for image in golden_images(card.golden, card)} if card.golden else set()
     missing = set(golden)
     done, model_seconds, start = 0, 0.0, time.perf_counter()
-    for block in labelled.blocks():
+    for block in labelled.blocks(classifier.threads):
         before = time.perf_counter()
-        probabilities = classifier.probabilities(block.images, block=TEST_BATCH)
+        probabilities = classifier.probabilities(block.images, block=labelled.at_once)
         model_seconds += time.perf_counter() - before
         tally.add(probabilities, block.labels, block.places)
         if missing:

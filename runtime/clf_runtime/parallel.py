@@ -5,7 +5,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-LEAST_BLOCK = 32  # images of a block: smaller ones cost more than they save
+_LEAST_BLOCK = 32  # images of a block: smaller ones cost more than they save
+
+
+def share(count: int, threads: int, most: int) -> int:
+    """The size of blocks, at most `most`, that keeps so many threads busy with `count` images."""
+    return min(most, max(_LEAST_BLOCK, -(-count // threads)))
 
 
 def run_blocks(answer: Callable[[slice], np.ndarray], answers: np.ndarray, block: int, threads: int) -> None:
@@ -15,8 +20,6 @@ def run_blocks(answer: Callable[[slice], np.ndarray], answers: np.ndarray, block
     memory. They live for this call only, so that a process can fork between two. Raises what `answer` raises first.
     """
     count = len(answers)
-    if block > LEAST_BLOCK:
-        block = max(LEAST_BLOCK, min(block, -(-count // threads)))
     starts = iter(range(0, count, block))
     helpers = min(threads, -(-count // block)) - 1
     lock, failures = threading.Lock(), list[BaseException]()

@@ -17,6 +17,8 @@ _LOCATION = b"location"
 _EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)\Z")
 _KEY_BYTES = 20  # that may stand before it: two numbers of ten bytes, the longest that protobuf reads
 _SOURCE_PLACE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])")
+LOG_LEVELS = ("verbose", "info", "warning", "error", "fatal")  # onnxruntime's, by their numbers
+_SILENT = 4  # fatal, after which there is no process to be quiet
 _INSTALL = 'pip install "clf-edge[cpu]" (on a machine with CUDA: pip install "clf-edge[gpu]")'
 
 
@@ -29,8 +31,8 @@ class Session:
     notes: tuple[str, ...] = ()
 
 
-def import_onnxruntime() -> ModuleType:
-    """Import onnxruntime with its telemetry off and its log silent.
+def import_onnxruntime(log: str | None = None) -> ModuleType:
+    """Import onnxruntime with its telemetry off, and its log silent or, from the level `log` on, on stderr.
 
     Its official wheels from 1.29 on send telemetry and make a device id when they are imported, unless
     ORT_DISABLE_TELEMETRY=1 is set before that (https://github.com/microsoft/onnxruntime/pull/27379); whoever has set
@@ -45,34 +47,45 @@ def import_onnxruntime() -> ModuleType:
         raise MissingExtraError(f"onnxruntime cannot be imported ({brief(error)}); reinstall it: {_INSTALL}") from None
     if not hasattr(onnxruntime, "InferenceSession"):  # Python takes any folder of the name for a package
         raise MissingExtraError(f"onnxruntime is gone but for a folder of its name; reinstall it: {_INSTALL}")
-    onnxruntime.set_default_logger_severity(4)
+    onnxruntime.set_default_logger_severity(_severity(log))
     module: ModuleType = onnxruntime
     return module
 
 
-def open_session(model: bytes, where: str, *, device: str = "auto", tf32: bool = False) -> Session:
+def _severity(log: str | None) -> int:
+    if log is None:
+        return _SILENT
+    if log.casefold() not in LOG_LEVELS:
+        raise DeviceError(f"log level {log!r} is unknown: choose {', '.join(LOG_LEVELS)}")
+    return LOG_LEVELS.index(log.casefold())
+
+
+def open_session(
+    model: bytes, where: str, *, device: str = "auto", tf32: bool = False, log: str | None = None
+) -> Session:
     """Open a session over the bytes of an `.onnx` file.
 
     `device` is `auto` (CUDA if a real session on it answers, else the CPU), `cpu`, `cuda`, or any other execution
     provider of the installed onnxruntime, by its name with or without "ExecutionProvider", whatever its case. Only
     `auto` ever takes another than the one that was asked for, and its notes say so. `tf32` lets CUDA round the factors
-    of products to 10 bits, which is faster and less exact.
+    of products to 10 bits, which is faster and less exact. `log` shows onnxruntime's own log on stderr from a level on
+    (see LOG_LEVELS), for this session, and for what the process does outside of sessions.
     Raises ModelError if the bytes are no model that this onnxruntime runs, DeviceError if the device does not work,
     MissingExtraError without onnxruntime; `where` names the file in each.
     """
     if _has_external_data(model):
         raise ModelError(f"{where}: keeps weights in other files (external data), which are never opened")
-    ort = import_onnxruntime()
+    ort = import_onnxruntime(log)
     available = ort.get_available_providers()
     provider = CPU if device == "auto" and _CUDA not in available else find_provider(device, available)
     if provider == CPU:
-        return Session(_open_on_cpu(ort, model, where), CPU)
+        return Session(_open_on_cpu(ort, model, where, log), CPU)
     try:
-        return Session(_open_on(ort, provider, model, where, tf32), provider)
+        return Session(_open_on(ort, provider, model, where, tf32, log), provider)
     except DeviceError as error:
         if device != "auto":
             raise
-        return Session(_open_on_cpu(ort, model, where), CPU, (f"running on the CPU: {error}",))
+        return Session(_open_on_cpu(ort, model, where, log), CPU, (f"running on the CPU: {error}",))
 
 
 def _has_external_data(model: bytes) -> bool:
@@ -102,22 +115,22 @@ def find_provider(device: str, available: Sequence[str]) -> str:
     raise DeviceError(f"device {device!r} is unknown: the installed onnxruntime has auto, {', '.join(sorted(known))}")
 
 
-def _open_on_cpu(ort: ModuleType, model: bytes, where: str) -> Any:
+def _open_on_cpu(ort: ModuleType, model: bytes, where: str, log: str | None) -> Any:
     try:
-        return ort.InferenceSession(model, _options(ort), providers=[CPU], enable_fallback=0)
+        return ort.InferenceSession(model, _options(ort, log), providers=[CPU], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise ModelError(
             f"{where}: not an ONNX model that onnxruntime {ort.__version__} runs: {_plain(error)}"
         ) from None
 
 
-def _open_on(ort: ModuleType, provider: str, model: bytes, where: str, tf32: bool) -> Any:
+def _open_on(ort: ModuleType, provider: str, model: bytes, where: str, tf32: bool, log: str | None) -> Any:
     """Open a session on a provider other than the CPU's and let it answer once: what is missing may show only then.
 
     The CPU may take no part of the work; without that setting onnxruntime falls back to it and only logs that it did
     (https://onnxruntime.ai/docs/execution-providers/).
     """
-    options = _options(ort)
+    options = _options(ort, log)
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     name = provider.removesuffix(_SUFFIX)
     settings = {"use_tf32": str(int(tf32))} if provider == _CUDA and _version(ort) >= (1, 18) else {}
@@ -129,7 +142,7 @@ def _open_on(ort: ModuleType, provider: str, model: bytes, where: str, tf32: boo
             raise RuntimeError(reason)
         _answer_once(session)
     except Exception as error:
-        _open_on_cpu(ort, model, where)  # a file that is no model is the model's fault, not the device's
+        _open_on_cpu(ort, model, where, log)  # a file that is no model is the model's fault, not the device's
         raise DeviceError(f"{name} does not work here: {brief(error)}") from None
     return session
 
@@ -152,7 +165,7 @@ def _missing_library(ort: ModuleType, name: str) -> str | None:
     return None
 
 
-def _options(ort: ModuleType) -> Any:
+def _options(ort: ModuleType, log: str | None) -> Any:
     """One thread that does not spin: at under 0.1 ms an image, handing work to threads costs more than it saves.
 
     docs/runtime.md has what each setting is worth. Several threads each run the session on images of their own.
@@ -165,7 +178,7 @@ def _options(ort: ModuleType) -> Any:
     options.add_session_config_entry(
         "session.load_model_format", "ONNX"
     )  # not ORT's own, which hides what it refers to
-    options.log_severity_level = 4
+    options.log_severity_level = _severity(log)
     return options
 
 

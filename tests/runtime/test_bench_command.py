@@ -116,3 +116,10 @@ def test_wrong_usage_is_one_line_and_exit_code_2(command, tiny_file, arguments, 
     ended = command(main, *[tiny_file if a == "TINY" else a for a in arguments], "-q")
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert says in ended.err
+
+
+def test_threads_share_the_batches(measured, monkeypatch):
+    monkeypatch.setattr("clf_runtime.classifier.usable_processors", lambda: 2)
+    ended = measured("--threads", "0")
+    assert json.loads(ended.out.splitlines()[-1])["threads"] == 2
+    assert "2 threads for a batch" in ended.out

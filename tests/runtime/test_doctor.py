@@ -209,18 +209,24 @@ def test_a_folder_left_of_an_uninstalled_onnxruntime_is_a_missing_extra(monkeypa
 @pytest.mark.parametrize(
     ("provider", "ended", "status", "says"),
     [
-        ("CUDAExecutionProvider", printed(["CUDAExecutionProvider"]), "ok", "works"),
-        ("CUDAExecutionProvider", printed(["CPUExecutionProvider"]), "warning", "takes CPUExecutionProvider instead"),
+        ("CUDAExecutionProvider", printed({"ran": "CUDAExecutionProvider"}), "ok", "works: --device cuda"),
         (
             "CUDAExecutionProvider",
-            Ended(0, '["CPUExecutionProvider"]', "E: Failed to load libcublas.so.12\n"),
+            printed({"failed": "CUDA does not work here: onnxruntime opened the session on X instead"}),
             "warning",
-            "Failed to load libcublas.so.12",
+            "fails: onnxruntime opened the session on X instead",
         ),
+        (
+            "CUDAExecutionProvider",
+            printed({"failed": "CUDA does not work here: libcublas.so.12: cannot open shared object file"}),
+            "warning",
+            "CUDA's library libcublas.so.12 is missing",
+        ),
+        ("CPUExecutionProvider", printed({"failed": "m.onnx: not an ONNX model"}), "problem", "not an ONNX model"),
         ("CUDAExecutionProvider", Ended(-11, "", ""), "warning", "crashes (SIGSEGV)"),
         ("CPUExecutionProvider", Ended(-4, "", ""), "problem", "illegal instruction"),
-        ("TensorrtExecutionProvider", Ended(1, "", "no"), "ok", "clf-edge does not use it"),
-        ("AzureExecutionProvider", printed(["AzureExecutionProvider"]), "ok", "clf-edge does not use it"),
+        ("TensorrtExecutionProvider", Ended(1, "", "no"), "ok", "no; only --device tensorrt would take it"),
+        ("OpenVINOExecutionProvider", printed({"ran": "OpenVINOExecutionProvider"}), "ok", "works: --device openvino"),
     ],
 )
 def test_a_provider_works_if_a_session_on_it_answers(children, provider, ended, status, says):

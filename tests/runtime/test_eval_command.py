@@ -150,3 +150,14 @@ def test_one_bad_image_is_an_error_and_no_accuracy_is_printed(command, tiny_file
     ended = command(main, tiny_file, tmp_path / "test.npz", "-q")
     assert (ended.code, ended.out) == (2, "")
     assert "test.npz[2]: floats outside 0..1" in ended.err
+
+
+def test_threads_give_the_very_same_answers(command, model, data, monkeypatch):
+    monkeypatch.setattr("clf_runtime.classifier.usable_processors", lambda: 2)
+    monkeypatch.setattr("clf_runtime.sources.TEST_BATCH", 4)
+    one, two = (json.loads(command(main, model(7 / 9), data[0], "--json", "--quiet", "--threads", n).out) for n in "12")
+    assert (one.pop("threads"), two.pop("threads")) == (1, 2)
+    for record in (one, two):
+        del record["seconds_per_image"], record["seconds_per_image_with_reading"]
+    assert one == two
+    assert "blocks of up to 4, 2 threads," in command(main, model(7 / 9), data[0], "--threads", "2").out

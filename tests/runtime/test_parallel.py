@@ -7,7 +7,14 @@ import pytest
 
 from clf_runtime import Classifier, ModelError
 from clf_runtime import classifier as module
-from clf_runtime.parallel import LEAST_BLOCK, run_blocks
+from clf_runtime.parallel import run_blocks, share
+
+
+@pytest.mark.parametrize(
+    ("count", "threads", "size"), [(1, 1, 32), (1000, 1, 256), (1000, 5, 200), (100, 5, 32), (10**6, 2, 256)]
+)
+def test_blocks_keep_all_threads_busy_and_are_neither_tiny_nor_huge(count, threads, size):
+    assert share(count, threads, 256) == size
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -23,8 +30,8 @@ def test_every_row_is_answered_once_and_in_its_place(threads, count, block):
 
     run_blocks(answer, answers, block, threads)
     assert answers.tolist() == list(range(count))
-    assert all(rows.stop - rows.start <= max(block, LEAST_BLOCK if block > 1 else 1) for rows in asked)
-    assert sum(rows.stop - rows.start for rows in asked) == count
+    sizes = [block] * (count // block) + [count % block] * (count % block > 0)
+    assert sorted(rows.stop - rows.start for rows in asked) == sorted(sizes)
 
 
 def test_the_threads_work_at_the_same_time_and_are_gone_afterwards():
@@ -35,7 +42,7 @@ def test_the_threads_work_at_the_same_time_and_are_gone_afterwards():
         return np.zeros(rows.stop - rows.start)
 
     before = threading.active_count()
-    run_blocks(answer, np.empty(3 * LEAST_BLOCK), 256, 3)
+    run_blocks(answer, np.empty(96), 32, 3)
     assert threading.active_count() == before
 
 
@@ -45,13 +52,13 @@ def test_an_error_of_any_thread_is_raised_and_ends_the_work(error):
 
     def answer(rows):
         started.append(rows)
-        if rows.start >= 2 * LEAST_BLOCK:
+        if rows.start >= 64:
             raise error
         time.sleep(0.01)
         return np.zeros(rows.stop - rows.start)
 
     with pytest.raises(type(error)):
-        run_blocks(answer, np.empty(1000 * LEAST_BLOCK), LEAST_BLOCK, 2)
+        run_blocks(answer, np.empty(32_000), 32, 2)
     assert len(started) < 20
 
 
@@ -90,3 +97,16 @@ def test_a_classifier_is_not_sent_to_another_process(tiny_model):
 
     with pytest.raises(TypeError, match="load it in each process"):
         pickle.dumps(Classifier(tiny_model(), "x"))
+
+
+def test_blocks_of_a_size_that_is_asked_for_are_those_of_one_thread(tiny_model, monkeypatch):
+    """As clf-eval asks: the same sums, to the last bit."""
+    monkeypatch.setattr(module, "usable_processors", lambda: 3)
+    images = np.random.default_rng(0).integers(0, 256, (700, 3, 8, 8), np.uint8)
+    seen = []
+    three = Classifier(tiny_model(), "x", threads=3)
+    run = three._run
+    three._run = lambda names, feed: seen.append(len(feed["image"])) or run(names, feed)
+    one = Classifier(tiny_model(), "x")
+    assert np.array_equal(three.probabilities(images, block=300), one.probabilities(images, block=300))
+    assert sorted(seen) == [100, 300, 300]

@@ -26,7 +26,8 @@ def norm_pool_relu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
         return F.relu(F.max_pool2d(norm(x), 2), inplace=True)
     if not norm.training:
         return F.relu(norm(F.max_pool2d(x, 2)), inplace=True)
-    assert norm.momentum is not None and norm.num_batches_tracked is not None
+    assert norm.momentum is not None
+    assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)
     mean, variance = torch.batch_norm_update_stats(x.detach(), norm.running_mean, norm.running_var, norm.momentum)
     inverse = variance.add_(norm.eps).rsqrt_()

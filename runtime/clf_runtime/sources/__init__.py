@@ -20,7 +20,7 @@ from clf_runtime.sources import cifar10, folders, npz
 from clf_runtime.sources.source import Block, Source, match_names
 
 TEST_BATCH = 500  # images that the export answers at a time, and the evaluation too: the same sums in the same order
-_MAX_BLOCK_BYTES = 64 << 20  # of images of a block; large ones come in smaller blocks
+_MAX_BLOCK_BYTES = 64 << 20  # of images of a block, for each thread; large ones come in smaller blocks
 _KNOWN = (
     "known are: .npz with images and labels; the CIFAR-10 binary version, its folder or test_batch.bin; class-named "
     "folders of PNG or JPEG, perhaps below test/"
@@ -42,15 +42,19 @@ class Labelled:
     keep: np.ndarray | None
     classes: np.ndarray | None
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the images as the model takes them (see `to_batch`), with its own labels, some hundred at a time.
+    @property
+    def at_once(self) -> int:
+        """How many images are answered at a time, fewer if they are large."""
+        image_bytes = math.prod(self.card.image_shape) * ITEM_BYTES[self.card.dtype]
+        return max(1, min(TEST_BATCH, _MAX_BLOCK_BYTES // image_bytes))
+
+    def blocks(self, threads: int = 1) -> Iterator[Block]:
+        """Yield the images as the model takes them (see `to_batch`), with its own labels, `at_once` for each thread.
 
         Raises ImageError, naming the image, for one that the model does not take, or a label that it does not know.
         """
-        image_bytes = math.prod(self.card.image_shape) * ITEM_BYTES[self.card.dtype]
-        size = max(1, min(TEST_BATCH, _MAX_BLOCK_BYTES // image_bytes))
         try:
-            for block in self.source.blocks(size, self.keep):
+            for block in self.source.blocks(self.at_once * threads, self.keep):
                 yield self._prepared(block)
         except OSError as error:
             raise ImageError(

@@ -1,0 +1,38 @@
+"""onnxruntime's own log: silent, and shown from a level on when that is asked for."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from clf_runtime import Classifier, DeviceError
+from clf_runtime.cli import main
+
+CODE = """
+import sys
+from clf_runtime import Classifier
+Classifier.load(sys.argv[1], log=sys.argv[2] or None).predict(sys.argv[3])
+"""
+
+
+@pytest.fixture
+def image(tmp_path):
+    np.save(tmp_path / "image.npy", np.zeros((3, 8, 8), np.uint8))
+    return tmp_path / "image.npy"
+
+
+@pytest.mark.parametrize(("level", "shown"), [("", False), ("error", False), ("info", True), ("VERBOSE", True)])
+def test_it_is_shown_from_a_level_on(tiny_file, image, level, shown):
+    ended = subprocess.run(
+        [sys.executable, "-c", CODE, tiny_file, level, image], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == ""
+    assert ("onnxruntime" in ended.stderr) == shown
+
+
+def test_an_unknown_level_is_refused(command, tiny_file, image):
+    with pytest.raises(DeviceError, match="log level 'loud' is unknown: choose verbose, info, warning"):
+        Classifier.load(tiny_file, log="loud")
+    ended = command(main, image, "--model", tiny_file, "--ort-log", "loud")
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
