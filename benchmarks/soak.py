@@ -4,8 +4,8 @@
 
 With several devices there is a Classifier on each, and threads on all of them at the same time. Each thread predicts
 single images and now and then a batch, in an order of its own, and compares every answer with the one that was given
-before the load. Memory is the resident set, looked at ten times (Linux). The last line is JSON; the exit code is 1 if an
-answer differed.
+before the load. Memory is the resident set, looked at ten times (Linux). The last line is JSON; the exit code is 1 if
+an answer differed.
 """
 
 import argparse
