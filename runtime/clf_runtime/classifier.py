@@ -19,6 +19,7 @@ from clf_runtime.parallel import run_blocks, share
 from clf_runtime.prediction import UNKNOWN, Prediction, check_probability, to_predictions
 from clf_runtime.processors import usable_processors
 from clf_runtime.session import CPU, open_session
+from clf_runtime.single import bind
 
 _NO_PROBABILITIES = "the model answered with what are no probabilities (NaN, negative, or not of sum 1)"
 _UINT8 = np.dtype(np.uint8)
@@ -64,6 +65,8 @@ class Classifier:
             assumptions = self._look_at(session.ort, where)
         except UnicodeDecodeError:  # onnxruntime decodes what a file holds only when it is asked for it
             raise ModelError(f"{where}: its names or its metadata are not UTF-8") from None
+        plain = self.provider == CPU and not self._softmax
+        self._run_one = bind(session.ort, self._sizes, len(self.card.names)) if plain else None
         usable = usable_processors() if threads != 1 and self.provider == CPU else 1
         self.threads = min(threads or usable, usable)
         fewer = (f"running {self.threads} threads: this process may use no more",) if self.threads < threads else ()
@@ -90,9 +93,11 @@ class Classifier:
             _match(card, inputs, outputs, where)
         self.card = card
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
+        channels, height, width = card.image_shape
+        self._sizes = (height, width, channels) if card.layout == "NHWC" else (channels, height, width)
         self._one_by_one = inputs[0].shape[0] == 1
         # uint8 images of this shape go to the model as they are.
-        self._ready_shape = card.image_shape if (card.dtype, card.layout) == ("uint8", "NCHW") else None
+        self._ready_shape = self._sizes if (card.dtype, card.layout) == ("uint8", "NCHW") else None
         return assumptions
 
     @classmethod
@@ -130,7 +135,7 @@ class Classifier:
         Raises ImageError if it is not what the model takes, or holds more than one image.
         """
         if type(image) is np.ndarray and image.dtype is _UINT8 and image.shape == self._ready_shape:
-            return self._predict_one(image[None], distribution, reject_below)
+            return self._predict_one(image, distribution, reject_below)
         if not isinstance(image, str | os.PathLike):
             batch = to_batch(_as_array(image, where), self.card, where)
             if len(batch) == 1:
@@ -233,23 +238,18 @@ class Classifier:
             answer /= answer.sum(axis=1, keepdims=True)
         return answer
 
-    def _predict_one(self, batch: np.ndarray, distribution: bool, reject_below: float) -> Prediction:
-        """Do what `_predictions` does, for a batch of one: plain numbers are faster than arrays of one row.
-
-        What is done here every time is a tenth of what a small model takes: see benchmarks/runtime.py.
-        """
-        if self._softmax or distribution:
+    def _predict_one(self, image: np.ndarray, distribution: bool, reject_below: float) -> Prediction:
+        """Do what `_predictions` does, for one image or a batch of one: see single.py, and benchmarks/runtime.py."""
+        if distribution or self._run_one is None:
+            batch = image.reshape(1, *image.shape[-3:])
             return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
         if reject_below:
             check_probability(reject_below)
         try:
-            [row] = self._run(self._outputs, {self._input: batch})[0].tolist()
+            row = self._run_one(image)
         except Exception as error:  # onnxruntime's exceptions share no base but Exception
             raise self._fault(f"the model failed on a batch of 1: {brief(error)}") from None
-        names = self.card.names
-        if len(row) != len(names):
-            raise self._fault(f"the model answered with {len(row)} values, its card has {len(names)} names")
-        probability = max(row)
+        names, probability = self.card.names, max(row)
         if not (min(row) >= 0 and -_SLACK <= sum(row) - 1 <= _SLACK):  # NaN too
             raise self._fault(_NO_PROBABILITIES)
         index = row.index(probability)

@@ -1,0 +1,76 @@
+"""One image at a time, through bound buffers: the answers of a batch, for every thread its own."""
+
+import threading
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from clf_runtime import Classifier, ModelError
+from clf_runtime import classifier as module
+
+RED, GREEN = (np.full((3, 8, 8), 10, np.uint8) for _ in range(2))
+RED[0], GREEN[1] = 200, 90
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("batch", ["batch", 1])
+def test_answers_are_those_of_the_plain_run(tiny_model, dtype, layout, batch):
+    classifier = Classifier(tiny_model(dtype=dtype, layout=layout, batch=batch), "m")
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), np.uint8)
+    for image in images if dtype == "uint8" else (images / 255).astype(np.float32):
+        one = classifier.predict(image)
+        [same] = classifier.predict_batch(image[None])
+        assert (one.index, one.probability) == (same.index, same.probability)
+        assert classifier.predict(image.transpose(1, 2, 0)) == one
+
+
+def test_it_is_for_the_processor_and_for_probabilities(tiny_model, monkeypatch):
+    assert Classifier(tiny_model(), "m")._run_one is not None
+    assert Classifier(tiny_model(card=None, softmax=False), "m")._run_one is None
+    monkeypatch.setattr(module, "CPU", "another")
+    classifier = Classifier(tiny_model(), "m")
+    assert classifier._run_one is None
+    assert classifier.predict(RED).name == "red"
+
+
+def test_threads_get_the_answers_to_their_own_images(tiny_model):
+    classifier, wrong = Classifier(tiny_model(), "m"), []
+
+    def work(image, name):
+        wrong.extend(found for _ in range(2000) if (found := classifier.predict(image).name) != name)
+
+    pairs = [(RED, "red"), (GREEN, "green")] * 3
+    threads = [threading.Thread(target=work, args=pair) for pair in pairs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_an_answer_of_another_shape_than_was_declared_is_an_error_not_an_overrun(tiny_model):
+    """As many answers as the brightest pixel says: no look at the graph tells."""
+    model = onnx.load_from_string(tiny_model())
+    graph = model.graph
+    graph.node[-1].output[0] = "all"
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([0], np.int64), "zero"))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([1], np.int64), "one"))
+    graph.node.extend(
+        [
+            helper.make_node("ReduceMax", ["x"], ["most"], keepdims=0),
+            helper.make_node("Cast", ["most"], ["wide"], to=TensorProto.INT64),
+            helper.make_node("Reshape", ["wide", "one"], ["repeats"]),
+            helper.make_node("Concat", ["one", "repeats"], ["times"], axis=0),
+            helper.make_node("Tile", ["all", "times"], ["probabilities"]),
+        ]
+    )
+    classifier = Classifier(model.SerializeToString(), "m.onnx")
+    dark = np.full((3, 8, 8), 1, np.uint8)
+    assert classifier.predict(dark).probability == pytest.approx(1 / 3)
+    for image in (RED, np.zeros_like(RED)):
+        with pytest.raises(ModelError, match=r"m\.onnx: the model failed on a batch of 1"):
+            classifier.predict(image)
+    assert classifier.predict(dark).probability == pytest.approx(1 / 3)
