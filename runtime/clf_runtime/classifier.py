@@ -162,7 +162,8 @@ class Classifier:
                 self.predict(image, distribution=distribution, reject_below=reject_below, where=f"images[{i}]")
                 for i, image in enumerate(images)
             ]
-        batch = to_batch(images, self.card, "images")
+        ready = images.dtype is _UINT8 and images.shape[1:] == self._ready_shape and images.flags.c_contiguous
+        batch = images if ready and len(images) else to_batch(images, self.card, "images")
         return self._predictions(self.probabilities(batch), distribution, reject_below)
 
     def predict_file(
@@ -219,7 +220,8 @@ class Classifier:
         else:
             answer = np.empty((len(batch), len(self.card.names)), np.float32)
             run_blocks(lambda rows: self._answer(batch[rows]), answer, block, self.threads)
-        if not (answer.min() >= 0 and np.abs(answer.sum(axis=1) - 1).max() <= _SLACK):  # NaN too
+        sums = np.add.reduce(answer, 1)
+        if not (np.minimum.reduce(answer, None) >= 0 and abs(sums - 1).max() <= _SLACK):  # NaN too
             raise self._fault(_NO_PROBABILITIES)
         return answer
 
