@@ -3,13 +3,13 @@
     python benchmarks/runtime.py [MODEL.onnx...] [--seconds S]
 
 MODEL takes uint8 or float32 images; without one it is the models that ship in a checkout. Every figure is a pair,
-measured in turns in one run; what matters are the ratios, ours to bare. OpenVINO is measured too where it is installed.
+measured in turns in one run; what matters are the ratios, ours to bare. OpenVINO, PyTorch and LiteRT are measured too
+where they are installed; LiteRT wants MODEL.tflite beside MODEL.onnx, which to_litert.py makes.
 The last line is JSON.
 """
 
 import argparse
 import importlib.metadata
-import importlib.util
 import json
 import os
 import statistics
@@ -22,6 +22,7 @@ from pathlib import Path
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 import onnxruntime
+from contenders import litert, openvino, pytorch
 
 from clf_runtime import Classifier
 from clf_runtime.processors import usable_processors
@@ -73,19 +74,8 @@ def in_turns(seconds: float, **sides) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def openvino_call(model: str, images: np.ndarray):
-    if importlib.util.find_spec("openvino") is None:
-        return None
-    import openvino
-
-    core = openvino.Core()
-    compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_NUM_THREADS": 1})
-    request = compiled.create_infer_request()
-    return lambda: request.infer([images])
-
-
 def latency(model: str, seconds: float, batch: int) -> dict:
-    """Microseconds an image: ours, bare with one thread and as it comes, OpenVINO's; the ratio is ours to bare."""
+    """Microseconds an image: ours, bare with one thread and as it comes, the contenders'; the ratio is ours to bare."""
     classifier, session = Classifier.load(model, device="cpu"), bare_session(model)
     images = some_images(classifier.card, batch)
     name, one = session.get_inputs()[0].name, images[0]
@@ -96,8 +86,9 @@ def latency(model: str, seconds: float, batch: int) -> dict:
         "bare": lambda: session.run(None, {name: images}),
         "bare_default": lambda: default.run(None, {name: images}),
     }
-    if (call := openvino_call(model, images)) is not None:
-        sides["openvino"] = call
+    for contender in (openvino, litert, pytorch):
+        if (call := contender(model, classifier.card, images)) is not None:
+            sides[contender.__name__] = call
     found = in_turns(seconds, **sides)
     return {
         **{k: round(1e6 * v / batch, 2) for k, v in found.items()},
