@@ -74,7 +74,7 @@ def export(
     """
     from clf_export.errors import ParityError
     from clf_export.exporting import export_run
-    from clf_export.places import find_test_images, output_files
+    from clf_export.places import find_test_images, int8_beside, output_files
     from clf_export.proof import table
     from clf_train.run import find_runs, read_run
 
@@ -111,6 +111,9 @@ def export(
         print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, proven against PyTorch"))
         for line in (*table(made.proof, written.card.names), *_golden_lines(written), *_int8_lines(made)):
             print(f"  {one_line(line)}")
+        small = int8_beside(file)
+        if int8 == "off" and not quiet and small.exists():
+            say(NAME, f"{small}: is of another export, and stays; --int8 auto makes it anew, or takes it away")
 
 
 @contextmanager

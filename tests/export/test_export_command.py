@@ -23,7 +23,11 @@ def test_the_file_lies_beside_the_run_and_the_proof_is_shown(command, run):
     again = command(main, run)
     assert (again.code, again.out) == (2, "")
     assert "--overwrite" in again.err
-    assert command(main, run, "--overwrite").code == 0
+    int8 = run.with_name(f"{run.name}.int8.onnx")
+    int8.write_bytes(b"an earlier one")
+    ended = command(main, run, "--overwrite")
+    assert ended.code == 0
+    assert f"{int8}: is of another export, and stays" in ended.err
 
 
 def test_a_folder_with_both_models_gives_both_files(command, make_run, tmp_path):
