@@ -27,16 +27,17 @@ def openvino(model: str, card: ModelCard, images: np.ndarray) -> Call | None:
 
 
 def litert(model: str, card: ModelCard, images: np.ndarray) -> Call | None:
-    """LiteRT, with XNNPACK, on the `.tflite` file of the same name that lies beside (see to_litert.py)."""
+    """LiteRT, with XNNPACK, on the `.tflite` file of the same name that lies beside; it is of one image.
+
+    See to_litert.py.
+    """
     file = Path(model).with_suffix(".tflite")
-    if importlib.util.find_spec("ai_edge_litert") is None or not file.is_file():
+    if importlib.util.find_spec("ai_edge_litert") is None or not file.is_file() or len(images) > 1:
         return None
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(file), num_threads=1)
     place = interpreter.get_input_details()[0]["index"]
-    if len(images) > 1:
-        interpreter.resize_tensor_input(place, images.shape)
     interpreter.allocate_tensors()
     output = interpreter.get_output_details()[0]["index"]
 
