@@ -67,7 +67,7 @@ def pytorch(model: str, card: ModelCard, images: np.ndarray) -> Call | None:
 
     def call() -> np.ndarray:
         with torch.inference_mode():
-            x = torch.from_numpy(images).float().sub_(mean).div_(std)
+            x = (torch.from_numpy(images).float() - mean) / std
             answer: np.ndarray = torch.softmax(net(x), 1).numpy()
         return answer
 

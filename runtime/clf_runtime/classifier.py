@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +19,7 @@ from clf_runtime.modelfile import default_model, read_model
 from clf_runtime.parallel import run_blocks, share
 from clf_runtime.prediction import UNKNOWN, Prediction, check_probability, to_predictions
 from clf_runtime.processors import usable_processors
-from clf_runtime.session import CPU, open_session
+from clf_runtime.session import CPU, check_log_level, open_session
 from clf_runtime.single import bind
 
 _NO_PROBABILITIES = "the model answered with what are no probabilities (NaN, negative, or not of sum 1)"
@@ -55,6 +56,7 @@ class Classifier:
         """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
         if threads < 0:
             raise DeviceError(f"threads must be 1 or more, or 0 for as many as this process may use, not {threads}")
+        check_log_level(log)
         self._where = where
         self.sha256 = sha256_of(model)
         refuse_another(self.sha256, sha256, where)
@@ -65,11 +67,13 @@ class Classifier:
             assumptions = self._look_at(session.ort, where)
         except UnicodeDecodeError:  # onnxruntime decodes what a file holds only when it is asked for it
             raise ModelError(f"{where}: its names or its metadata are not UTF-8") from None
-        plain = self.provider == CPU and not self._softmax
+        plain = self.provider == CPU and not self._softmax and session.ort.get_outputs()[0].type == "tensor(float)"
         self._run_one = bind(session.ort, self._sizes, len(self.card.names)) if plain else None
         usable = usable_processors() if threads != 1 and self.provider == CPU else 1
         self.threads = min(threads or usable, usable)
-        fewer = (f"running {self.threads} threads: this process may use no more",) if self.threads < threads else ()
+        count = f"running {self.threads} thread{'s' * (self.threads > 1)}"
+        why = "this process may use no more" if self.provider == CPU else "more are for the CPU"
+        fewer = (f"{count}: {why}",) if self.threads < threads else ()
         self.notes = (*session.notes, *assumptions, *fewer)
 
     def _fault(self, what: str) -> ModelError:
@@ -242,15 +246,15 @@ class Classifier:
 
     def _predict_one(self, image: np.ndarray, distribution: bool, reject_below: float) -> Prediction:
         """Do what `_predictions` does, for one image or a batch of one: see single.py, and benchmarks/runtime.py."""
-        if distribution or self._run_one is None:
+        row = None
+        if self._run_one is not None and not distribution:
+            with suppress(Exception):  # the plain run says better what is wrong
+                row = self._run_one(image)
+        if row is None:
             batch = image.reshape(1, *image.shape[-3:])
             return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
         if reject_below:
             check_probability(reject_below)
-        try:
-            row = self._run_one(image)
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise self._fault(f"the model failed on a batch of 1: {brief(error)}") from None
         names, probability = self.card.names, max(row)
         if not (min(row) >= 0 and -_SLACK <= sum(row) - 1 <= _SLACK):  # NaN too
             raise self._fault(_NO_PROBABILITIES)

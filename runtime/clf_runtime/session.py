@@ -52,12 +52,15 @@ def import_onnxruntime(log: str | None = None) -> ModuleType:
     return module
 
 
-def _severity(log: str | None) -> int:
-    if log is None:
-        return _SILENT
-    if log.casefold() not in LOG_LEVELS:
+def check_log_level(log: str | None) -> None:
+    """Raise DeviceError unless this is one of LOG_LEVELS, in any case of its letters, or None."""
+    if log is not None and log.casefold() not in LOG_LEVELS:
         raise DeviceError(f"log level {log!r} is unknown: choose {', '.join(LOG_LEVELS)}")
-    return LOG_LEVELS.index(log.casefold())
+
+
+def _severity(log: str | None) -> int:
+    check_log_level(log)
+    return _SILENT if log is None else LOG_LEVELS.index(log.casefold())
 
 
 def open_session(

@@ -7,6 +7,7 @@ import pytest
 from clf_runtime import Classifier, ModelCard
 from clf_runtime.card import Golden, Parity
 from clf_runtime.eval_cli import main
+from clf_runtime.sources import Labelled
 
 NAMES = ("red", "green", "blue")
 
@@ -155,7 +156,24 @@ def test_one_bad_image_is_an_error_and_no_accuracy_is_printed(command, tiny_file
 def test_threads_give_the_very_same_answers(command, model, data, monkeypatch):
     monkeypatch.setattr("clf_runtime.classifier.usable_processors", lambda: 2)
     monkeypatch.setattr("clf_runtime.sources.TEST_BATCH", 4)
-    one, two = (json.loads(command(main, model(7 / 9), data[0], "--json", "--quiet", "--threads", n).out) for n in "12")
+    answer, seen = Classifier._answer, []
+    monkeypatch.setattr(Classifier, "_answer", lambda self, batch: seen.append(len(batch)) or answer(self, batch))
+    blocks, read = Labelled.blocks, []
+
+    def reading(self, threads):
+        for block in blocks(self, threads):
+            read.append(len(block.labels))
+            yield block
+
+    monkeypatch.setattr(Labelled, "blocks", reading)
+    records = []
+    for threads, sizes in (("1", [4, 4, 1]), ("2", [8, 1])):
+        file = model(7 / 9)
+        seen.clear()
+        read.clear()
+        records.append(json.loads(command(main, file, data[0], "--json", "--quiet", "--threads", threads).out))
+        assert (sorted(seen, reverse=True), read) == ([4, 4, 1], sizes)
+    one, two = records
     assert (one.pop("threads"), two.pop("threads")) == (1, 2)
     for record in (one, two):
         del record["seconds_per_image"], record["seconds_per_image_with_reading"]

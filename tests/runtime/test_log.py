@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from clf_runtime import Classifier, DeviceError
+from clf_runtime import Classifier, DeviceError, bench, bench_cli, eval_cli, session
 from clf_runtime.cli import main
 
 CODE = """
@@ -29,6 +29,21 @@ def test_it_is_shown_from_a_level_on(tiny_file, image, level, shown):
     )
     assert ended.stdout == ""
     assert ("onnxruntime" in ended.stderr) == shown
+
+
+@pytest.mark.parametrize("main", [main, eval_cli.main, bench_cli.main])
+def test_every_command_hands_it_on(command, monkeypatch, tmp_path, tiny_file, image, main):
+    np.savez(tmp_path / "data.npz", images=np.zeros((2, 3, 8, 8), np.uint8), labels=[0, 1])
+    monkeypatch.setattr(bench, "COLD_STARTS", 1)
+    arguments = {
+        "clf_runtime.cli": (image, "--model", tiny_file),
+        "clf_runtime.eval_cli": (tiny_file, tmp_path / "data.npz"),
+        "clf_runtime.bench_cli": (tiny_file, "--seconds", "0.1"),
+    }[main.__module__]
+    levels = []
+    monkeypatch.setattr(session, "_severity", lambda log: levels.append(log) or 4)
+    assert command(main, *arguments, "--ort-log", "warning").code == 0
+    assert "warning" in levels
 
 
 def test_an_unknown_level_is_refused(command, tiny_file, image):

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from clf_runtime import Classifier, ModelError
+from clf_runtime import Classifier, ImageError, ModelError
 from clf_runtime import classifier as module
 
 RED, GREEN = (np.full((3, 8, 8), 10, np.uint8) for _ in range(2))
@@ -71,6 +71,40 @@ def test_an_answer_of_another_shape_than_was_declared_is_an_error_not_an_overrun
     dark = np.full((3, 8, 8), 1, np.uint8)
     assert classifier.predict(dark).probability == pytest.approx(1 / 3)
     for image in (RED, np.zeros_like(RED)):
-        with pytest.raises(ModelError, match=r"m\.onnx: the model failed on a batch of 1"):
+        with pytest.raises(ModelError, match=r"m\.onnx: the model (failed on a batch of 1|answered with shape)"):
             classifier.predict(image)
     assert classifier.predict(dark).probability == pytest.approx(1 / 3)
+
+
+def test_a_prediction_in_the_middle_of_another_disturbs_it_not(tiny_model):
+    """As a signal handler may ask for one, right after the model ran."""
+    classifier = Classifier(tiny_model(), "m")
+    session = classifier._run.__self__
+    run, inner = session.run_with_iobinding, []
+
+    def interrupted(binding):
+        run(binding)
+        if not inner:
+            inner.append(None)
+            inner[0] = classifier.predict(GREEN).name
+
+    session.run_with_iobinding = interrupted
+    classifier._run_one = module.bind(session, (3, 8, 8), 3)
+    assert classifier.predict(RED).name == "red"
+    assert inner == ["green"]
+
+
+@pytest.mark.parametrize("kind", [TensorProto.DOUBLE, TensorProto.FLOAT16])
+def test_a_file_without_a_card_may_answer_in_another_float(tiny_model, kind):
+    model = onnx.load_from_string(tiny_model(card=None))
+    model.graph.node[-1].output[0] = "single"
+    model.graph.node.append(helper.make_node("Cast", ["single"], ["probabilities"], to=kind))
+    model.graph.output[0].type.tensor_type.elem_type = kind
+    classifier = Classifier(model.SerializeToString(), "m")
+    assert classifier._run_one is None
+    assert classifier.predict(RED).index == classifier.predict_batch(RED[None])[0].index == 0
+
+
+def test_a_batch_of_none_is_refused(tiny_model):
+    with pytest.raises(ImageError, match="holds no image"):
+        Classifier(tiny_model(), "m").predict_batch(np.zeros((0, 3, 8, 8), np.uint8))

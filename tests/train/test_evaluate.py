@@ -39,6 +39,21 @@ def test_the_scores_do_not_depend_on_the_blocks(
     assert net.training
 
 
+def test_a_net_s_own_train_is_called() -> None:
+    """Some nets merge weights for evaluation, and take them apart again."""
+
+    class Merging(nn.Linear):
+        merged = False
+
+        def train(self, mode: bool = True) -> "Merging":
+            self.merged = not mode
+            return super().train(mode)
+
+    net = nn.Sequential(nn.Flatten(), Merging(3 * 8 * 6, 5))
+    class_scores(net, make_images(3), SCALED, CPU)
+    assert net[1].merged is False
+
+
 def test_a_part_that_is_frozen_stays_so() -> None:
     net = make_net()
     net[2].eval()

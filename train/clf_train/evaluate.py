@@ -61,6 +61,7 @@ def class_scores(
         if scores is None:  # keeping the small answers apart pins the heap between large blocks: 0.3 GB for 40,000
             scores = torch.empty(count, answers.shape[1])
         scores[block] = answers
+    net.train(modes[0][1])  # a user's own may do more than to set what follows
     for module, training in modes:
         module.training = training
     assert scores is not None

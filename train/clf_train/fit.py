@@ -203,7 +203,10 @@ def first_layer(net: nn.Module) -> list[nn.Parameter]:
 
 
 def _freeze(net: nn.Module, world: World) -> list[nn.Parameter]:
-    """Freeze the first layer, with the batch statistics as they stand, and return its parameters."""
+    """Freeze the first layer, with its batch norm's statistics as they stand, and return its parameters.
+
+    Statistics of a batch norm that has no scale to learn go on.
+    """
     frozen = first_layer(net)
     for p in frozen:  # DistributedDataParallel wants all the gradients that it began with
         p.requires_grad_(world.size > 1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from clf_runtime.bounded import read_bounded
 from clf_runtime.errors import ImageError
-from clf_runtime.sources.source import Block, Source
+from clf_runtime.sources.source import Block, Source, recut
 
 FOLDER = "cifar-10-batches-bin"
 _TEST = "test_batch.bin"
@@ -61,6 +61,10 @@ def _labels(file: Path, count: int) -> np.ndarray:
 
 
 def _blocks(file: Path, count: int, size: int, keep: np.ndarray | None) -> Iterator[Block]:
+    return recut(_kept(file, count, size, keep), size)
+
+
+def _kept(file: Path, count: int, size: int, keep: np.ndarray | None) -> Iterator[Block]:
     for first, records in _records(file, count, size):
         rows = np.arange(len(records)) if keep is None else np.flatnonzero(keep[first : first + len(records)])
         images = records[rows, 1:].reshape(-1, 3, 32, 32)

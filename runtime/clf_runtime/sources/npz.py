@@ -13,7 +13,7 @@ from clf_runtime.card import ModelCard
 from clf_runtime.errors import ImageError
 from clf_runtime.images import MAX_ARRAY_BYTES
 from clf_runtime.npz import Npz, as_texts, open_npz
-from clf_runtime.sources.source import Block, Source, as_labels
+from clf_runtime.sources.source import Block, Source, as_labels, recut
 
 _MAX_NAMES_BYTES = 64 << 20
 _LABELS_AT_ONCE = 65_536
@@ -77,23 +77,19 @@ def _labels(file: Path, key: str) -> np.ndarray:
 
 
 def _blocks(file: Path, keys: tuple[str, str], size: int, keep: np.ndarray | None) -> Iterator[Block]:
+    return recut(_kept(file, keys, size, keep), size)
+
+
+def _kept(file: Path, keys: tuple[str, str], size: int, keep: np.ndarray | None) -> Iterator[Block]:
     with open_npz(file) as npz:
         first = 0
         label_rows, labels = _label_rows(npz, keys[1], file), np.empty(0, np.int64)
-        held: list[Block] = []
         for images in _image_rows(npz, keys[0], size):
             while len(labels) < len(images):
                 labels = np.concatenate([labels, next(label_rows)])
             rows = np.arange(len(images)) if keep is None else np.flatnonzero(keep[first : first + len(images)])
-            held.append(Block(images[rows], labels[rows], [f"{file}[{first + i}]" for i in rows]))
+            yield Block(images[rows], labels[rows], [f"{file}[{first + i}]" for i in rows])
             labels, first = labels[len(images) :], first + len(images)
-            if sum(len(block.labels) for block in held) >= size:
-                whole = _joined(held)
-                yield _part(whole, slice(size))
-                held = [_part(whole, slice(size, None))]
-        rest = _joined(held)
-        if len(rest.labels):
-            yield rest
 
 
 def _label_rows(npz: Npz, key: str, file: Path) -> Iterator[np.ndarray]:
@@ -110,14 +106,3 @@ def _image_rows(npz: Npz, key: str, size: int) -> Iterator[np.ndarray]:
         yield from (whole[first : first + size] for first in range(0, len(whole), size))
     else:
         yield from npz.rows(key, size, MAX_ARRAY_BYTES)
-
-
-def _joined(blocks: list[Block]) -> Block:
-    if len(blocks) == 1:
-        return blocks[0]
-    images, labels = (np.concatenate([getattr(b, name) for b in blocks]) for name in ("images", "labels"))
-    return Block(images, labels, [place for b in blocks for place in b.places])
-
-
-def _part(block: Block, rows: slice) -> Block:
-    return Block(block.images[rows], block.labels[rows], block.places[rows])

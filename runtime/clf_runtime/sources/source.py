@@ -1,6 +1,6 @@
 """What every reader of labelled images gives."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,30 @@ class Source:
     labels: Callable[[], np.ndarray]
     blocks: Callable[[int, np.ndarray | None], Iterator[Block]]
     by_folder: bool = False
+
+
+def recut(blocks: Iterable[Block], size: int) -> Iterator[Block]:
+    """The same images in blocks of `size`, the last one perhaps of fewer; of none if there are none."""
+    held: list[Block] = []
+    for block in blocks:
+        held.append(block)
+        while sum(len(block.labels) for block in held) >= size:
+            whole = _joined(held)
+            yield _part(whole, slice(size))
+            held = [_part(whole, slice(size, None))]
+    if any(len(block.labels) for block in held):
+        yield _joined(held)
+
+
+def _joined(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    images, labels = (np.concatenate([getattr(b, name) for b in blocks]) for name in ("images", "labels"))
+    return Block(images, labels, [place for b in blocks for place in b.places])
+
+
+def _part(block: Block, rows: slice) -> Block:
+    return Block(block.images[rows], block.labels[rows], block.places[rows])
 
 
 def as_labels(values: np.ndarray, first: int, where: str) -> np.ndarray:
