@@ -119,9 +119,8 @@ def bench(
     is called when the model is loaded, and the measuring begins.
     Raises what `Classifier.load` raises, and DeviceError if a fresh process does not answer.
     """
-    classifier = Classifier.load(
-        file, device=device, threads=threads, log=log
-    )  # first, since its errors speak for themselves
+    # First, since its errors speak for themselves.
+    classifier = Classifier.load(file, device=device, threads=threads, log=log)
     begin()
     cold = cold_starts(file, device)
     model = read_model(file)

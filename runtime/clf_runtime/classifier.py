@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +18,7 @@ from clf_runtime.modelfile import default_model, read_model
 from clf_runtime.parallel import run_blocks, share
 from clf_runtime.prediction import UNKNOWN, Prediction, check_probability, to_predictions
 from clf_runtime.processors import usable_processors
-from clf_runtime.session import CPU, check_log_level, open_session
+from clf_runtime.session import CPU, check_log_level, is_onnxruntimes, open_session
 from clf_runtime.single import bind
 
 _NO_PROBABILITIES = "the model answered with what are no probabilities (NaN, negative, or not of sum 1)"
@@ -233,7 +232,9 @@ class Classifier:
         """Run the model once: float32 [batch, classes], which may yet be no probabilities. Raises ModelError."""
         try:
             answer: np.ndarray = self._run(self._outputs, {self._input: batch})[0]
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+        except Exception as error:
+            if not is_onnxruntimes(error):
+                raise
             raise self._fault(f"the model failed on a batch of {len(batch)}: {brief(error)}") from None
         if answer.shape != (len(batch), len(self.card.names)):
             raise self._fault(
@@ -248,8 +249,12 @@ class Classifier:
         """Do what `_predictions` does, for one image or a batch of one: see single.py, and benchmarks/runtime.py."""
         row = None
         if self._run_one is not None and not distribution:
-            with suppress(Exception):  # the plain run says better what is wrong
+            try:
                 row = self._run_one(image)
+            except Exception as error:
+                if not is_onnxruntimes(error):
+                    raise
+                # The plain run says better what is wrong.
         if row is None:
             batch = image.reshape(1, *image.shape[-3:])
             return self._predictions(self.probabilities(batch), distribution, reject_below)[0]

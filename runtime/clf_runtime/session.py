@@ -185,6 +185,11 @@ def _options(ort: ModuleType, log: str | None) -> Any:
     return options
 
 
+def is_onnxruntimes(error: Exception) -> bool:
+    """Whether onnxruntime raised this, whose exceptions share no base, and not, say, a signal handler."""
+    return type(error).__module__.startswith("onnxruntime") or type(error) in (RuntimeError, ValueError, TypeError)
+
+
 def _answer_once(session: Any) -> None:
     import numpy as np
 

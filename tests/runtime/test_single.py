@@ -108,3 +108,14 @@ def test_a_file_without_a_card_may_answer_in_another_float(tiny_model, kind):
 def test_a_batch_of_none_is_refused(tiny_model):
     with pytest.raises(ImageError, match="holds no image"):
         Classifier(tiny_model(), "m").predict_batch(np.zeros((0, 3, 8, 8), np.uint8))
+
+
+@pytest.mark.parametrize("call", ["predict", "predict_batch"])
+def test_what_a_signal_handler_raises_is_not_the_model_s_fault(tiny_model, call):
+    def too_late(*_):
+        raise TimeoutError("too late")
+
+    classifier = Classifier(tiny_model(), "m")
+    classifier._run = classifier._run_one = too_late
+    with pytest.raises(TimeoutError, match="too late"):
+        getattr(classifier, call)(RED if call == "predict" else RED[None])
