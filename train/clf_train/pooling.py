@@ -19,9 +19,11 @@ from torch.autograd.function import once_differentiable
 def norm_pool_relu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     """The ReLU of the maximum over 2x2 of a batch norm, float32 [B, C, H, W] → [B, C, h, w], in training.
 
-    A batch norm in evaluation mode is one that is frozen while the rest of its net trains.
+    It is one step for images in NHWC order (torch.channels_last), else the layers themselves, to the last bit. A batch
+    norm in evaluation mode is one that is frozen while the rest of its net trains.
     """
     ours = type(norm) is nn.BatchNorm2d and x.device.type == "cpu" and x.dtype == torch.float32
+    ours = ours and x.is_contiguous(memory_format=torch.channels_last)
     if not ours or not bool((norm.weight > 0).all()):
         return F.relu(F.max_pool2d(norm(x), 2), inplace=True)
     if not norm.training:
