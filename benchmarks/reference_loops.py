@@ -1,6 +1,6 @@
 """The user's two training loops, hyper-parameters and order of batches unchanged: the yardstick for time and accuracy.
 
-    python benchmarks/reference_loops.py TENSORS simple|conv
+    python benchmarks/reference_loops.py TENSORS simple|conv [EPOCHS]
 
 TENSORS holds train_data_2, train_labels_2, test_data_2, test_labels_2, written by torch.save. Prints a line an epoch:
 seconds of training so far (evaluation not counted), loss of the last batch, test accuracy in evaluation mode.
@@ -43,7 +43,7 @@ def conv(n_channels: int) -> nn.Module:
     )
 
 
-def main(folder: Path, which: str) -> None:
+def main(folder: Path, which: str, longer: int | None = None) -> None:
     torch.manual_seed(0)
     train_x, train_y = torch.load(folder / "train_data_2"), torch.load(folder / "train_labels_2").long()
     test_x, test_y = torch.load(folder / "test_data_2"), torch.load(folder / "test_labels_2").long()
@@ -54,7 +54,7 @@ def main(folder: Path, which: str) -> None:
         net, lr, epochs, batch = conv(3), 0.01, 10, 25
     loss_function, optimizer = nn.CrossEntropyLoss(), torch.optim.SGD(net.parameters(), lr=lr)
     seconds = 0.0
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1, (longer or epochs) + 1):
         net.train()
         start = time.perf_counter()
         for i in range(0, len(train_x), batch):
@@ -73,4 +73,4 @@ def main(folder: Path, which: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:]))
