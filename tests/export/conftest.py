@@ -111,3 +111,15 @@ def _small_net(dtype="uint8", dense=64):
 @pytest.fixture(scope="session")
 def small_net():
     return _small_net
+
+
+@pytest.fixture(scope="session")
+def net(small_net):
+    """One small net, for what does not change it."""
+    return small_net()
+
+
+@pytest.fixture(scope="session")
+def images():
+    """Images of noise for it, uint8 [900, 3, 12, 12]."""
+    return np.random.default_rng(1).integers(0, 256, (900, 3, 12, 12), dtype=np.uint8)

@@ -17,16 +17,6 @@ from clf_runtime.session import open_session
 
 
 @pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(1).integers(0, 256, (900, 3, 12, 12), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def net(small_net):
-    return small_net()
-
-
-@pytest.fixture(scope="module")
 def ordered(net):
     return put_in_order(net)
 

@@ -19,16 +19,6 @@ CLASSES = 4  # of the small net
 
 
 @pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(1).integers(0, 256, (900, 3, 12, 12), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def net(small_net):
-    return small_net()
-
-
-@pytest.fixture(scope="module")
 def labels(net, images):
     """What the float net itself says, but for one image in ten."""
     labels = run_onnx(net.SerializeToString(), images).argmax(axis=1)

@@ -11,14 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_arrays import make_images
 
 from clf_train import Dataset, spill
 from clf_train.dataset import Part, Parts
-
-
-def _pixels(count: int, seed: int = 0) -> np.ndarray:
-    """uint8 [count, 3, 8, 6]."""
-    return np.random.default_rng(seed).integers(0, 256, (count, 3, 8, 6), dtype=np.uint8)
 
 
 def _save_tensors(folder: Path, suffix: str = "_2", legacy: bool = False, **changes: Any) -> Path:
@@ -27,9 +23,9 @@ def _save_tensors(folder: Path, suffix: str = "_2", legacy: bool = False, **chan
     They are 12 and 6 images of 3x8x6, classes 0, 1, 2 in turn.
     """
     values = {
-        "train_data": torch.from_numpy(_pixels(12)),
+        "train_data": torch.from_numpy(make_images(12)),
         "train_labels": torch.arange(12) % 3,
-        "test_data": torch.from_numpy(_pixels(6, seed=1)),
+        "test_data": torch.from_numpy(make_images(6, seed=1)),
         "test_labels": torch.arange(6) % 3,
     }
     folder.mkdir(exist_ok=True)
@@ -83,7 +79,7 @@ def good_parts() -> Callable[..., Parts]:
         names: tuple[str, ...] | None = None,
     ) -> Parts:
         """Good parts with changes: 12 images of 3x8x6, classes 0, 1, 2; the test part is the first six, as a view."""
-        images = _pixels(12) if images is None else images
+        images = make_images(12) if images is None else images
         labels = np.arange(len(images)) % 3 if labels is None else labels
         test_images, test_labels = (images[:6], np.arange(6) % 3) if test is None else test
         return Parts("layout", Part(images, labels, "TRAIN"), Part(test_images, test_labels, "TEST"), names)

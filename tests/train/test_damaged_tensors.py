@@ -12,22 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_tensors import make_labels, make_pixels
 
 from clf_train.errors import DataError
 from clf_train.sources import read_source, tensors
 
 Save = Callable[..., Path]
-COUNT, CLASSES = 12, 3
-HEIGHT, WIDTH = 8, 6  # unlike each other, so that swapped axes show
-
-
-def make_pixels(count: int = COUNT, seed: int = 0) -> torch.Tensor:
-    """uint8 [count, 3, HEIGHT, WIDTH]."""
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (count, 3, HEIGHT, WIDTH), dtype=np.uint8))
-
-
-def make_labels(count: int = COUNT) -> torch.Tensor:
-    return torch.arange(count) % CLASSES
 
 
 WRONG_KINDS: dict[str, tuple[Any, str]] = {

@@ -6,27 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_arrays import CLASSES, make_floats, make_images, make_labels
 
 from clf_train import dataset
 from clf_train.dataset import Parts, assemble
 
 Make = Callable[..., Parts]
 Fingerprint = Callable[..., str]
-COUNT, CLASSES = 12, 3
-SHAPE = (3, 8, 6)
-
-
-def make_images(count: int = COUNT, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
-    """uint8 [count, *shape]."""
-    return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
-
-
-def make_labels(count: int = COUNT) -> np.ndarray:
-    return np.arange(count) % CLASSES
-
-
-def make_floats(count: int = COUNT, seed: int = 0) -> np.ndarray:
-    return make_images(count, seed).astype(np.float32) / 255
 
 
 @pytest.fixture

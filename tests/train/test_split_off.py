@@ -4,22 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from small_arrays import COUNT, make_images, make_labels
 
 from clf_train import dataset
 from clf_train.dataset import Part, Parts, Split, assemble, split_off
 from clf_train.errors import DataError
-
-COUNT, CLASSES = 12, 3
-SHAPE = (3, 8, 6)
-
-
-def make_images(count: int = COUNT, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
-    """uint8 [count, *shape]."""
-    return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
-
-
-def make_labels(count: int = COUNT) -> np.ndarray:
-    return np.arange(count) % CLASSES
 
 
 def make_split(*counts: int) -> Split:

@@ -8,27 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_arrays import COUNT, TEST_COUNT
+from small_tensors import make_labels, make_pixels, scaled
 
 from clf_train import dataset
 from clf_train.errors import DataError
 from clf_train.sources import read_source, tensors
 
 Save = Callable[..., Path]
-COUNT, TEST_COUNT, CLASSES = 12, 6, 3
-HEIGHT, WIDTH = 8, 6  # unlike each other, so that swapped axes show
-
-
-def make_pixels(count: int = COUNT, seed: int = 0) -> torch.Tensor:
-    """uint8 [count, 3, HEIGHT, WIDTH]."""
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (count, 3, HEIGHT, WIDTH), dtype=np.uint8))
-
-
-def make_labels(count: int = COUNT) -> torch.Tensor:
-    return torch.arange(count) % CLASSES
-
-
-def scaled(pixels: torch.Tensor) -> torch.Tensor:
-    return pixels.float() / 255
 
 
 @pytest.mark.parametrize("suffix", ["_2", "", "_2.pt", ".pt", "_2.pth", ".pth"])

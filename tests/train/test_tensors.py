@@ -6,26 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_arrays import CLASSES, COUNT, HEIGHT, TEST_COUNT, WIDTH
+from small_tensors import make_labels, make_pixels, scaled
 
 from clf_train import dataset
 from clf_train.sources import read_source
 
 Save = Callable[..., Path]
-COUNT, TEST_COUNT, CLASSES = 12, 6, 3
-HEIGHT, WIDTH = 8, 6  # unlike each other, so that swapped axes show
-
-
-def make_pixels(count: int = COUNT, seed: int = 0) -> torch.Tensor:
-    """uint8 [count, 3, HEIGHT, WIDTH]."""
-    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (count, 3, HEIGHT, WIDTH), dtype=np.uint8))
-
-
-def make_labels(count: int = COUNT) -> torch.Tensor:
-    return torch.arange(count) % CLASSES
-
-
-def scaled(pixels: torch.Tensor) -> torch.Tensor:
-    return pixels.float() / 255
 
 
 def to_nhwc(pixels: torch.Tensor) -> torch.Tensor:
