@@ -121,12 +121,13 @@ def bench(
     """
     # First, since its errors speak for themselves.
     classifier = Classifier.load(file, device=device, threads=threads, log=log)
+    single = made_images(classifier.card, 1)
+    classifier.predict(single[0])
     begin()
     cold = cold_starts(file, device)
     model = read_model(file)
     session = open_session(model, str(file), device=device, log=log).ort
     name, outputs = session.get_inputs()[0].name, [session.get_outputs()[0].name]
-    single = made_images(classifier.card, 1)
     predict, bare = latencies(
         lambda: classifier.predict(single[0]), lambda: session.run(outputs, {name: single}), seconds / 2
     )

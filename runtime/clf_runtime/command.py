@@ -13,6 +13,8 @@ import typer
 from clf_runtime.errors import ClfError
 
 EXIT_FAILED = 1  # a self-test, or what stands for one
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 DeviceOption = Annotated[
     str,
     typer.Option(
@@ -34,8 +36,6 @@ LogOption = Annotated[
         show_default=False,
     ),
 ]
-EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 def make_app(command: Callable[..., Any]) -> typer.Typer:

@@ -2,6 +2,7 @@ import json
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
 from clf_runtime import Classifier, ModelCard, bench, workload
@@ -123,3 +124,13 @@ def test_threads_share_the_batches(measured, monkeypatch):
     ended = measured("--threads", "0")
     assert json.loads(ended.out.splitlines()[-1])["threads"] == 2
     assert "2 threads for a batch" in ended.out
+
+
+def test_a_model_that_fails_is_told_before_the_measuring_begins(command, tiny_model, tmp_path):
+    model = onnx.load_from_string(tiny_model())
+    [gain] = [i for i in model.graph.initializer if i.name == "gain"]
+    gain.CopyFrom(onnx.numpy_helper.from_array(np.float32(np.nan), "gain"))
+    onnx.save(model, tmp_path / "bad.onnx")
+    ended = command(main, tmp_path / "bad.onnx")
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "bad.onnx: the model answered with what are no probabilities" in ended.err
