@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from clf_runtime.command import make_app, one_line, run, say, show_version
+from clf_runtime.command import one_line, say
+from clf_runtime.typer_app import make_app, run_app, show_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,4 +182,4 @@ app = make_app(export)
 
 def main() -> NoReturn:
     """Run `clf-export`."""
-    run(app, NAME, "all")
+    run_app(app, NAME, "all")

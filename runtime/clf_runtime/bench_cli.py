@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from clf_runtime.command import DeviceOption, LogOption, ThreadsOption, make_app, one_line, run, say, show_version
+from clf_runtime.command import one_line, say
+from clf_runtime.errors import UsageError
+from clf_runtime.typer_app import DeviceOption, LogOption, ThreadsOption, make_app, run_app, show_version
 
 if TYPE_CHECKING:
     from clf_runtime.bench import Bench
@@ -39,7 +41,7 @@ def bench(
     Exit codes: 0 all well; 2 if anything went wrong.
     """
     if not (math.isfinite(seconds) and 0.1 <= seconds <= _MOST_SECONDS):
-        raise typer.BadParameter(f"--seconds is {seconds:g}, it must be 0.1 to {_MOST_SECONDS:g}")
+        raise UsageError(f"--seconds is {seconds:g}, it must be 0.1 to {_MOST_SECONDS:g}")
     from clf_runtime.bench import bench as measure
 
     def begin() -> None:
@@ -97,4 +99,4 @@ app = make_app(bench)
 
 def main() -> NoReturn:
     """Run `clf-bench`."""
-    run(app, NAME, "cpu")
+    run_app(app, NAME, "cpu")

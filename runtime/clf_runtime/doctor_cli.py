@@ -7,7 +7,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from clf_runtime.command import EXIT_FAILED, make_app, one_line, run, show_version
+from clf_runtime.command import EXIT_FAILED, one_line
+from clf_runtime.typer_app import make_app, run_app, show_version
 
 NAME = "clf-doctor"
 
@@ -47,4 +48,4 @@ app = make_app(doctor)
 
 def main() -> NoReturn:
     """Run `clf-doctor`."""
-    run(app, NAME, "cpu")
+    run_app(app, NAME, "cpu")

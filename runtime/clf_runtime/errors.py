@@ -4,7 +4,8 @@
     ├── ModelError (ValueError)     the file is no ONNX model, cannot be run, or its card is wrong
     ├── ImageError (ValueError)     an image, or its label, cannot be read, or is not what the model takes
     ├── DeviceError (RuntimeError)  the device that was asked for does not work here
-    └── MissingExtraError (ImportError)  a package of an extra is needed and absent
+    ├── MissingExtraError (ImportError)  a package of an extra is needed and absent
+    └── UsageError (ValueError)     a command was called with arguments that it does not take
 
 Each message is one line that says what was wrong, in which file, and what to do.
 The training and export packages hang their own roots below `ClfError`.
@@ -29,6 +30,10 @@ class DeviceError(ClfError, RuntimeError):
 
 class MissingExtraError(ClfError, ImportError):
     """An optional dependency is needed and not installed."""
+
+
+class UsageError(ClfError, ValueError):
+    """A command was called with arguments that it does not take."""
 
 
 def brief(error: BaseException, limit: int = 200) -> str:

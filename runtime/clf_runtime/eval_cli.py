@@ -8,7 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from clf_runtime.command import EXIT_FAILED, DeviceOption, LogOption, ThreadsOption, make_app, run, say, show_version
+from clf_runtime.command import EXIT_FAILED, say
+from clf_runtime.typer_app import DeviceOption, LogOption, ThreadsOption, make_app, run_app, show_version
 
 NAME = "clf-eval"
 _EVERY_SECONDS = 0.5
@@ -79,4 +80,4 @@ app = make_app(evaluate)
 
 def main() -> NoReturn:
     """Run `clf-eval`."""
-    run(app, NAME, "cpu")
+    run_app(app, NAME, "cpu")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from clf_runtime.command import make_app, one_line, run, say, show_version
+from clf_runtime.command import one_line, say
+from clf_runtime.typer_app import make_app, run_app, show_version
 from clf_train.errors import RecipeError, Stopped
 from clf_train.process import settle
 from clf_train.recipe import MODELS, Model, Optimizer, Precision, Recipe, Schedule, change, find_recipe
@@ -268,4 +269,4 @@ app = make_app(train)
 
 def main() -> NoReturn:
     """Run `clf-train`."""
-    run(app, NAME, "all")
+    run_app(app, NAME, "all")
