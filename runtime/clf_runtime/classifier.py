@@ -223,8 +223,8 @@ class Classifier:
         else:
             answer = np.empty((len(batch), len(self.card.names)), np.float32)
             run_blocks(lambda rows: self._answer(batch[rows]), answer, block, self.threads)
-        sums = np.add.reduce(answer, 1)
-        if not (np.minimum.reduce(answer, None) >= 0 and abs(sums - 1).max() <= _SLACK):  # NaN too
+        sums = answer.dot(np.ones(answer.shape[1], np.float32))  # a sum along an axis takes seven times as long
+        if not (answer.min() >= 0 and sums.min() >= 1 - _SLACK and sums.max() <= 1 + _SLACK):  # NaN too
             raise self._fault(_NO_PROBABILITIES)
         return answer
 

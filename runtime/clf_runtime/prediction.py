@@ -53,7 +53,7 @@ def to_predictions(
     best = probabilities.argmax(axis=1)
     likeliest = probabilities.take(best + np.arange(0, probabilities.size, probabilities.shape[1]))
     indices: list[int | None] = best.tolist()
-    chosen = list(map(names.__getitem__, best.tolist()))
+    chosen: list[str] = np.array(names, dtype=object)[best].tolist()
     if reject_below:
         for i in np.flatnonzero(likeliest < reject_below).tolist():
             indices[i], chosen[i] = None, UNKNOWN
