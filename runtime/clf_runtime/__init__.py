@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clf_runtime.classifier import Classifier
     from clf_runtime.errors import ClfError, DeviceError, ImageError, MissingExtraError, ModelError
     from clf_runtime.golden import GoldenCase, SelfTest, self_test
-    from clf_runtime.prediction import Prediction
+    from clf_runtime.prediction import Prediction, Predictions
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ __all__ = [
     "ModelCard",
     "ModelError",
     "Prediction",
+    "Predictions",
     "SelfTest",
     "__version__",
     "answer_files",
@@ -42,7 +43,7 @@ __all__ = [
 
 _HOME = {
     "Classifier": "classifier",
-    "Prediction": "prediction",
+    **dict.fromkeys(("Prediction", "Predictions"), "prediction"),
     "ModelCard": "card",
     **dict.fromkeys(("Answer", "answer_files", "answer_stream"), "answers"),
     **dict.fromkeys(("GoldenCase", "SelfTest", "self_test"), "golden"),

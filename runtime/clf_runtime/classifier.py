@@ -16,7 +16,7 @@ from clf_runtime.integrity import refuse_another, sha256_of
 from clf_runtime.metadata import from_metadata
 from clf_runtime.modelfile import default_model, read_model
 from clf_runtime.parallel import run_blocks, share
-from clf_runtime.prediction import UNKNOWN, Prediction, check_probability, to_predictions
+from clf_runtime.prediction import UNKNOWN, Prediction, Predictions, check_probability
 from clf_runtime.processors import usable_processors
 from clf_runtime.session import CPU, check_log_level, is_onnxruntimes, open_session
 from clf_runtime.single import bind
@@ -24,6 +24,7 @@ from clf_runtime.single import bind
 _NO_PROBABILITIES = "the model answered with what are no probabilities (NaN, negative, or not of sum 1)"
 _UINT8 = np.dtype(np.uint8)
 _SLACK = 1e-3  # of a sum of probabilities
+_CPU_BLOCK = 64  # images that a session of the CPU takes at a time: its caches hold no more of what lies between layers
 
 Image = ArrayLike | str | os.PathLike[str]
 
@@ -95,6 +96,7 @@ class Classifier:
         else:
             _match(card, inputs, outputs, where)
         self.card = card
+        self._ones = np.ones(len(card.names), np.float32)
         self._input, self._outputs = inputs[0].name, [outputs[0].name]
         channels, height, width = card.image_shape
         self._sizes = (height, width, channels) if card.layout == "NHWC" else (channels, height, width)
@@ -154,17 +156,16 @@ class Classifier:
 
     def predict_batch(
         self, images: np.ndarray | Iterable[Image], *, distribution: bool = False, reject_below: float = 0.0
-    ) -> list[Prediction]:
+    ) -> Predictions:
         """Classify a batch: an array [n, channels, height, width] (or NHWC), or single images of any kind.
 
         The options are those of `predict`. Raises ImageError that names the first image at fault; then nothing is
         returned.
         """
         if not isinstance(images, np.ndarray):
-            return [
-                self.predict(image, distribution=distribution, reject_below=reject_below, where=f"images[{i}]")
-                for i, image in enumerate(images)
-            ]
+            answers = (self.predict(x, distribution=True, where=f"images[{i}]") for i, x in enumerate(images))
+            rows = np.array([answer.distribution for answer in answers], np.float32)
+            return self._predictions(rows.reshape(-1, len(self.card.names)), distribution, reject_below)
         ready = images.dtype is _UINT8 and images.shape[1:] == self._ready_shape and images.flags.c_contiguous
         batch = images if ready and len(images) else to_batch(images, self.card, "images")
         return self._predictions(self.probabilities(batch), distribution, reject_below)
@@ -217,14 +218,16 @@ class Classifier:
         Each thread takes `block` images at a time; None is what is fast.
         Raises ModelError if the model fails on it, or answers with what are no probabilities.
         """
-        block = 1 if self._one_by_one else block or share(len(batch), self.threads, BLOCK)
+        most = _CPU_BLOCK if self.provider == CPU else BLOCK
+        block = 1 if self._one_by_one else block or share(len(batch), self.threads, most)
         if len(batch) <= block:
             answer = self._answer(batch)
         else:
             answer = np.empty((len(batch), len(self.card.names)), np.float32)
             run_blocks(lambda rows: self._answer(batch[rows]), answer, block, self.threads)
-        sums = answer.dot(np.ones(answer.shape[1], np.float32))  # a sum along an axis takes seven times as long
-        if not (answer.min() >= 0 and sums.min() >= 1 - _SLACK and sums.max() <= 1 + _SLACK):  # NaN too
+        sums = answer.dot(self._ones)
+        least, low, high = np.minimum.reduce(answer, None), np.minimum.reduce(sums), np.maximum.reduce(sums)
+        if not (least >= 0 and low >= 1 - _SLACK and high <= 1 + _SLACK):  # NaN too
             raise self._fault(_NO_PROBABILITIES)
         return answer
 
@@ -267,9 +270,9 @@ class Classifier:
         chosen = (None, UNKNOWN) if probability < reject_below else (index, names[index])
         return tuple.__new__(Prediction, (*chosen, probability, self.sha256, self.provider, None))
 
-    def _predictions(self, probabilities: np.ndarray, distribution: bool, reject_below: float) -> list[Prediction]:
+    def _predictions(self, probabilities: np.ndarray, distribution: bool, reject_below: float) -> Predictions:
         whose = (self.card.names, self.sha256, self.provider)
-        return to_predictions(probabilities, *whose, distribution=distribution, reject_below=reject_below)
+        return Predictions(probabilities, *whose, distribution=distribution, reject_below=reject_below)
 
 
 def _as_array(image: ArrayLike, where: str) -> np.ndarray:

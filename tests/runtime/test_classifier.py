@@ -47,6 +47,29 @@ def test_a_batch_may_be_single_images_of_any_kind(tiny_file, tmp_path):
     assert [p.name for p in predictions] == ["red", "blue", "red"]
 
 
+def test_a_batch_is_arrays_too_and_equals_what_single_images_give(tiny_file):
+    classifier = Classifier.load(tiny_file)
+    images = np.random.default_rng(1).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
+    sure = classifier.predict_batch(images)
+    half = float(np.median(sure.probabilities))
+    some = classifier.predict_batch(images, reject_below=half)
+    assert (sure.indices.dtype, sure.probabilities.dtype, len(sure)) == (np.int64, np.float32, 20)
+    assert sure.indices.tolist() == [p.index for p in sure]
+    assert some.indices.tolist() == [-1 if p.index is None else p.index for p in some]
+    assert (some.indices < 0).tolist() == (sure.probabilities < half).tolist()
+    assert some.probabilities.tolist() == sure.probabilities.tolist() == [p.probability for p in some]
+    assert some == classifier.predict_batch(list(images), reject_below=half)
+    assert some != sure
+    barely = np.nextafter(sure[3].probability, 1)  # a float64 that is no float32
+    assert classifier.predict_batch(images, reject_below=barely)[3].index is None
+    assert classifier.predict(images[3], reject_below=barely).index is None
+    assert sure[3] == sure[3:5][0] == classifier.predict(images[3])
+    assert sure[-1] in sure
+    assert list(classifier.predict_batch([])) == []
+    with pytest.raises(ValueError, match="reject_below"):
+        classifier.predict_batch(images, reject_below=2)
+
+
 def test_predict_refuses_more_than_one_image(tiny_file, tmp_path):
     classifier = Classifier.load(tiny_file)
     batch = np.stack([RED, BLUE])
