@@ -20,7 +20,7 @@ _MOST_SECONDS = 3600.0
 
 
 def bench(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The .onnx file to measure.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", readable=False, help="The .onnx file to measure.")],
     seconds: Annotated[
         float, typer.Option(metavar="S", help="How long to measure, cold starts apart; 0.1 to 3600.")
     ] = 3.0,

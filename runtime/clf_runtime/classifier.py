@@ -243,6 +243,7 @@ class Classifier:
             raise self._fault(
                 f"the model answered with shape {answer.shape}, its card has {len(self.card.names)} names"
             )
+        answer = answer.astype(np.float32, copy=False)  # a model without a card may answer in another dtype
         if self._softmax:
             answer = np.exp(answer - answer.max(axis=1, keepdims=True))
             answer /= answer.sum(axis=1, keepdims=True)

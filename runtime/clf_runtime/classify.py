@@ -89,7 +89,7 @@ def _print_answers(
     """Print a line for each answer as they come, and return the exit code."""
     from clf_runtime.output import csv_header, to_line
 
-    code = 0
+    code, top = 0, min(top, len(classifier.card.names))
     answers = _answers(classifier, images, distribution=top > 1 or form == "json", reject_below=reject_below)
     with suppress(BrokenPipeError):  # nobody reads on; what went wrong until then stays wrong
         if form == "csv":

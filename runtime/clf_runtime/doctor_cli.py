@@ -15,7 +15,10 @@ NAME = "clf-doctor"
 
 def doctor(
     model: Annotated[
-        Path | None, typer.Argument(metavar="[MODEL]", help="An .onnx file.  [default: the CIFAR-10 model that ships]")
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]", readable=False, help="An .onnx file.  [default: the CIFAR-10 model that ships]"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     version: Annotated[

@@ -16,7 +16,7 @@ _EVERY_SECONDS = 0.5
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="The .onnx file to evaluate.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", readable=False, help="The .onnx file to evaluate.")],
     data: Annotated[
         Path,
         typer.Argument(

@@ -9,8 +9,9 @@ _LEAST_BLOCK = 32  # images of a block: smaller ones cost more than they save
 
 
 def share(count: int, threads: int, most: int) -> int:
-    """The size of blocks, at most `most`, that keeps so many threads busy with `count` images."""
-    return min(most, max(_LEAST_BLOCK, -(-count // threads)))
+    """The size of blocks, at most `most`, that gives so many threads equal parts of `count` images."""
+    rounds = -(-count // (threads * most)) or 1
+    return min(most, max(_LEAST_BLOCK, -(-count // (threads * rounds))))
 
 
 def run_blocks(answer: Callable[[slice], np.ndarray], answers: np.ndarray, block: int, threads: int) -> None:

@@ -20,7 +20,9 @@ def predict(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The .onnx file to run.  [default: the CIFAR-10 model that ships]"),
+        typer.Option(
+            metavar="FILE", readable=False, help="The .onnx file to run.  [default: the CIFAR-10 model that ships]"
+        ),
     ] = None,
     top: Annotated[int, typer.Option(metavar="K", min=1, help="Show the K likeliest classes.")] = 1,
     reject_below: Annotated[

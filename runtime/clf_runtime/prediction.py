@@ -40,7 +40,8 @@ class Predictions(Sequence[Prediction]):
     """What a model says of a batch: a sequence of Prediction, and the same as arrays, for what counts or compares.
 
     Either is made when it is first read: hundreds of records take a fiftieth of the time of a small model's batch,
-    which `indices` and `probabilities` save (docs/runtime.md). Equality is that of the records.
+    which `indices` and `probabilities` save (docs/runtime.md). The arrays are read-only, a slice is a list of records,
+    and equality is that of the records.
     """
 
     def __init__(
@@ -68,18 +69,16 @@ class Predictions(Sequence[Prediction]):
         if not self._reject_below:
             return self._best
         # In float64, as one image's probability is compared.
-        return np.where(self.probabilities.astype(np.float64) < self._reject_below, -1, self._best)
+        return _read_only(np.where(self.probabilities.astype(np.float64) < self._reject_below, -1, self._best))
 
     @cached_property
     def probabilities(self) -> np.ndarray:
         """The probability of the likeliest class of each image, float32 [batch], rejected or not."""
-        likeliest: np.ndarray = np.maximum.reduce(self._rows, 1)
-        return likeliest
+        return _read_only(np.maximum.reduce(self._rows, 1))
 
     @cached_property
     def _best(self) -> np.ndarray:
-        best: np.ndarray = self._rows.argmax(axis=1)
-        return best
+        return _read_only(self._rows.argmax(axis=1))
 
     @cached_property
     def _records(self) -> list[Prediction]:
@@ -112,6 +111,11 @@ class Predictions(Sequence[Prediction]):
 
     def __repr__(self) -> str:
         return f"Predictions({self._records})"
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False  # what is made of it later must not be another
+    return array
 
 
 def check_probability(reject_below: float) -> None:

@@ -63,6 +63,9 @@ def test_a_batch_is_arrays_too_and_equals_what_single_images_give(tiny_file):
     barely = np.nextafter(sure[3].probability, 1)  # a float64 that is no float32
     assert classifier.predict_batch(images, reject_below=barely)[3].index is None
     assert classifier.predict(images[3], reject_below=barely).index is None
+    for array in (sure.indices, sure.probabilities, some.indices):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1  # what is read later would be another
     assert sure[3] == sure[3:5][0] == classifier.predict(images[3])
     assert sure[-1] in sure
     assert list(classifier.predict_batch([])) == []
@@ -216,3 +219,16 @@ def test_a_bad_image_of_several_is_named(tiny_file):
 def test_a_path_that_cannot_be_is_a_model_error():
     with pytest.raises(ModelError, match="cannot be read"):
         Classifier.load("a\0b.onnx")
+
+
+@pytest.mark.parametrize("dtype", ["FLOAT16", "DOUBLE"])
+def test_probabilities_of_another_dtype_become_float32_in_batches_of_any_size(tiny_model, dtype):
+    model = onnx.load_from_string(tiny_model(card=None))
+    code = getattr(onnx.TensorProto, dtype)
+    model.graph.node.append(onnx.helper.make_node("Cast", ["probabilities"], ["other"], to=code))
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("other", code, ["batch", 3]))
+    classifier = Classifier(model.SerializeToString(), "m")
+    images = np.random.default_rng(0).integers(0, 256, (200, 3, 8, 8), np.uint8)
+    for count in (1, 200):
+        assert classifier.predict_batch(images[:count]).probabilities.dtype == np.float32
+    assert classifier.predict(images[0], distribution=True).distribution.dtype == np.float32

@@ -11,7 +11,8 @@ from clf_runtime.parallel import run_blocks, share
 
 
 @pytest.mark.parametrize(
-    ("count", "threads", "size"), [(1, 1, 32), (1000, 1, 256), (1000, 5, 200), (100, 5, 32), (10**6, 2, 256)]
+    ("count", "threads", "size"),
+    [(1, 1, 32), (1000, 1, 250), (1000, 5, 200), (100, 5, 32), (10**6, 2, 256), (768, 2, 192), (0, 1, 32)],
 )
 def test_blocks_keep_all_threads_busy_and_are_neither_tiny_nor_huge(count, threads, size):
     assert share(count, threads, 256) == size

@@ -207,6 +207,12 @@ def test_programs_get_a_record_for_each_image_and_people_a_line_for_each_error(c
     assert [bool(record["error"]) for record in records] == [False, True, False]
 
 
+def test_more_classes_than_there_are_are_those_that_there_are(command, tiny_file, red):
+    most = command(main, red, "--model", tiny_file, "--quiet", "--csv", "--top", 10**15)  # columns: a hang, once
+    assert most.code == 0
+    assert most.out == command(main, red, "--model", tiny_file, "--quiet", "--csv", "--top", 3).out
+
+
 def test_below_the_probability_that_is_asked_for_an_image_is_unknown(command, tiny_file, red):
     ended = command(main, red, "--model", tiny_file, "--reject-below", 0.9999, "--json")
     record = json.loads(ended.out)
