@@ -22,7 +22,7 @@ MAX_FILE_BYTES = 64 << 20  # of a PNG or JPEG
 MAX_PIXELS = 50_000_000  # of a PNG or JPEG once decoded
 MAX_ARRAY_BYTES = 256 << 20  # of what cannot be read in blocks: one image, or a batch in Fortran order
 MAX_BLOCK_BYTES = 32 << 20
-BLOCK = 256  # images that are read and classified at a time, fewer if they are large
+BLOCK = 256  # images that are read at a time, fewer if they are large
 
 PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _PICTURE_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
