@@ -202,7 +202,7 @@ def test_a_missing_onnxruntime_is_answered_with_the_install_line(monkeypatch):
 
 
 def test_what_onnxruntime_says_is_shown_without_the_place_in_its_source(tiny_model):
-    with pytest.raises(ModelError, match=r"runs: Unsupported model IR version: 99, max supported"):
+    with pytest.raises(ModelError, match=r"runs: (Failed to load model with error: )?Unsupported model IR"):
         open_session(tiny_model().replace(b"\x08\x08", b"\x08\x63", 1), "m.onnx", device="cpu")
 
 
