@@ -2,7 +2,6 @@
 
 import os
 import stat
-from pathlib import Path
 from typing import IO
 
 _PIECE = 1 << 20
@@ -32,9 +31,9 @@ def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 def read_bounded(source: str | os.PathLike[str] | IO[bytes], most: int) -> bytes | None:
-    """Read a whole file, or the rest of a stream; None if it holds more than `most` bytes. Raises OSError."""
+    """Read a whole file, or the rest of a stream; None if it holds more than `most` bytes. Raises what opening does."""
     if isinstance(source, str | os.PathLike):
-        with Path(source).open("rb") as stream:
+        with open_regular(source) as stream:
             return read_bounded(stream, most)
     pieces: list[bytes] = []
     size = 0

@@ -162,6 +162,8 @@ class Classifier:
         The options are those of `predict`. Raises ImageError that names the first image at fault; then nothing is
         returned.
         """
+        if isinstance(images, str | os.PathLike):
+            raise ImageError(f"{os.fspath(images)}: predict_batch takes an array, or several images: use predict_file")
         if not isinstance(images, np.ndarray):
             answers = (self.predict(x, distribution=True, where=f"images[{i}]") for i, x in enumerate(images))
             rows = np.array([answer.distribution for answer in answers], np.float32)

@@ -1,4 +1,5 @@
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,19 @@ def test_a_batch_is_arrays_too_and_equals_what_single_images_give(tiny_file):
     assert list(classifier.predict_batch([])) == []
     with pytest.raises(ValueError, match="reject_below"):
         classifier.predict_batch(images, reject_below=2)
+
+
+def test_a_path_is_no_batch(tiny_file):
+    with pytest.raises(ImageError, match=r"^set\.npz: .*use predict_file"):
+        Classifier.load(tiny_file).predict_batch("set.npz")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_or_a_device_is_no_model(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for file in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(ModelError, match="not a file"):
+            Classifier.load(file)
 
 
 def test_predict_refuses_more_than_one_image(tiny_file, tmp_path):
