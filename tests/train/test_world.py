@@ -112,3 +112,17 @@ def test_a_killed_process_ends_all_with_a_line_and_the_training_goes_on(source, 
     code, _, err = ended(start("--resume", "run", "--quiet", cwd=tmp_path))
     assert code == 0, err
     assert read_run(tmp_path / "run").processes == 2
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_one_of_several_processes_ends_without_taking_the_interpreter_down(launched):
+    """Where a thread of gloo still holds a tensor that would abort it; what it printed is out."""
+    code = (
+        "import atexit, sys; atexit.register(print, 'taken down'); sys.argv[1:] = ['--version']\n"
+        "from clf_train.cli import main; main()"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "RANK"} | ({"RANK": "0"} if launched else {})
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("clf-edge ")
+    assert ("taken down" in ended.stdout) is not launched

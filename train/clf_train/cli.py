@@ -1,11 +1,12 @@
 """The command `clf-train`: parse, read, train, print."""
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, cast
 
 import typer
 
@@ -269,4 +270,11 @@ app = make_app(train)
 
 def main() -> NoReturn:
     """Run `clf-train`."""
-    run_app(app, NAME, "all")
+    try:
+        run_app(app, NAME, "all")
+    except SystemExit as end:
+        if "RANK" in os.environ:
+            # One of several processes ends at once: threads of gloo may still hold tensors, and have aborted one as the
+            # interpreter was taken down under them (https://github.com/pytorch/pytorch/pull/179291).
+            os._exit(cast(int, end.code))
+        raise
