@@ -32,14 +32,20 @@ def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
 
 def read_bounded(source: str | os.PathLike[str] | IO[bytes], most: int) -> bytes | None:
     """Read a whole file, or the rest of a stream; None if it holds more than `most` bytes. Raises what opening does."""
-    if isinstance(source, str | os.PathLike):
-        with open_regular(source) as stream:
-            return read_bounded(stream, most)
+    if not isinstance(source, str | os.PathLike):
+        return _read(source, most, _PIECE)
+    with open_regular(source) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        return None if size > most else _read(stream, most, size + 1)  # all in one piece, which nothing copies
+
+
+def _read(stream: IO[bytes], most: int, piece_bytes: int) -> bytes | None:
     pieces: list[bytes] = []
     size = 0
-    while piece := source.read(_PIECE):
+    while piece := stream.read(piece_bytes):
         size += len(piece)
         if size > most:
             return None
         pieces.append(piece)
+        piece_bytes = _PIECE
     return b"".join(pieces)
