@@ -137,7 +137,8 @@ class Classifier:
         An array is [channels, height, width] or [height, width, channels] in the model's dtype and range; uint8 and
         floats in [0, 1] stand for each other. `where` names an array in errors. With `distribution` the prediction
         holds every class's probability. An image whose probability, in 0..1, is below `reject_below` is rejected.
-        Raises ImageError if it is not what the model takes, or holds more than one image.
+        Raises ImageError if it is not what the model takes, or holds more than one image; ValueError if `reject_below`
+        is no probability.
         """
         if type(image) is np.ndarray and image.dtype is _UINT8 and image.shape == self._ready_shape:
             return self._predict_one(image, distribution, reject_below)
@@ -159,8 +160,7 @@ class Classifier:
     ) -> Predictions:
         """Classify a batch: an array [n, channels, height, width] (or NHWC), or single images of any kind.
 
-        The options are those of `predict`. Raises ImageError that names the first image at fault; then nothing is
-        returned.
+        The options are those of `predict`, and what is raised; an ImageError names the first image at fault.
         """
         if isinstance(images, str | os.PathLike):
             raise ImageError(f"{os.fspath(images)}: predict_batch takes an array, or several images: use predict_file")

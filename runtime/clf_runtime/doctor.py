@@ -186,8 +186,8 @@ def check_model(file: Path, *, works: bool) -> Iterator[Check]:
     try:
         head = read_head(file)
     except ModelError as error:
-        again = "copy it again and compare its SHA-256 with the one of the export"
-        yield Check("model", "problem", str(error), again if file.is_file() else "give the path of an .onnx file")
+        advice = "copy it again and compare its SHA-256 with the one of the export"
+        yield Check("model", "problem", str(error), advice if file.is_file() else "give the path of an .onnx file")
         return
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in head.opsets.items())
     stamp = f"{file}: IR {head.ir_version}, opset {opsets}"
