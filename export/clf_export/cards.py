@@ -12,10 +12,12 @@ NO_BOUND = 1.0  # of a difference of probabilities
 
 
 def make_card(
-    run: Run, run_name: str, *, parity: Parity, golden: Golden | None, int8: Int8 | None, license: str
+    run: Run, run_name: str, accuracy: float, *, parity: Parity, golden: Golden | None, int8: Int8 | None, license: str
 ) -> ModelCard:
-    """What the file says of itself: no place on this machine, the same whenever a run is exported."""
-    share = 100 * run.test.accuracy
+    """What the file says of itself: no place on this machine, the same whenever a run is exported.
+
+    `accuracy`, in [0, 1], is PyTorch's on the run's test images.
+    """
     return ModelCard(
         model=run.model,
         names=run.names,
@@ -27,7 +29,7 @@ def make_card(
         temperature=run.temperature,
         description=(
             f"{run.model}: {len(run.names)} classes, trained on {run.data.train_images:,} images ({run.data.layout}), "
-            f"{share:.2f} % right on {run.data.test_images:,} test images"
+            f"{100 * accuracy:.2f} % right on {run.data.test_images:,} test images"
         ),
         license=license,
         created=run.created,
@@ -37,7 +39,7 @@ def make_card(
         data_fingerprint=run.data.fingerprint,
         parameters=run.parameters,
         test_images=run.test.images,
-        test_accuracy=run.test.accuracy,
+        test_accuracy=accuracy,
         parity=parity,
         int8=int8,
         golden=golden,

@@ -110,7 +110,8 @@ def export(
             raise
         written = made.model
         print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, proven against PyTorch"))
-        for line in (*table(made.proof, written.card.names), *_golden_lines(written), *_int8_lines(made)):
+        lines = (f"the net that was trained         {made.as_trained}", *table(made.proof, written.card.names))
+        for line in (*lines, *_golden_lines(written), *_int8_lines(made)):
             print(f"  {one_line(line)}")
         small = int8_beside(file)
         if int8 == "off" and not quiet and small.exists():

@@ -22,6 +22,7 @@ from clf_export.parity import TOLERANCE, compare, run_onnx
 from clf_export.places import int8_beside, refuse_existing
 from clf_export.proof import Evidence, Proof, prove
 from clf_export.quantize import Quantised, quantise
+from clf_export.trained import find_accuracy
 from clf_export.verdict import processor_difference
 from clf_runtime.card import ModelCard
 from clf_runtime.classifier import Classifier
@@ -56,12 +57,14 @@ class ModelFile:
 class Export:
     """What an export wrote: the float32 file with its proof, and the int8 file, if it is recommended.
 
+    `as_trained` says what shows that the net is the one that was trained and tested.
     `quantised` holds all that was tried for int8; it is None if none was asked for, or `int8_problem` says why none
     could be made.
     """
 
     model: ModelFile
     proof: Proof
+    as_trained: str
     int8: ModelFile | None = None
     quantised: Quantised | None = None
     int8_problem: str | None = None
@@ -88,13 +91,15 @@ def export_run(
     `<name>.int8.onnx` if its verdict recommends it; if it does not, `require` writes nothing at all.
     Raises ParityError if a file's answers are not what they must be: float32's within `parity.TOLERANCE` of PyTorch's,
     and each file's own golden cases; QuantisationError if int8 is required and not recommended; RunError if the run is
-    damaged, TranslationError if its net cannot be translated, OutputError if a file is there or cannot be written.
+    damaged, or its net is not the one that was trained and tested (see run.load_net and trained.py); TranslationError
+    if its net cannot be translated, OutputError if a file is there or cannot be written.
     """
     int8_file = int8_beside(file)
     for place in (file, int8_file) if int8 != "off" else (file,):
         refuse_existing(place, overwrite=overwrite)
     run = read_run(folder)
     evidence = gather(run, load_net(folder, run, own), dataset)
+    accuracy, as_trained = find_accuracy(folder, run, evidence, dataset.fingerprint)
     # of a net of its own: what is translated has no way to change what it is held to
     net = load_net(folder, run, own)
     model = build_graph(net, run.normalisation, run.temperature, run.image_shape, run.dtype)
@@ -105,6 +110,7 @@ def export_run(
         card = make_card(
             run,
             folder.name,
+            accuracy,
             parity=parity_record(proof.test, TOLERANCE, dataset.fingerprint, proof.edge_images, proof.edge_difference),
             golden=make_golden(plain, _golden_images(evidence)),
             int8=verdict_for_card(quantised.verdict) if quantised else None,
@@ -123,7 +129,7 @@ def export_run(
                 int8_file.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{error.filename or file}: cannot be written: {error.strerror or error}") from None
-    return Export(written, proof, small, quantised, int8_problem)
+    return Export(written, proof, as_trained, small, quantised, int8_problem)
 
 
 def gather(run: Run, net: nn.Module, dataset: Dataset) -> Evidence:

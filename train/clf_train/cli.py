@@ -14,7 +14,7 @@ from clf_runtime.command import one_line, say
 from clf_runtime.typer_app import make_app, run_app, show_version
 from clf_train.errors import RecipeError, Stopped
 from clf_train.process import settle
-from clf_train.recipe import MODELS, Model, Optimizer, Precision, Recipe, Schedule, change, find_recipe
+from clf_train.recipe import MODELS, Model, Optimizer, Precision, Recipe, Schedule, change, find_recipe, is_own
 from clf_train.signals import stopping_on_signals
 
 if TYPE_CHECKING:
@@ -152,8 +152,8 @@ def train(
     from clf_train import report, training
     from clf_train.device import select_device
     from clf_train.folder import free_name, partial_of, refuse_early, refuse_existing, refuse_nothing
-    from clf_train.plan import check_plan, plan_like, read_plan
-    from clf_train.run import find_runs, folder_name, read_run
+    from clf_train.plan import check_models, check_plan, plan_like, read_plan
+    from clf_train.run import find_runs, folder_name, load_net, read_run
     from clf_train.show import show_source, stem
     from clf_train.sources import read_source
     from clf_train.world import agree, join
@@ -166,8 +166,13 @@ def train(
         refuse_nothing(out.resolve())
         plan = read_plan(partial_of(out.resolve()))
     elif like is not None:
-        plan = plan_like([read_run(folder) for folder in find_runs(like)])
+        runs = {folder: read_run(folder) for folder in find_runs(like)}
+        plan = plan_like(list(runs.values()))
     if plan is not None:
+        check_models(plan, models if "model" in given else ())
+        if like is not None:  # what is trained again must be the net that was trained
+            for folder, run in runs.items():
+                load_net(folder, run, run.model if is_own(run.model) else None)
         device = "cuda" if plan.device == "cuda" else "cpu"
     chosen = "cpu" if show else select_device(device)[0].type
     with join(chosen) as world:
@@ -187,7 +192,7 @@ def train(
             return
         agree(world, dataset.fingerprint)
         if plan is not None:
-            check_plan(plan, dataset, world.size, models if "model" in given else ())
+            check_plan(plan, dataset, world.size)
             recipes = plan.recipes
         if out is None:
             label = "-".join(folder_name(m) for m in recipes)
@@ -196,12 +201,12 @@ def train(
             on_start = _progress(dataset, bars, quiet, stop.asked)
             try:
                 if resume is not None:
-                    runs = training.resume(dataset, out, on_start=on_start, world=world)
+                    trained = training.resume(dataset, out, on_start=on_start, world=world)
                 else:
                     if plan is not None:
                         torch.set_num_threads(plan.threads)
                         seed = plan.seed
-                    runs = training.train(
+                    trained = training.train(
                         dataset,
                         recipes,
                         out,
@@ -218,9 +223,9 @@ def train(
                     say(NAME, str(stopped))
                 raise typer.Exit(stop.exit_code()) from None
         if world.writes:
-            for each in runs:
+            for each in trained:
                 print("\n".join(one_line(line) for line in report.text_report(each)) + "\n")
-            print("\n".join(report.text_table(report.comparison_rows(runs))))
+            print("\n".join(report.text_table(report.comparison_rows(trained))))
             print(f"run folder: {out}")
 
 

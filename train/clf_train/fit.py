@@ -15,14 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from clf_train import checkpoint
+from clf_train import checkpoint, probe
 from clf_train.batches import batches, draw_moves, move, pick, take
 from clf_train.checkpoint import Best, Epoch, State
 from clf_train.dataset import Split
-from clf_train.errors import RecipeError, Stopped, TrainError
+from clf_train.errors import RecipeError, RunError, Stopped, TrainError
 from clf_train.evaluate import Normalisation, as_tensor, class_scores
 from clf_train.frequencies import narrow
 from clf_train.muon import Muon
+from clf_train.outside import outside_state
 from clf_train.recipe import Recipe, learning_rate
 from clf_train.world import ALONE, World
 
@@ -60,13 +61,15 @@ def fit(
     held_out: np.ndarray | None = None,
     state_file: Path | None = None,
     world: World = ALONE,
+    probe_images: np.ndarray | None = None,
 ) -> Fit:
     """Train `net`, which is on `device`, in place, on the images of `split` that are not among the rows `held_out`.
 
     Without `held_out` (int64 [M]) the net ends with the weights of the last epoch, else with those of the epoch of
     the highest accuracy on these rows, of the lowest loss among equals. With a `state_file` the state is saved after
-    each epoch, and a training that left one there goes on from it. In a `world` of several processes each takes its
-    share of every batch, and all end with the same weights.
+    each epoch, and a training that left one there goes on from it, if the net still answers the `probe_images`
+    [P, C, H, W] as it did when it was saved. In a `world` of several processes each takes its share of every batch, and
+    all end with the same weights.
     Raises RecipeError if the recipe is not for such a net; TrainError if the loss becomes NaN or infinite, or another
     process is lost; Stopped, the state saved, if the watcher wants it; RunError if the state cannot be read; OSError if
     it cannot be written.
@@ -79,9 +82,15 @@ def fit(
     net.train()
     widen = narrow(net, split.images.shape[1:], recipe.low_frequencies) if recipe.low_frequencies else None
     state = _begin(net, recipe, device, seed)
-    saved = world.share_bytes(state_file.read_bytes() if state_file and state_file.exists() else b"")
+
+    def probed() -> np.ndarray | None:
+        return None if probe_images is None else probe.answer(net, probe_images, normalise, device)
+
+    saved = world.share_bytes(_read(state_file) if state_file and state_file.exists() else b"")
     if saved:
-        checkpoint.unpack(saved, state, recipe, str(state_file))
+        scores = checkpoint.unpack(saved, state, recipe, seed, str(state_file))
+        if (found := probed()) is not None:
+            checkpoint.hold_to_probe(scores, found, str(state_file))
         watcher.step(state.epoch, (state.epoch - 1) * count + state.batch * recipe.batch_size, float("nan"))
         if not world.writes:  # what was saved are the sums of all processes
             state.loss_sum.zero_()
@@ -89,7 +98,7 @@ def fit(
 
     def save() -> None:
         if state_file is not None and world.writes:
-            checkpoint.save(state, recipe, state_file)
+            checkpoint.save(state, recipe, seed, probed(), state_file)
 
     synchronised = world.synchronise(net, device)
     frozen: list[nn.Parameter] = []
@@ -169,7 +178,15 @@ def fit(
 def _begin(net: nn.Module, recipe: Recipe, device: torch.device, seed: int) -> State:
     generator = torch.Generator().manual_seed(seed)
     zero = torch.zeros((), device=device)
-    return State(net, make_optimizer(net, recipe), generator, generator.get_state(), zero, zero.clone())
+    optimizer = make_optimizer(net, recipe)
+    return State(net, optimizer, generator, generator.get_state(), zero, zero.clone(), outside_state(net))
+
+
+def _read(state_file: Path) -> bytes:
+    data = state_file.read_bytes()
+    if not data:  # a training of several processes would take it for none
+        raise RunError(f"{state_file}: damaged: it is empty; train again with --overwrite")
+    return data
 
 
 def _finished(state: State, recipe: Recipe) -> bool:

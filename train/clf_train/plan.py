@@ -10,7 +10,7 @@ from clf_train.recipe import MODELS, Model, Recipe, is_own
 from clf_train.records import read_record, write_record
 from clf_train.run import Run
 
-SCHEMA = 2
+SCHEMA = 3
 FILE = "plan.json"
 
 
@@ -81,8 +81,8 @@ def plan_like(runs: Sequence[Run]) -> Plan:
         raise RunError(f"the run cannot be repeated: {error}") from None
 
 
-def check_plan(plan: Plan, dataset: Dataset, processes: int, own: Sequence[Model]) -> None:
-    """Hold a plan that was read against the images and processes there are, and the models that were named.
+def check_plan(plan: Plan, dataset: Dataset, processes: int) -> None:
+    """Hold a plan that was read against the images and processes there are.
 
     Raises DataError or RunError, saying what differs and what to do.
     """
@@ -90,6 +90,13 @@ def check_plan(plan: Plan, dataset: Dataset, processes: int, own: Sequence[Model
         raise DataError(f"{dataset.source}: holds other images than the training had; pass --data SOURCE with those")
     if processes != plan.processes:
         raise RunError(f"the training had {plan.processes} processes, not {processes}: start as many with torchrun")
+
+
+def check_models(plan: Plan, own: Sequence[Model]) -> None:
+    """Hold a plan that was read against the models that were named, whose code may then be imported.
+
+    Raises RunError if one is of another training, or a user's own model of the plan was not named.
+    """
     for model in own:
         if model not in plan.recipes:
             raise RunError(f"the training is of {', '.join(plan.recipes)}, not of {model}")

@@ -1,8 +1,13 @@
-"""Records as JSON: frozen dataclasses written plainly, and read back with every field checked."""
+"""Records as JSON: frozen dataclasses written plainly, and read back with every field checked.
 
+A record holds the SHA-256 of its own content, so that a digit that changed on the disk, or by hand, is noticed.
+"""
+
+import hashlib
 import json
 import types
 import typing
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +17,24 @@ from clf_train.errors import RunError
 from clf_train.files import whole_file
 
 _MAX_JSON_BYTES = 64 << 20
+_CHECKSUM = "sha256"  # of all other fields
+
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def write_record(file: Path, record: Any) -> None:
     """Write a dataclass, whole or not at all. Raises OSError as the system does."""
+    content = asdict(record)
     with whole_file(file) as partial:
-        partial.write_text(json.dumps(asdict(record), indent=1) + "\n", "utf-8")
+        partial.write_text(json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1) + "\n", "utf-8")
 
 
-def read_record(kind: Any, file: Path, schema: int) -> Any:
-    """Read a dataclass of this kind and schema. Raises RunError if the file is missing, damaged, or of another."""
+def read_record(kind: Any, file: Path, schema: int, older: Mapping[int, Upgrade] = {}) -> Any:
+    """Read a dataclass of this kind and schema, or of an `older` one, whose fields are then made those of this.
+
+    Records of older schemas may lack the checksum.
+    Raises RunError if the file is missing, damaged, changed since it was written, or of another schema.
+    """
     try:
         text = read_bounded(file, _MAX_JSON_BYTES)
     except OSError as error:
@@ -32,11 +45,21 @@ def read_record(kind: Any, file: Path, schema: int) -> Any:
         if text is None:
             raise ValueError("it is too large")
         raw = json.loads(text)
-        if not isinstance(raw, dict) or raw.get("schema") != schema:
-            raise ValueError(f"its schema is not {schema}, which this one reads; train again")
-        return revive(kind, raw, kind.__name__.lower())
+        if not isinstance(raw, dict) or type(stated := raw.get("schema")) is not int:
+            raise ValueError("it states no schema")
+        if stated != schema and stated not in older:
+            raise ValueError(f"its schema is {stated}, this one reads {schema}; train again")
+        checksum = raw.pop(_CHECKSUM, None)
+        if (checksum is not None or stated == schema) and checksum != _checksum(raw):
+            raise ValueError("it was changed since it was written: its content does not fit its checksum")
+        return revive(kind, raw if stated == schema else older[stated](raw), kind.__name__.lower())
     except (ValueError, RecursionError) as error:
         raise RunError(f"{file}: damaged, or of another version of clf-edge: {error}") from None
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def revive(kind: Any, value: Any, where: str) -> Any:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from clf_runtime import __version__
-from clf_train import page, plots
+from clf_train import page, plots, probe
 from clf_train.calibration import ENOUGH_TO_CALIBRATE, calibration, fit_temperature
 from clf_train.dataset import Dataset
 from clf_train.evaluate import Normalisation, class_scores, softmax
@@ -18,6 +18,7 @@ from clf_train.machine import describe_machine
 from clf_train.metrics import measure
 from clf_train.models import count_parameters
 from clf_train.plan import Plan
+from clf_train.rebuild import pack_weights, probe_rebuilt, sha256
 from clf_train.recipe import Model
 from clf_train.run import SCHEMA, DataRecord, Run, write_run
 
@@ -36,7 +37,8 @@ def score(
 ) -> Run:
     """Fit the temperature on the rows `held_out`, score the test images, and write all of the run into `folder`.
 
-    Raises OSError as the system does.
+    Before it is written, a net that is rebuilt from the weights must answer as the trained one: see rebuild. `net` then
+    lies on the CPU. Raises FactoryError if it does not, OSError as the system does.
     """
     temperature = 1.0
     if held_out is not None and len(held_out) >= ENOUGH_TO_CALIBRATE:
@@ -45,6 +47,9 @@ def score(
     test_scores = class_scores(net, dataset.test.images, normalise, device)
     before, after = softmax(test_scores), softmax(test_scores, temperature)
     test = measure(after, dataset.test.labels)
+    parameters = count_parameters(net)
+    weights = pack_weights(net)
+    probed = probe.pack(probe_rebuilt(net, weights, model, probe.choose_images(dataset, wanted.seed), normalise))
     validation_images = 0 if held_out is None else len(held_out)
     run = Run(
         schema=SCHEMA,
@@ -55,7 +60,7 @@ def score(
         value_range=dataset.value_range,
         normalisation=normalise,
         temperature=temperature,
-        parameters=count_parameters(net),
+        parameters=parameters,
         recipe=wanted.recipes[model],
         seed=wanted.seed,
         device=device_name,
@@ -77,11 +82,13 @@ def score(
         test=test,
         calibration=calibration(before, after, dataset.test.labels),
         versions={"clf-edge": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        weights_sha256=sha256(weights),
+        probe_sha256=sha256(probed),
     )
     plots.save_curves(fitted.history, folder / "curves.png")
     plots.save_reliability(run.calibration, folder / "reliability.png")
     plots.save_confusion(test, dataset.names, folder / "confusion.png")
     plots.save_confused(dataset, after, folder / "confused.png")
     (folder / "report.html").write_text(page.run_page(run, folder), "utf-8")
-    write_run(folder, run, net)  # last: a folder with a run.json is finished
+    write_run(folder, run, weights, probed)  # last: a folder with a run.json is finished
     return run

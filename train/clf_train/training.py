@@ -8,16 +8,17 @@ from pathlib import Path
 import torch
 
 from clf_runtime.errors import brief
-from clf_train import checkpoint, page, plan
+from clf_train import checkpoint, page, plan, probe
 from clf_train.checkpoint import Epoch
 from clf_train.dataset import Dataset
 from clf_train.device import Device, select_device
-from clf_train.errors import FactoryError, ProcessLost, RecipeError, Stopped, TrainError
+from clf_train.errors import FactoryError, ProcessLost, RecipeError, RunError, Stopped, TrainError
 from clf_train.fit import Watcher, fit
 from clf_train.folder import holds_state, new_folder, partial_of, refuse_nothing
 from clf_train.models import build_model
 from clf_train.plan import Plan, read_plan, write_plan
 from clf_train.preparation import choose_normalisation, fit_recipe, hold_out
+from clf_train.rebuild import rehearse
 from clf_train.recipe import Model, Recipe, is_own
 from clf_train.run import RECORD, Run, folder_name, read_run
 from clf_train.scoring import score
@@ -92,8 +93,12 @@ def _carry_out(
     names = [folder_name(model) for model in wanted.recipes]
     if len(set(names)) < len(names):
         raise RecipeError(f"two models are called {max(names, key=names.count)}; train them apart")
-    for model in wanted.recipes:
-        build_model(model, dataset.image_shape, len(dataset.names))  # what cannot be made leaves no folder
+    for model, recipe in wanted.recipes.items():  # what cannot be made leaves no folder
+        net = build_model(model, dataset.image_shape, len(dataset.names))
+        if is_own(model):
+            with _telling_of_the_net(model):
+                images = probe.choose_images(dataset, wanted.seed)
+                rehearse(net, model, dataset, choose_normalisation(dataset, recipe), images)
     runs: list[Run] = []
     opening = new_folder(folder, overwrite=wanted.overwrite, resume=resume) if world.writes else nullcontext()
     with opening as partial:
@@ -144,6 +149,15 @@ def _telling_of_the_net(model: Model) -> Iterator[None]:
         raise FactoryError(f"{model}: fails in training: {brief(error)}") from None
 
 
+def _finished(wanted: Plan, model: Model, place: Path) -> Run:
+    """The run of a model that was finished before the training was stopped. Raises RunError if it is of another."""
+    run = read_run(place)
+    found = (run.model, run.recipe, run.seed, run.names, run.data.fingerprint)
+    if found != (model, wanted.recipes[model], wanted.seed, wanted.names, wanted.fingerprint):
+        raise RunError(f"{place}: is of another training than {plan.FILE} beside it; train again with --overwrite")
+    return run
+
+
 def _train_one(
     wanted: Plan, dataset: Dataset, model: Model, place: Path | None, on_start: OnStart, world: World
 ) -> Run | None:
@@ -153,7 +167,7 @@ def _train_one(
     if world.share((float(done),))[0]:
         if place is not None:
             (place / checkpoint.FILE).unlink(missing_ok=True)  # a kill may have left it beside the finished run
-        return read_run(place) if place is not None else None
+        return _finished(wanted, model, place) if place is not None else None
     device, device_name = select_device("cuda" if wanted.device == "cuda" else "cpu", world.local_rank)
     torch.manual_seed(seed)
     net = build_model(model, dataset.image_shape, len(dataset.names)).to(device)
@@ -179,6 +193,7 @@ def _train_one(
                 held_out,
                 state_file,
                 world,
+                probe.choose_images(dataset, seed),
             )
     if place is None:
         return None

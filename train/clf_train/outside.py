@@ -1,0 +1,76 @@
+"""What a net holds outside of its state_dict: buffers that are not persistent, and plain attributes of its modules.
+
+Weights are saved as a state_dict, so none of this is in weights.safetensors. A training's state keeps what has changed
+of it, so that --resume goes on with it; a finished net must not need it (see rebuild.py).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_MOST_VALUES = 1 << 22  # of one tensor; larger ones are kept by nets that look at what passes through them
+_OWN_OF_MODULES = frozenset(vars(nn.Module()))
+_OTHER = object()  # stands for what is no plain value
+
+
+def outside_state(net: nn.Module) -> dict[str, Any]:
+    """Return what can be kept of it, by the dotted name of the module and the attribute: a copy of each value.
+
+    Plain values are numbers, texts, booleans, None, tensors, and lists, tuples and dicts of these. What is a parameter,
+    a module or another object is left out, and so are tensors of more than four million values.
+    """
+    found = {}
+    for path, module in net.named_modules():
+        lasting = module.state_dict(keep_vars=True).keys()
+        buffers = {name: b for name, b in module.named_buffers(recurse=False) if name not in lasting}
+        attributes = {name: value for name, value in vars(module).items() if name not in _OWN_OF_MODULES}
+        for name, value in (buffers | attributes).items():
+            if (plain := _plain(value)) is not _OTHER:
+                found[f"{path}.{name}".lstrip(".")] = plain
+    return found
+
+
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of `after` is new, or another value than in `before`."""
+    return {name: value for name, value in after.items() if name not in before or not _equal(before[name], value)}
+
+
+def restore(net: nn.Module, kept: Mapping[str, Any]) -> None:
+    """Put back what `outside_state` gave, tensors to the net's device. Raises AttributeError if it does not fit."""
+    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    for name, value in kept.items():
+        path, _, attribute = name.rpartition(".")
+        module = net.get_submodule(path)
+        setattr(module, attribute, value.to(device, copy=True) if isinstance(value, Tensor) else value)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, nn.Parameter):
+        return _OTHER
+    if isinstance(value, Tensor):
+        is_kept = value.layout == torch.strided and value.numel() <= _MOST_VALUES
+        return value.detach().cpu().clone() if is_kept else _OTHER
+    if type(value) in (list, tuple):
+        items = [_plain(item) for item in value]
+        return _OTHER if any(item is _OTHER for item in items) else type(value)(items)
+    if type(value) is dict:
+        items_by_key = {key: _plain(item) for key, item in value.items()}
+        is_plain = all(type(key) in (str, int) and item is not _OTHER for key, item in items_by_key.items())
+        return items_by_key if is_plain else _OTHER
+    return _OTHER
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, Tensor):
+        return a.dtype == b.dtype and a.shape == b.shape and bool(torch.equal(a.nan_to_num(), b.nan_to_num()))
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    return bool(a == b or (a != a and b != b))
