@@ -27,6 +27,7 @@ from clf_export.verdict import processor_difference
 from clf_runtime.card import ModelCard
 from clf_runtime.classifier import Classifier
 from clf_runtime.golden import self_test
+from clf_runtime.integrity import CHECKSUM_KEY, UNSEALED, seal
 from clf_runtime.metadata import to_metadata
 from clf_train.dataset import Dataset
 from clf_train.evaluate import probabilities
@@ -171,9 +172,9 @@ def _make_int8(
 def _write(files: ExitStack, path: Path, model: bytes, card: ModelCard, check: Callable[[bytes], object]) -> ModelFile:
     """Write a model with its card, and check what is then on the disk; it gets its name when `files` are closed."""
     proto = onnx.ModelProto.FromString(model)
-    onnx.helper.set_model_props(proto, to_metadata(card))
+    onnx.helper.set_model_props(proto, {**to_metadata(card), CHECKSUM_KEY: UNSEALED})
     partial = files.enter_context(whole_file(path))
-    partial.write_bytes(proto.SerializeToString(deterministic=True))
+    partial.write_bytes(seal(proto.SerializeToString(deterministic=True)))
     data = partial.read_bytes()
     check(data)
     unnoticed, damages = prove_self_test(partial, card)

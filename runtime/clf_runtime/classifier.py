@@ -12,7 +12,7 @@ from clf_runtime.assume import assume_card
 from clf_runtime.card import ModelCard
 from clf_runtime.errors import DeviceError, ImageError, ModelError, brief
 from clf_runtime.images import BLOCK, read_images, to_batch
-from clf_runtime.integrity import refuse_another, sha256_of
+from clf_runtime.integrity import refuse_another, refuse_damaged, sha256_of
 from clf_runtime.metadata import from_metadata
 from clf_runtime.modelfile import default_model, read_model
 from clf_runtime.parallel import run_blocks, share
@@ -60,6 +60,7 @@ class Classifier:
         self._where = where
         self.sha256 = sha256_of(model)
         refuse_another(self.sha256, sha256, where)
+        refuse_damaged(model, where)
         session = open_session(model, where, device=device, tf32=tf32, log=log)
         self._run = session.ort.run
         self.provider = session.provider
