@@ -85,3 +85,22 @@ def test_tied_weights_and_a_net_that_fails_in_training(guide, tmp_path):
     failed = run(["clf-train", "--model", "odd:Fails", "--out", "fails", "--quiet"], cwd=tmp_path)
     assert (failed.returncode, failed.stderr) == (2, "clf-train: odd:Fails: fails in training: not today\n")
     assert not list(tmp_path.glob("fails*"))
+
+
+def test_what_is_exported_or_repeated_is_the_net_that_was_trained(guide, tmp_path):
+    train, export, _ = guide
+    assert run(train, "--epochs", "1", cwd=tmp_path).returncode == 0
+    code = (tmp_path / "nets.py").read_text()
+    (tmp_path / "nets.py").write_text(code.replace("nn.ReLU()", "nn.LeakyReLU(-1.0)"))
+    for command in (export, ["clf-train", "--like", "mine", "--model", "nets:tiny", "--out", "again"]):
+        refused = run(command, "--quiet", cwd=tmp_path)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+        assert "its weights are those of the training, but nets:tiny is another net now" in refused.stderr
+    assert sorted(entry.name for entry in tmp_path.iterdir() if entry.name != "__pycache__") == ["mine", "nets.py"]
+    (tmp_path / "nets.py").write_text(code)
+    exported = run(export, cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    assert (
+        "the weights' SHA-256 and the probe are those of the training; the test accuracy is found anew"
+        in exported.stdout
+    )

@@ -31,17 +31,43 @@ def dropping(image_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(768, 16), nn.ReLU(), nn.Dropout(), nn.Linear(16, classes))
 
 
-def train(split, recipe, model, state_file=None, stop_after=None):
+class Counting(nn.Module):
+    """Fades its input by a number that it keeps in a plain attribute, and counts in a buffer that is not persistent."""
+
+    def __init__(self, slope):
+        super().__init__()
+        self.fc = nn.Linear(768, 3)
+        self.steps, self.slope = 0, slope
+        self.register_buffer("gain", torch.ones(1), persistent=False)
+
+    def forward(self, x):
+        if self.training:
+            self.steps += 1
+            self.gain *= 0.99
+        return nn.functional.leaky_relu(self.fc(x.flatten(1)), self.slope) * self.gain * (1 + self.steps % 5)
+
+
+NETS = {
+    "dropping": lambda: dropping((3, 16, 16), 3),
+    "counting": lambda: Counting(0.1),
+    "edited": lambda: Counting(-1.0),
+}
+
+
+def train(split, recipe, model, state_file=None, stop_after=None, seed=5):
     """Train until the end, or until so many questions whether to stop; every call is as a process of its own."""
     torch.manual_seed(1)
-    net = dropping((3, 16, 16), 3) if model == "dropping" else build_model(model, (3, 16, 16), 3)
+    net = NETS[model]() if model in NETS else build_model(model, (3, 16, 16), 3)
     asked = []
 
     def stopping():
         asked.append(True)
         return stop_after is not None and len(asked) > stop_after
 
-    fitted = fit(net, split, recipe, AS_IS, CPU, 5, Watcher(stopping=stopping), HELD, state_file)
+    images = split.images[:3] * np.float32(2)
+    fitted = fit(
+        net, split, recipe, AS_IS, CPU, seed, Watcher(stopping=stopping), HELD, state_file, probe_images=images
+    )
     return torch.cat([p.detach().flatten().double() for p in net.state_dict().values()]), fitted
 
 
@@ -54,6 +80,7 @@ def train(split, recipe, model, state_file=None, stop_after=None):
         ("simple", {"optimizer": "adam", "momentum": 0, "nesterov": False, "learning_rate": 0.001}),
         ("conv", {"optimizer": "adamw", "momentum": 0, "nesterov": False, "shuffle": False}),
         ("dropping", {}),
+        ("counting", {}),
     ],
 )
 def test_stops_do_not_change_a_bit(split, tmp_path, model, changes):
@@ -103,9 +130,32 @@ def test_the_state_of_another_recipe_or_model_is_refused(split, tmp_path):
     file = tmp_path / "state.pt"
     with pytest.raises(Stopped):
         train(split, PLAIN, "conv", file, stop_after=2)
-    for recipe, model in ((replace(PLAIN, epochs=5), "conv"), (PLAIN, "simple")):
+    for recipe, model, seed in ((replace(PLAIN, epochs=5), "conv", 5), (PLAIN, "simple", 5), (PLAIN, "conv", 6)):
         with pytest.raises(RunError, match="of another"):
-            train(split, recipe, model, file)
+            train(split, recipe, model, file, seed=seed)
+
+
+def test_code_that_changed_meanwhile_is_refused(split, tmp_path):
+    file = tmp_path / "state.pt"
+    with pytest.raises(Stopped):
+        train(split, PLAIN, "counting", file, stop_after=7)
+    with pytest.raises(RunError, match=r"state\.pt: the weights are as they were saved, but the net is another now"):
+        train(split, PLAIN, "edited", file)
+    train(split, PLAIN, "counting", file)
+
+
+def test_a_flipped_bit_is_never_gone_on_from(split, tmp_path):
+    file = tmp_path / "state.pt"
+    with pytest.raises(Stopped):
+        train(split, PLAIN, "conv", file, stop_after=7)
+    whole = file.read_bytes()
+    random = np.random.default_rng(0)
+    for place in random.integers(0, len(whole), 60):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << random.integers(8)
+        file.write_bytes(damaged)
+        with pytest.raises(RunError, match="damaged"):
+            train(split, PLAIN, "conv", file, stop_after=0)
 
 
 def test_a_state_that_cannot_be_written_leaves_the_last_one(split, tmp_path, monkeypatch):

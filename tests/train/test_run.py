@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def test_a_run_comes_back_from_its_folder_as_it_was(made):
 def test_a_run_folder_holds_what_the_design_says_and_no_more(made):
     folder, _ = made
     expected = ["confused.png", "confusion.png", "curves.png", "metrics.csv", "reliability.png", "report.html"]
-    expected += ["run.json", "weights.safetensors"]
+    expected = sorted([*expected, "probe.safetensors", "run.json", "weights.safetensors"])
     assert sorted(p.name for p in (folder / "conv").iterdir()) == expected
     assert sorted(p.name for p in folder.iterdir()) == ["comparison.html", "conv", "simple"]
     assert [p.name for p in folder.parent.iterdir()] == ["both"]
@@ -69,10 +70,19 @@ def test_the_net_comes_back_with_its_weights(made):
     assert net.state_dict()["norm2.num_batches_tracked"] == 11
 
 
+def signed(raw):
+    """A record with the checksum of what it now holds."""
+    if not isinstance(raw, dict):
+        return raw
+    content = {name: value for name, value in raw.items() if name != "sha256"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return {**content, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
 @pytest.fixture
 def copy(made, tmp_path):
     source = made[0] / "conv"
-    for name in ("run.json", "weights.safetensors"):
+    for name in ("run.json", "weights.safetensors", "probe.safetensors"):
         (tmp_path / name).write_bytes((source / name).read_bytes())
     return tmp_path
 
@@ -99,10 +109,52 @@ def copy(made, tmp_path):
 )
 def test_a_damaged_run_json_is_one_clear_error(copy, damage):
     file = copy / "run.json"
-    file.write_text(json.dumps(damage(json.loads(file.read_text()))))
+    file.write_text(json.dumps(signed(damage(json.loads(file.read_text())))))
     with pytest.raises(RunError, match=r"run\.json: damaged") as error:
         read_run(copy)
     assert "\n" not in str(error.value)
+    assert "checksum" not in str(error.value)
+
+
+def test_a_run_json_that_was_edited_is_refused(copy):
+    file = copy / "run.json"
+    text = file.read_text()
+    for old, new in (('"seed": 3', '"seed": 1'), ('"0",', '"6",'), ('"temperature": 1.0', '"temperature": 1.5')):
+        assert text.count(old) >= 1
+        file.write_text(text.replace(old, new, 1))
+        with pytest.raises(RunError, match=r"run\.json: .*changed since it was written"):
+            read_run(copy)
+    record = json.loads(text)
+    del record["sha256"]
+    file.write_text(json.dumps(record))
+    with pytest.raises(RunError, match="checksum"):
+        read_run(copy)
+
+
+def test_a_run_of_before_the_probe_is_read(copy):
+    file = copy / "run.json"
+    record = json.loads(file.read_text())
+    for name in ("sha256", "weights_sha256", "probe_sha256"):
+        del record[name]
+    file.write_text(json.dumps({**record, "schema": 4}))
+    run = read_run(copy)
+    assert (run.schema, run.weights_sha256, run.probe_sha256) == (4, None, None)
+    (copy / "probe.safetensors").unlink()
+    load_net(copy, run)
+
+
+def test_the_net_is_held_to_its_weights_and_its_probe(copy, monkeypatch):
+    run = read_run(copy)
+    for name in ("weights.safetensors", "probe.safetensors"):
+        data = (copy / name).read_bytes()
+        (copy / name).write_bytes(data[:-1] + bytes([data[-1] ^ 0x80]))
+        with pytest.raises(RunError, match=rf"{name}: is not what the training wrote"):
+            load_net(copy, run)
+        (copy / name).write_bytes(data)
+    load_net(copy, run)
+    monkeypatch.setattr("torch.nn.functional.max_pool2d", torch.nn.functional.avg_pool2d)
+    with pytest.raises(RunError, match="its weights are those of the training, but conv is another net now"):
+        load_net(copy, run)
 
 
 def test_text_that_is_no_json_and_a_missing_file_are_clear_errors(copy, tmp_path):

@@ -78,7 +78,7 @@ def differing(expected: np.ndarray, found: np.ndarray) -> str | None:
     """Say how two sets of scores, float32 [P, K] each, differ by more than rounding; None if they do not."""
     if expected.shape != found.shape:
         return f"{found.shape[1]} scores an image in place of {expected.shape[1]}"
-    most = TOLERANCE * np.maximum(1, np.abs(np.nan_to_num(expected)).max(axis=1, keepdims=True))
+    most = TOLERANCE * np.maximum(1, np.abs(np.nan_to_num(expected, posinf=0, neginf=0)).max(axis=1, keepdims=True))
     with np.errstate(invalid="ignore"):  # infinity less infinity, which are equal
         apart = np.abs(expected.astype(np.float64) - found)
     wrong = ~((apart <= most) | (expected == found) | (np.isnan(expected) & np.isnan(found)))
