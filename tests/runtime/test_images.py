@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clf_runtime import ImageError, ModelCard
-from clf_runtime.images import decode_picture, read_images, to_batch
+from clf_runtime.images import read_images, to_batch
+from clf_runtime.pictures import decode_picture
 
 UINT8 = ModelCard("m", ("a", "b"), (3, 4, 5), "uint8", (0.0, 255.0))
 UNIT = dataclasses.replace(UINT8, dtype="float32", value_range=(0.0, 1.0))
@@ -106,10 +107,10 @@ def test_one_bad_image_of_a_batch_is_named():
 
 
 @pytest.mark.parametrize(
-    "shape", [(), (3,), (4, 5), (3, 5, 4), (3, 4, 5, 1), (2, 3, 5, 4), (1, 1, 3, 4, 5), (0, 3, 4, 5)]
+    "shape", [(), (3,), (4, 5), (3, 5, 4), (3, 4, 5, 1), (2, 3, 5, 4), (1, 1, 3, 4, 5), (0, 3, 5, 4)]
 )
 def test_another_shape_is_refused_with_the_one_that_is_wanted(shape):
-    with pytest.raises(ImageError, match=r"3x4x5|no image"):
+    with pytest.raises(ImageError, match="3x4x5"):
         to_batch(np.zeros(shape, np.uint8), UINT8)
 
 
@@ -198,8 +199,8 @@ def test_a_picture_is_scaled_to_the_model_s_size(tmp_path):
     file.write_bytes(picture(big))
     [(index, image)] = read_images(file, UINT8)
     assert index is None
-    assert image.shape == (4, 5, 3)
-    assert np.abs(image.astype(int) - HWC).mean() < 40
+    assert image.shape == (3, 4, 5)
+    assert np.abs(image.transpose(1, 2, 0).astype(int) - HWC).mean() < 40
 
 
 def png_header(width, height):

@@ -205,7 +205,7 @@ def test_a_tiny_archive_that_claims_a_terabyte_takes_no_memory(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("images.npy", header.getvalue())
         archive.writestr("labels.npy", labels.getvalue())
-    with pytest.raises(ImageError, match="its header claims"):
+    with pytest.raises(ImageError, match="its header says 1,649,267,441,664 bytes, there are 0"):
         read(tmp_path / "x.npz")
 
 

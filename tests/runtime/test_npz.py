@@ -96,7 +96,7 @@ def test_an_archive_that_is_cut_short_is_refused(save, tmp_path, size):
         read_members(tmp_path / "x.npz")
 
 
-@pytest.mark.parametrize(("more", "found"), [(b"1", "more"), (b"1" * 3_000_000, "more"), (None, "59")])
+@pytest.mark.parametrize(("more", "found"), [(b"1", "61"), (b"1" * 3_000_000, "3,000,060"), (None, "59")])
 def test_an_array_is_as_long_as_its_header_says(tmp_path, more, found):
     data = npy(IMAGES[0])
     packed(tmp_path / "x.npz", [("images.npy", data[:-1] if more is None else data + more)])
