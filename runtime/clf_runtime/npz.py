@@ -41,7 +41,7 @@ def read_members(
 
 
 class Npz:
-    """An open archive; see `open_npz`. `names` are those of its arrays, in the file's order, `stamp` is that of the file.
+    """An open archive; see `open_npz`. `names` are those of its arrays, in the file's order, `stamp` is the file's own.
 
     Whatever is wrong with the archive raises ImageError where it is met.
     """

@@ -38,8 +38,8 @@ def read(path: Path) -> Parts:
     test, test_names = _read_file(path / "test.npz")
     if test_names is not None and names is None:
         raise DataError(
-            f"{path / 'test.npz'}: holds class names and train.npz holds none, so nobody knows whether its labels count "
-            "by them; add names to train.npz, or leave them out of test.npz"
+            f"{path / 'test.npz'}: holds class names and train.npz holds none, so nobody knows whether its labels "
+            "count by them; add names to train.npz, or leave them out of test.npz"
         )
     if test_names is not None and test_names != names:
         raise DataError(f"{path / 'test.npz'}: its class names are not those of train.npz")
