@@ -77,7 +77,8 @@ def in_turns(seconds: float, **sides) -> dict[str, float]:
 def latency(model: str, seconds: float, batch: int) -> dict:
     """Microseconds an image: ours, bare with one thread and as it comes; the ratio is ours to bare.
 
-    Of a batch ours are the arrays of class and probability; records_ratio is that of a list of Prediction to bare.
+    Of a batch ours are the arrays of class and probability; records_ratio is that of a list of Prediction to bare, and
+    list_to_ours that of a list of single images to one array of them.
 
     And the contenders', with their ratios to ours: in turns with ours, but after the first pair is measured, since all
     that runs in between empties the caches, and a thread that spins after its call takes from whoever is next.
@@ -101,6 +102,9 @@ def latency(model: str, seconds: float, batch: int) -> dict:
     if batch > 1:
         pair = in_turns(seconds, records=lambda: list(classifier.predict_batch(images)), bare=bare)
         figures["records_ratio"] = round(pair["records"] / pair["bare"], 4)
+        single = list(images)
+        pair = in_turns(seconds / 2, single=lambda: classifier.predict_batch(single).indices, ours=ours)
+        figures["list_to_ours"] = round(pair["single"] / pair["ours"], 4)
     found |= in_turns(seconds / 2, bare_default=lambda: default.run(None, {name: images}))
     figures |= {k: round(1e6 * v / batch, 2) for k, v in found.items()}
     for contender in (openvino, litert, pytorch):

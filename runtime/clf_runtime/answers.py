@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from io import BufferedIOBase
 
 from clf_runtime.classifier import Classifier
-from clf_runtime.errors import ClfError, ImageError
+from clf_runtime.errors import ClfError, ImageError, called
 from clf_runtime.inputs import find_files
 from clf_runtime.prediction import Prediction
-from clf_runtime.stream import Records, read_paths
+from clf_runtime.stream import Records, foreign_kind, read_paths
 
+_LOOK = 512  # bytes of a stream that tell what it holds
 _EMPTY = "standard input: is empty: it holds neither .npy records nor paths"
 
 
@@ -30,21 +31,21 @@ class Answer:
 
 def answer_files(
     classifier: Classifier,
-    images: Iterable[str | os.PathLike[str]],
+    images: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
     *,
     distribution: bool = False,
     reject_below: float = 0.0,
 ) -> Iterator[Answer]:
-    """Answer files of images, folders of them and patterns, in their order, as `find_files` takes them.
+    """Answer files of images, folders of them and patterns, as `find_files` takes them, in their order; or one of them.
 
     `distribution` and `reject_below` are those of `Classifier.predict`. Memory does not grow with what is read. Raises
     nothing that concerns an image: that is in its answer.
     """
-    for image in images:
+    for image in [images] if isinstance(images, str | os.PathLike) else images:
         try:
             paths = find_files(image)
         except ClfError as error:
-            yield Answer(os.fspath(image), None, error=error)
+            yield Answer(str(image) if isinstance(image, str | os.PathLike) else called(image), None, error=error)
             continue
         for path in paths:
             found = classifier.predict_file(path, distribution=distribution, reject_below=reject_below)
@@ -56,18 +57,24 @@ def answer_stream(
 ) -> Iterator[Answer]:
     r"""Answer a stream, such as standard input, as it comes: each image before more is read than it takes.
 
-    The first byte tells what the stream holds: `.npy` records, one after another as `numpy.save` writes them, or lines,
+    The first bytes tell what the stream holds: `.npy` records, one after another as `numpy.save` writes them, or lines,
     each the path of one file. Ends when the stream does. A damaged record or a missing file is an answer with an error,
-    and the rest goes on; so is a stream without anything in it, or of pictures, or one that cannot be read.
+    and the rest goes on; so is, but once, a stream without anything in it, of an archive, of pictures or of other
+    binary data, of text instead of bytes, or one that cannot be read.
     """
     try:
         first = stream.read(1)
+        if isinstance(first, str):
+            raise ImageError("a stream of text where one of bytes is wanted, as sys.stdin.buffer is")
         if not first:
             raise ImageError(_EMPTY)
-        if first in (b"\x89", b"\xff"):
-            raise ImageError("standard input: looks like a picture: give its path, or .npy records")
-        answer = _answer_records if first == b"\x93" else _answer_paths
-        yield from answer(classifier, stream, first, distribution, reject_below)
+        if first == b"\x93":
+            yield from _answer_records(classifier, stream, first, distribution, reject_below)
+            return
+        first += stream.read1(_LOOK - 1)
+        if kind := foreign_kind(first):
+            raise ImageError(f"standard input: holds {kind}: give .npy records, or the paths of files, one a line")
+        yield from _answer_paths(classifier, stream, first, distribution, reject_below)
     except ImageError as error:
         yield Answer("-", None, error=error)
     except OSError as error:
@@ -104,7 +111,7 @@ def _answer_records(
         number += 1
 
 
-def _answers(image: str, found: Iterable[tuple[int | None, Prediction | ImageError]]) -> Iterator[Answer]:
+def _answers(image: str, found: Iterable[tuple[int | None, Prediction | ClfError]]) -> Iterator[Answer]:
     try:
         for index, answer in found:
             if isinstance(answer, ClfError):

@@ -4,6 +4,8 @@ import os
 import stat
 from typing import IO
 
+from clf_runtime.errors import ImageError, ModelError, called
+
 _PIECE = 1 << 20
 
 
@@ -13,6 +15,14 @@ def physical_memory() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return 1 << 40
+
+
+def as_path(path: object, error: type[ImageError] | type[ModelError] = ImageError) -> str:
+    """A path as text. Raises `error` if it is none, is one in bytes, or is empty."""
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if isinstance(text, str) and text:
+        return text
+    raise error(f"{'an empty text' if text == '' else called(path)} where the path of a file is wanted, as text")
 
 
 def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
@@ -28,6 +38,11 @@ def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
         stream.close()
         raise OSError("not a file (a directory, a pipe or a device)")
     return stream
+
+
+def stamp(status: os.stat_result) -> tuple[int, int, int, int]:
+    """What a file shows of being the same as before, unchanged: its device, inode, size, and time of change in ns."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def read_bounded(source: str | os.PathLike[str] | IO[bytes], most: int) -> bytes | None:

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from clf_runtime.assume import assume_card
+from clf_runtime.bounded import as_path
 from clf_runtime.card import ModelCard
-from clf_runtime.errors import DeviceError, ImageError, ModelError, brief
+from clf_runtime.errors import DeviceError, ImageError, ModelError, called
+from clf_runtime.gather import as_single, gather
+from clf_runtime.given import as_array, is_array
 from clf_runtime.images import BLOCK, read_images, to_batch
 from clf_runtime.integrity import refuse_another, refuse_damaged, sha256_of
 from clf_runtime.metadata import from_metadata
@@ -18,10 +21,10 @@ from clf_runtime.modelfile import default_model, read_model
 from clf_runtime.parallel import run_blocks, share
 from clf_runtime.prediction import UNKNOWN, Prediction, Predictions, check_probability
 from clf_runtime.processors import usable_processors
-from clf_runtime.session import CPU, check_log_level, is_onnxruntimes, open_session
+from clf_runtime.session import CPU, check_log_level, is_onnxruntimes, open_session, plain
 from clf_runtime.single import bind
 
-_NO_PROBABILITIES = "the model answered with what are no probabilities (NaN, negative, or not of sum 1)"
+_NO_PROBABILITIES = "what are no probabilities (NaN, negative, or not of sum 1)"
 _UINT8 = np.dtype(np.uint8)
 _SLACK = 1e-3  # of a sum of probabilities
 _CPU_BLOCK = 64  # images that a session of the CPU takes at a time: its caches hold no more of what lies between layers
@@ -57,6 +60,8 @@ class Classifier:
         if threads < 0:
             raise DeviceError(f"threads must be 1 or more, or 0 for as many as this process may use, not {threads}")
         check_log_level(log)
+        if not isinstance(model, bytes):
+            raise ModelError(f"{where}: {called(model)} where the bytes of a model are wanted; load takes a path")
         self._where = where
         self.sha256 = sha256_of(model)
         refuse_another(self.sha256, sha256, where)
@@ -127,64 +132,59 @@ class Classifier:
         Raises ModelError if the file is missing, is another, is no model, or its card is wrong; DeviceError if the
         device does not work; MissingExtraError without onnxruntime.
         """
-        file = default_model() if path is None else Path(path)
+        file = default_model() if path is None else Path(as_path(path, ModelError))
         return cls(read_model(file), str(file), device=device, threads=threads, tf32=tf32, log=log, sha256=sha256)
 
     def predict(
         self, image: Image, *, distribution: bool = False, reject_below: float = 0.0, where: str = "image"
     ) -> Prediction:
-        """Classify one image: a path to a `.npy`, `.npz`, PNG or JPEG, or an array (or what numpy makes one of).
+        """Classify one image: a path to a `.npy`, `.npz`, PNG or JPEG, or an array (or what numpy takes for one).
 
-        An array is [channels, height, width] or [height, width, channels] in the model's dtype and range; uint8 and
-        floats in [0, 1] stand for each other. `where` names an array in errors. With `distribution` the prediction
-        holds every class's probability. An image whose probability, in 0..1, is below `reject_below` is rejected.
-        Raises ImageError if it is not what the model takes, or holds more than one image; ValueError if `reject_below`
-        is no probability.
+        An array is [channels, height, width] or [height, width, channels] in the model's dtype and range, channels
+        first where both fit; uint8 and floats in [0, 1] stand for each other (see to_batch). A picture that Pillow has
+        opened is taken as its file is. `where` names an array in errors. With `distribution` the prediction holds
+        every class's probability. An image whose probability, in 0..1, is below `reject_below` is rejected.
+        Raises ImageError if it is not what the model takes, holds more than one image, or values that are masked;
+        ModelError if the model does not answer; ValueError if `reject_below` is no probability.
         """
         if type(image) is np.ndarray and image.dtype is _UINT8 and image.shape == self._ready_shape:
             return self._predict_one(image, distribution, reject_below)
-        if not isinstance(image, str | os.PathLike):
-            batch = to_batch(_as_array(image, where), self.card, where)
-            if len(batch) == 1:
-                return self._predict_one(batch, distribution, reject_below)
-            raise ImageError(f"{len(batch)} images where predict takes one: use predict_batch")
-        answers = iter(self.predict_file(image, distribution=distribution, reject_below=reject_below))
-        _, answer = next(answers)
-        if next(answers, None) is not None:
-            raise ImageError(f"{os.fspath(image)}: more than one image where predict takes one: use predict_file")
-        if isinstance(answer, ImageError):
-            raise answer
-        return answer
+        return self._predict_one(as_single(image, self.card, where), distribution, reject_below)
 
     def predict_batch(
         self, images: np.ndarray | Iterable[Image], *, distribution: bool = False, reject_below: float = 0.0
     ) -> Predictions:
         """Classify a batch: an array [n, channels, height, width] (or NHWC), or single images of any kind.
 
-        The options are those of `predict`, and what is raised; an ImageError names the first image at fault.
+        The options are those of `predict`, and what is raised; an error names the first image at fault. Single images
+        may come from an iterator: blocks of them are in memory, and the probabilities of all. An empty batch, whether
+        it has a shape or not, gives empty Predictions.
         """
         if isinstance(images, str | os.PathLike):
             raise ImageError(f"{os.fspath(images)}: predict_batch takes an array, or several images: use predict_file")
-        if not isinstance(images, np.ndarray):
-            answers = (self.predict(x, distribution=True, where=f"images[{i}]") for i, x in enumerate(images))
-            rows = np.array([answer.distribution for answer in answers], np.float32)
-            return self._predictions(rows.reshape(-1, len(self.card.names)), distribution, reject_below)
-        ready = images.dtype is _UINT8 and images.shape[1:] == self._ready_shape and images.flags.c_contiguous
-        batch = images if ready and len(images) else to_batch(images, self.card, "images")
-        return self._predictions(self.probabilities(batch), distribution, reject_below)
+        if type(images) is np.ndarray and images.dtype is _UINT8 and images.shape[1:] == self._ready_shape:
+            answer = self._answers(np.ascontiguousarray(images))
+        elif is_array(images):
+            answer = self._answers(to_batch(images, self.card, "images"))
+        else:
+            blocks = gather(images, self.card, BLOCK * self.threads)
+            none = np.empty((0, len(self.card.names)), np.float32)
+            answer = np.concatenate([none, *(self._answers(block) for block in blocks)])
+        return self._predictions(self._checked(answer), distribution, reject_below)
 
     def predict_file(
         self, path: str | os.PathLike[str], *, distribution: bool = False, reject_below: float = 0.0
-    ) -> Iterator[tuple[int | None, Prediction | ImageError]]:
+    ) -> Iterator[tuple[int | None, Prediction | ImageError | ModelError]]:
         """Yield (index, prediction) for each image of a file, in memory that does not grow with it.
 
         The index is None where the file holds one image, not a batch. An image of a batch that is at fault gives its
-        ImageError in place of a prediction, and the rest goes on. Raises ImageError if the file cannot be read,
-        MissingExtraError if it is a picture and Pillow is not installed.
+        ImageError in place of a prediction, one that the model has no probabilities for its ModelError, and the rest
+        goes on. Raises ImageError if the file cannot be read, MissingExtraError if it is a picture and Pillow is not
+        installed.
         """
-        where = os.fspath(path)
+        where = as_path(path)
         yield from self.predict_blocks(
-            read_images(path, self.card), where, distribution=distribution, reject_below=reject_below
+            read_images(where, self.card), where, distribution=distribution, reject_below=reject_below
         )
 
     def predict_blocks(
@@ -194,7 +194,7 @@ class Classifier:
         *,
         distribution: bool = False,
         reject_below: float = 0.0,
-    ) -> Iterator[tuple[int | None, Prediction | ImageError]]:
+    ) -> Iterator[tuple[int | None, Prediction | ImageError | ModelError]]:
         """Do what `predict_file` does for images that come as `read_images` yields them; `where` names them."""
         for first, block in blocks:
             if first is None:
@@ -202,36 +202,54 @@ class Classifier:
                 continue
             try:
                 batch = to_batch(block, self.card, where)
-            except ImageError:
+                answers = self._predictions(self.probabilities(batch), distribution, reject_below)
+            except (ImageError, ModelError):
                 for i, image in enumerate(block, first):
                     yield i, self._try(image, f"{where}[{i}]", distribution, reject_below)
             else:
-                yield from enumerate(self._predictions(self.probabilities(batch), distribution, reject_below), first)
+                yield from enumerate(answers, first)
 
-    def _try(self, image: np.ndarray, where: str, distribution: bool, reject_below: float) -> Prediction | ImageError:
+    def _try(
+        self, image: np.ndarray, where: str, distribution: bool, reject_below: float
+    ) -> Prediction | ImageError | ModelError:
         try:
             batch = to_batch(image, self.card, where)
         except ImageError as error:
             return error
-        return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
+        try:
+            return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
+        except ModelError as error:
+            return ModelError(f"{where}: {error}")
 
     def probabilities(self, batch: np.ndarray, *, block: int | None = None) -> np.ndarray:
         """Run the model on a prepared batch (see `to_batch`): float32 [batch, classes].
 
-        Each thread takes `block` images at a time; None is what is fast.
-        Raises ModelError if the model fails on it, or answers with what are no probabilities.
+        Each thread takes `block` images at a time; None is what is fast. Of an empty batch it is [0, classes].
+        Raises ModelError if the model fails on it, or answers with what are no probabilities, naming the first image
+        for which it does; ImageError for what is no array, or has masked values.
         """
+        return self._checked(self._answers(as_array(batch, "batch"), block))
+
+    def _answers(self, batch: np.ndarray, block: int | None = None) -> np.ndarray:
+        """Do what `probabilities` does, but for the look at what came: float32 [batch, classes]."""
         most = _CPU_BLOCK if self.provider == CPU else BLOCK
         block = 1 if self._one_by_one else block or share(len(batch), self.threads, most)
-        if len(batch) <= block:
-            answer = self._answer(batch)
-        else:
-            answer = np.empty((len(batch), len(self.card.names)), np.float32)
-            run_blocks(lambda rows: self._answer(batch[rows]), answer, block, self.threads)
+        if 0 < len(batch) <= block:
+            return self._answer(batch)
+        answer = np.empty((len(batch), len(self.card.names)), np.float32)
+        run_blocks(lambda rows: self._answer(batch[rows]), answer, block, self.threads)
+        return answer
+
+    def _checked(self, answer: np.ndarray) -> np.ndarray:
+        """The same, if it is probabilities. Raises ModelError, naming the first row that is not."""
+        if not len(answer):
+            return answer
         sums = answer.dot(self._ones)
         least, low, high = np.minimum.reduce(answer, None), np.minimum.reduce(sums), np.maximum.reduce(sums)
         if not (least >= 0 and low >= 1 - _SLACK and high <= 1 + _SLACK):  # NaN too
-            raise self._fault(_NO_PROBABILITIES)
+            rows = (answer >= 0).all(axis=1) & (sums >= 1 - _SLACK) & (sums <= 1 + _SLACK)
+            which = f" to images[{rows.argmin()}]" * (len(answer) > 1)
+            raise self._fault(f"the model answered{which} with {_NO_PROBABILITIES}")
         return answer
 
     def _answer(self, batch: np.ndarray) -> np.ndarray:
@@ -241,7 +259,7 @@ class Classifier:
         except Exception as error:
             if not is_onnxruntimes(error):
                 raise
-            raise self._fault(f"the model failed on a batch of {len(batch)}: {brief(error)}") from None
+            raise self._fault(f"the model failed on a batch of {len(batch)}: {plain(error)}") from None
         if answer.shape != (len(batch), len(self.card.names)):
             raise self._fault(
                 f"the model answered with shape {answer.shape}, its card has {len(self.card.names)} names"
@@ -269,7 +287,7 @@ class Classifier:
             check_probability(reject_below)
         names, probability = self.card.names, max(row)
         if not (min(row) >= 0 and -_SLACK <= sum(row) - 1 <= _SLACK):  # NaN too
-            raise self._fault(_NO_PROBABILITIES)
+            raise self._fault(f"the model answered with {_NO_PROBABILITIES}")
         index = row.index(probability)
         chosen = (None, UNKNOWN) if probability < reject_below else (index, names[index])
         return tuple.__new__(Prediction, (*chosen, probability, self.sha256, self.provider, None))
@@ -277,13 +295,6 @@ class Classifier:
     def _predictions(self, probabilities: np.ndarray, distribution: bool, reject_below: float) -> Predictions:
         whose = (self.card.names, self.sha256, self.provider)
         return Predictions(probabilities, *whose, distribution=distribution, reject_below=reject_below)
-
-
-def _as_array(image: ArrayLike, where: str) -> np.ndarray:
-    try:
-        return np.asarray(image)
-    except ValueError as error:
-        raise ImageError(f"{where}: no array can be made of it: {brief(error)}") from None
 
 
 def _match(card: ModelCard, inputs: Sequence[Any], outputs: Sequence[Any], where: str) -> None:

@@ -25,6 +25,7 @@ from clf_runtime.processors import usable_processors
 _SECONDS = 60.0  # for one child
 _OLDEST = {"Python": (3, 11), "numpy": (1, 26), "onnxruntime": (1, 17)}
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_REMOTE = {"AzureExecutionProvider"}  # asks a service over the network: no device, though in every default wheel
 # Wheels that install the module onnxruntime over each other, for where a wheel's list of files is missing.
 _ENGINES = {
     *("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-training"),
@@ -78,7 +79,7 @@ def examine(model: Path | None = None) -> Iterator[Check]:
     yield onnxruntime
     works = numpy.status != "problem" and onnxruntime.status != "problem"
     if works:
-        for provider in facts["providers"]:
+        for provider in (name for name in facts["providers"] if name not in _REMOTE):
             yield check_provider(str(provider))
     yield check_pillow()
     yield from check_model(model or default_model(), works=works)

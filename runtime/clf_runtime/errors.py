@@ -36,6 +36,11 @@ class UsageError(ClfError, ValueError):
     """A command was called with arguments that it does not take."""
 
 
+def called(value: object) -> str:
+    """What a value is, in words for a message: its type, and neither what it holds nor where it lies in memory."""
+    return "None" if value is None else f"a value of type {type(value).__name__[:60]}"
+
+
 def brief(error: BaseException, limit: int = 200) -> str:
     """An exception's message as one line of at most `limit` characters."""
     text = " ".join(str(error).split()) or type(error).__name__

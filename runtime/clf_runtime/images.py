@@ -4,28 +4,24 @@ What is known to be meant is converted (uint8 for floats in [0, 1] and back); wh
 the range that the model wants, since a wrong range gives a confident wrong answer.
 """
 
-import io
-import math
 import os
-import warnings
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from clf_runtime.bounded import open_regular, read_bounded
+from clf_runtime.bounded import as_path, open_regular, read_bounded
 from clf_runtime.card import ModelCard
-from clf_runtime.errors import ImageError, MissingExtraError, brief
+from clf_runtime.errors import ImageError
+from clf_runtime.given import as_array
 from clf_runtime.npy import NpyHeader, read_data, read_header, read_rows
+from clf_runtime.pictures import MAX_FILE_BYTES, PICTURE_STARTS, decode_picture, is_picture, to_pixels
 
-MAX_FILE_BYTES = 64 << 20  # of a PNG or JPEG
-MAX_PIXELS = 50_000_000  # of a PNG or JPEG once decoded
 MAX_ARRAY_BYTES = 256 << 20  # of what cannot be read in blocks: one image, or a batch in Fortran order
 MAX_BLOCK_BYTES = 32 << 20
 BLOCK = 256  # images that are read at a time, fewer if they are large
 
-PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-_PICTURE_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
 _FIXED_RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 
 
@@ -36,20 +32,20 @@ def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple
     only one that it has. Raises ImageError if the file cannot be read or is neither a `.npy` or `.npz` of images of the
     model's shape nor a PNG or JPEG picture, MissingExtraError if Pillow is needed and absent.
     """
-    where = os.fspath(path)
+    where = as_path(path)
     try:
-        with open_regular(path) as stream:
+        with open_regular(where) as stream:
             start = stream.read(8)
             stream.seek(0)
             if start.startswith(b"\x93NUMPY"):
                 yield from _read_npy(stream, card, where)
             elif start.startswith(b"PK"):
-                yield from _read_npz(path, card, where)
+                yield from _read_npz(stream, card, where)
             elif start.startswith(PICTURE_STARTS):
                 data = read_bounded(stream, MAX_FILE_BYTES)
                 if data is None:
                     raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
-                yield None, decode_picture(data, where, card.image_shape[0], card.image_shape[1:])
+                yield None, decode_picture(data, where, card.image_shape[0], card.image_shape[1:]).transpose(2, 0, 1)
             else:
                 raise ImageError(f"{where}: neither a .npy or .npz array nor a PNG or JPEG picture")
     except OSError as error:
@@ -74,15 +70,15 @@ def _read_npy(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[
         yield from in_blocks(read_data(stream, header, where, MAX_ARRAY_BYTES), is_batch)
 
 
-def _read_npz(path: str | os.PathLike[str], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:
-    from clf_runtime.npz import open_npz
+def _read_npz(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:
+    from clf_runtime.npz import npz_in
 
-    with open_npz(path) as archive:
+    with npz_in(stream, where) as archive:
         if "images" not in archive.names and len(archive.names) != 1:
             there = ", ".join(name[:60] for name in archive.names[:5]) or "nothing"
             raise ImageError(f"{where}: holds no array images, and not one array alone (it holds {there})")
         name = "images" if "images" in archive.names else archive.names[0]
-        header = archive.header(name)
+        header = archive.peek(name)
         is_batch = check_header(header, card, where)
         if is_batch and not header.fortran_order:
             yield from numbered(archive.rows(name, BLOCK, MAX_BLOCK_BYTES))
@@ -111,57 +107,26 @@ def in_blocks(array: np.ndarray, is_batch: bool) -> Iterator[tuple[int | None, n
 def check_header(header: NpyHeader, card: ModelCard, where: str) -> bool:
     """Tell whether an array is a batch. Raises ImageError if it holds no images for this model or no numbers."""
     is_batch, _ = _layout(header.shape, card, where)
+    if header.shape[0] == 0:
+        raise ImageError(f"{where}: holds no image (shape {_x(header.shape)})")
     if header.dtype.kind not in "biuf":
         raise ImageError(f"{where}: values of dtype {str(header.dtype)[:20]}; {_wants(card)}")
     return is_batch
 
 
-def decode_picture(data: bytes, where: str, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Decode a PNG or JPEG into uint8 [height, width, channels], upright, in RGB order or grey.
-
-    With `size` (height, width) the picture is scaled to it whole, by Pillow's antialiased bilinear filter; its
-    proportions give way. Raises ImageError if it is damaged, too large, or of a kind that has no 8-bit form.
-    """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise MissingExtraError(f'{where}: PNG and JPEG need Pillow: pip install "clf-edge[images]"') from None
-    if channels not in (1, 3):
-        raise ImageError(f"{where}: a picture has 1 or 3 channels, the model takes {channels}; give it .npy arrays")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata; and of size, whose bound below is lower
-            picture: Any = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
-        pixels = math.prod(picture.size)
-        if pixels > MAX_PIXELS:
-            raise ImageError(f"{where}: {pixels:,} pixels; the most that is read is {MAX_PIXELS:,}")
-        if picture.mode not in _PICTURE_MODES:
-            raise ImageError(f"{where}: pixels of kind {picture.mode} are not read; save it with 8 bits a channel")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata, and of the alpha that is dropped here
-            ImageOps.exif_transpose(picture, in_place=True)  # without a copy: pixels take 4 bytes in Pillow
-            if picture.mode != (mode := "L" if channels == 1 else "RGB"):
-                picture = picture.convert(mode)
-    except (ImageError, MemoryError):
-        raise
-    except Image.DecompressionBombError:
-        raise ImageError(f"{where}: too many pixels; the most that is read is {MAX_PIXELS:,}") from None
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise ImageError(f"{where}: does not decode: {brief(error, 120)}") from None
-    if size is not None and (picture.height, picture.width) != size:
-        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    pixels_hwc: np.ndarray = np.asarray(picture).reshape(picture.height, picture.width, channels)
-    return pixels_hwc
-
-
-def to_batch(images: np.ndarray, card: ModelCard, where: str = "image") -> np.ndarray:
+def to_batch(images: ArrayLike, card: ModelCard, where: str = "image") -> np.ndarray:
     """Turn one image or a batch into the model's input: its dtype and layout, [batch, channels, height, width].
 
-    `images` is [channels, height, width] or [height, width, channels], or a batch of either; for a model of one channel
-    the channel axis may be absent. Dtypes: that of the model; whole numbers in 0..255 for a model of uint8, or of
-    floats in [0, 1] or [0, 255]; floats in [0, 1] for a model of uint8 (times 255, rounded).
-    Raises ImageError, naming `where` and the first image at fault, for any other shape, dtype or range, and for NaN.
+    `images` is [channels, height, width] or [height, width, channels], or a batch of either, perhaps an empty one; for
+    a model of one channel the channel axis may be absent. Channels come first where both fit, as they do for a model
+    of 3x3x3. A picture of Pillow is taken as its file would be. Dtypes: that of the model; whole numbers in 0..255 for
+    a model of uint8, or of floats in [0, 1] or [0, 255]; floats in [0, 1] for a model of uint8 (times 255, rounded).
+    Raises ImageError, naming `where` and the first image at fault, for any other shape, dtype or range, for NaN, and
+    for masked values.
     """
+    if is_picture(images):
+        images = to_pixels(images, where, card.image_shape[0], card.image_shape[1:]).transpose(2, 0, 1)
+    images = as_array(images, where)
     is_batch, is_hwc = _layout(images.shape, card, where)
     if not is_batch:
         images = images[None]
@@ -187,8 +152,6 @@ def _layout(shape: tuple[int, ...], card: ModelCard, where: str) -> tuple[bool, 
         is_batch, is_hwc = shape != chw[1:], False
     else:
         raise ImageError(f"{where}: shape {_x(shape)}, the model wants {_x(chw)} or {_x(hwc)}, or a batch of them")
-    if shape[0] == 0:
-        raise ImageError(f"{where}: holds no image (shape {_x(shape)})")
     return is_batch, is_hwc
 
 
@@ -209,7 +172,7 @@ def _to_model_values(nchw: np.ndarray, card: ModelCard, label: Callable[[int], s
             return nchw.astype(np.float32)
         raise ImageError(f"{label(0)}: {dtype} values; {wants}")
     if dtype.kind != "f":
-        raise ImageError(f"{label(0)}: values of dtype {dtype}; {wants}")
+        raise ImageError(f"{label(0)}: values of dtype {str(dtype)[:60]}; {wants}")
     _refuse(nchw, ~np.isfinite(nchw), label, f"a value that is NaN or infinite; {wants}")
     if card.dtype == "uint8":
         _refuse(nchw, (nchw < -1e-3) | (nchw > 1 + 1e-3), label, f"floats outside 0..1; {wants}, or floats in 0..1")
@@ -218,7 +181,7 @@ def _to_model_values(nchw: np.ndarray, card: ModelCard, label: Callable[[int], s
     slack = (1e-3 if card.value_range in _FIXED_RANGES else 0.25) * (high - low)
     _refuse(nchw, (nchw < low - slack) | (nchw > high + slack), label, f"values outside the model's range; {wants}")
     if (low, high) == (0, 255):
-        peak = nchw.reshape(len(nchw), -1).max(axis=1)[:, None, None, None]
+        peak = nchw.max(axis=(1, 2, 3), keepdims=True)
         _refuse(nchw, (peak > 0) & (peak <= 1), label, f"no value above 1, so it looks scaled to 0..1; {wants}")
     return nchw.astype(np.float32, copy=False)
 

@@ -2,6 +2,7 @@
 
 import os
 
+from clf_runtime.bounded import as_path
 from clf_runtime.errors import ImageError
 
 SUFFIXES = (".npy", ".npz", ".png", ".jpg", ".jpeg")
@@ -13,9 +14,10 @@ def find_files(argument: str | os.PathLike[str]) -> list[str]:
 
     A folder stands for the files in it whose names end in one of SUFFIXES, not for those of its subfolders. What is no
     file and holds `*`, `?` or `[` is a pattern, as in a shell. Anything else is itself.
-    Raises ImageError if a folder holds no such file, a pattern matches none, or either more than MAX_FILES.
+    Raises ImageError if it is no path, if a folder holds no such file, if a pattern matches none, or if either has more
+    than MAX_FILES.
     """
-    path = os.fspath(argument)
+    path = as_path(argument)
     if os.path.isdir(path):
         found = _in_folder(path)
         if not found:

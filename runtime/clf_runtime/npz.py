@@ -13,13 +13,14 @@ from typing import IO
 
 import numpy as np
 
-from clf_runtime.bounded import open_regular
+from clf_runtime.bounded import as_path, open_regular, stamp
 from clf_runtime.errors import ImageError, brief
 from clf_runtime.npy import NpyHeader, read_data, read_header, read_rows
 
 MAX_MEMBERS = 1000
 MAX_BYTES = 256 << 20  # of all arrays that `read_members` returns
 _PIECE = 1 << 20
+_HELD_BYTES = 8 << 20  # of an array that is unpacked once only, and held until its checksum has been compared
 
 
 def read_members(
@@ -40,21 +41,23 @@ def read_members(
 
 
 class Npz:
-    """An open archive; see `open_npz`. `names` are those of its arrays, in the order of the file.
+    """An open archive; see `open_npz`. `names` are those of its arrays, in the file's order, `stamp` is the file's own.
 
     Whatever is wrong with the archive raises ImageError where it is met.
     """
 
     names: tuple[str, ...]
+    stamp: tuple[int, ...]
 
-    def __init__(self, archive: zipfile.ZipFile, size: int, where: str) -> None:
-        """Look at the directory of an archive of `size` bytes; `where` names it in errors."""
+    def __init__(self, archive: zipfile.ZipFile, status: os.stat_result, where: str) -> None:
+        """Look at the directory of an archive, whose file has this status; `where` names it in errors."""
         self._archive, self._where = archive, where
+        self.stamp = stamp(status)
         self._members: dict[str, zipfile.ZipInfo] = {}
         infos = archive.infolist()
         if len(infos) > MAX_MEMBERS:
             raise ImageError(f"{where}: {len(infos):,} arrays in one .npz; at most {MAX_MEMBERS:,} are read")
-        if sum(info.compress_size for info in infos) > size:
+        if sum(info.compress_size for info in infos) > status.st_size:
             raise ImageError(f"{where}: damaged .npz: its members are larger than the file")
         for info in infos:
             name = info.filename.removesuffix(".npy")
@@ -64,39 +67,45 @@ class Npz:
         self.names = tuple(self._members)
 
     def peek(self, name: str) -> NpyHeader:
-        """The header of an array alone, held against the size that the archive states; `header` reads it all."""
+        """The header of an array, held against the size that the archive states, before the array is read."""
         with self._open(name) as stream:
             header = read_header(stream, self._called(name))
-            if self._members[name].file_size != stream.tell() + header.data_bytes:
-                claimed = f"its header claims {header.data_bytes:,} bytes, the archive another size"
-                raise ImageError(f"{self._called(name)}: damaged: {claimed}")
-        return header
-
-    def header(self, name: str) -> NpyHeader:
-        """The header of an array, once the whole array has been read: of that length, and with the right checksum."""
-        with self._open(name) as stream:
-            header = read_header(stream, self._called(name))
-            there = 0
-            while there <= header.data_bytes and (piece := stream.read(_PIECE)):
-                there += len(piece)
+            there = self._members[name].file_size - stream.tell()
         if there != header.data_bytes:
-            found = f"{there:,}" if there < header.data_bytes else "more"
-            raise ImageError(
-                f"{self._called(name)}: damaged: its header says {header.data_bytes:,} bytes, there are {found}"
-            )
+            claimed = f"its header says {header.data_bytes:,} bytes, there are {there:,}"
+            raise ImageError(f"{self._called(name)}: damaged: {claimed}")
         return header
 
     def read(self, name: str, max_bytes: int) -> np.ndarray:
         """Read an array of at most `max_bytes`."""
-        header = self.header(name)
+        header = self.peek(name)
         with self._reopen(name, header) as stream:
-            return read_data(stream, header, self._called(name), max_bytes)
+            array = read_data(stream, header, self._called(name), max_bytes)
+            self._end(name, stream)
+        return array
 
     def rows(self, name: str, rows: int, max_bytes: int) -> Iterator[np.ndarray]:
-        """Yield an array in C order in blocks of up to `rows` rows and `max_bytes`."""
-        header = self.header(name)
+        """Yield an array in C order in blocks of up to `rows` rows and `max_bytes`.
+
+        Nothing is yielded before the whole is known to be undamaged: a small array is unpacked once, and held, a
+        larger one twice.
+        """
+        header = self.peek(name)
+        if 0 < header.data_bytes <= min(max_bytes, _HELD_BYTES):
+            whole = self.read(name, max_bytes)
+            yield from (whole[first : first + rows] for first in range(0, len(whole), rows))
+            return
+        with self._reopen(name, header) as stream:
+            while stream.read(_PIECE):
+                pass  # up to the end, where zipfile compares the checksum
         with self._reopen(name, header) as stream:
             yield from read_rows(stream, header, self._called(name), rows, max_bytes)
+            self._end(name, stream)
+
+    def _end(self, name: str, stream: IO[bytes]) -> None:
+        """Read the end of an array, where zipfile compares the checksum."""
+        if stream.read(1):
+            raise ImageError(f"{self._called(name)}: damaged: more bytes than its header says")
 
     def _called(self, name: str) -> str:
         return f"{self._where}, array {name[:60]}"
@@ -118,16 +127,25 @@ class Npz:
 
 
 @contextmanager
-def open_npz(path: str | os.PathLike[str]) -> Iterator[Npz]:
-    """Open an archive. Raises ImageError if it cannot be read or is none."""
-    where = os.fspath(path)
+def open_npz(path: str | os.PathLike[str], same: tuple[int, ...] | None = None) -> Iterator[Npz]:
+    """Open an archive; with `same`, only the file that had this `stamp`. Raises ImageError if it cannot be."""
+    where = as_path(path)
     with _told(where):
-        plain = open_regular(path)
+        plain = open_regular(where)
     with plain:
-        with _told(where):
-            archive = zipfile.ZipFile(_InPieces(plain))
-        with archive:
-            yield Npz(archive, os.fstat(plain.fileno()).st_size, where)
+        if same is not None and stamp(os.fstat(plain.fileno())) != same:
+            raise ImageError(f"{where}: another file than the one that was looked at, or changed since")
+        with npz_in(plain, where) as npz:
+            yield npz
+
+
+@contextmanager
+def npz_in(stream: IO[bytes], where: str) -> Iterator[Npz]:
+    """Look into an open file, named `where`. Raises ImageError if it is no archive."""
+    with _told(where):
+        archive = zipfile.ZipFile(_InPieces(stream))
+    with archive:
+        yield Npz(archive, os.fstat(stream.fileno()), where)
 
 
 def as_texts(names: np.ndarray, where: str) -> list[str]:

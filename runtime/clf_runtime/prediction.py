@@ -8,6 +8,7 @@ from typing import NamedTuple, overload
 import numpy as np
 
 UNKNOWN = "unknown"  # the name of what is rejected
+_NO_ORDER = "predictions have no order: sort them by a field, as key=lambda p: p.probability does"
 
 
 class Prediction(NamedTuple):
@@ -19,7 +20,8 @@ class Prediction(NamedTuple):
     was asked for, has no index and the name UNKNOWN; the probability is still that of its likeliest class.
 
     It is a tuple since a batch makes hundreds, and a frozen dataclass takes three times as long to make. Two are equal
-    if all but their distributions are.
+    if all but their distributions are. They have no order, since a tuple's would be that of the classes' numbers: `<`
+    and its like raise TypeError.
     """
 
     index: int | None  # type: ignore[assignment]  # a tuple's own index() is not needed
@@ -31,6 +33,21 @@ class Prediction(NamedTuple):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Prediction) and self[:-1] == other[:-1]
+
+    def __ne__(self, other: object) -> bool:  # a tuple's own would compare the distributions
+        return not self == other
+
+    def __lt__(self, other: object) -> bool:
+        raise TypeError(_NO_ORDER)
+
+    def __le__(self, other: object) -> bool:
+        raise TypeError(_NO_ORDER)
+
+    def __gt__(self, other: object) -> bool:
+        raise TypeError(_NO_ORDER)
+
+    def __ge__(self, other: object) -> bool:
+        raise TypeError(_NO_ORDER)
 
     def __hash__(self) -> int:
         return hash(self[:-1])

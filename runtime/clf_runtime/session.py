@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ _KEY_BYTES = 20  # that may stand before it: two numbers of ten bytes, the longe
 _SOURCE_PLACE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])")
 LOG_LEVELS = ("verbose", "info", "warning", "error", "fatal")  # onnxruntime's, by their numbers
 _SILENT = 4  # fatal, after which there is no process to be quiet
+_LOG_LOCK = threading.Lock()
+_shown_from: int | None = None  # None until onnxruntime has been imported here
 _INSTALL = 'pip install "clf-edge[cpu]" (on a machine with CUDA: pip install "clf-edge[gpu]")'
 
 
@@ -34,6 +37,8 @@ class Session:
 def import_onnxruntime(log: str | None = None) -> ModuleType:
     """Import onnxruntime with its telemetry off, and its log silent or, from the level `log` on, on stderr.
 
+    The log of what the process does outside of sessions is one: of those who ask, the one who wants the most is heard.
+
     Its official wheels from 1.29 on send telemetry and make a device id when they are imported, unless
     ORT_DISABLE_TELEMETRY=1 is set before that (https://github.com/microsoft/onnxruntime/pull/27379); whoever has set
     the variable is obeyed. Raises MissingExtraError with the install line if there is no onnxruntime.
@@ -47,9 +52,21 @@ def import_onnxruntime(log: str | None = None) -> ModuleType:
         raise MissingExtraError(f"onnxruntime cannot be imported ({brief(error)}); reinstall it: {_INSTALL}") from None
     if not hasattr(onnxruntime, "InferenceSession"):  # Python takes any folder of the name for a package
         raise MissingExtraError(f"onnxruntime is gone but for a folder of its name; reinstall it: {_INSTALL}")
-    onnxruntime.set_default_logger_severity(_severity(log))
+    _show_from(onnxruntime, _severity(log))
     module: ModuleType = onnxruntime
     return module
+
+
+def _show_from(onnxruntime: ModuleType, severity: int) -> None:
+    """Set what the process shows outside of sessions, unless more of it has been asked for already.
+
+    There is one such level for all: whoever asks for less, or for none, must not silence another who asked for more.
+    """
+    global _shown_from
+    with _LOG_LOCK:
+        if _shown_from is None or severity < _shown_from:
+            onnxruntime.set_default_logger_severity(severity)
+            _shown_from = severity
 
 
 def check_log_level(log: str | None) -> None:
@@ -123,7 +140,7 @@ def _open_on_cpu(ort: ModuleType, model: bytes, where: str, log: str | None) -> 
         return ort.InferenceSession(model, _options(ort, log), providers=[CPU], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise ModelError(
-            f"{where}: not an ONNX model that onnxruntime {ort.__version__} runs: {_plain(error)}"
+            f"{where}: not an ONNX model that onnxruntime {ort.__version__} runs: {plain(error)}"
         ) from None
 
 
@@ -146,7 +163,7 @@ def _open_on(ort: ModuleType, provider: str, model: bytes, where: str, tf32: boo
         _answer_once(session)
     except Exception as error:
         _open_on_cpu(ort, model, where, log)  # a file that is no model is the model's fault, not the device's
-        raise DeviceError(f"{name} does not work here: {brief(error)}") from None
+        raise DeviceError(f"{name} does not work here: {plain(error)}") from None
     return session
 
 
@@ -200,7 +217,7 @@ def _answer_once(session: Any) -> None:
     session.run(None, inputs)
 
 
-def _plain(error: Exception) -> str:
+def plain(error: Exception) -> str:
     """What onnxruntime says, without the place in its own source that stands before it and pushes it out of sight."""
     return brief(Exception(_SOURCE_PLACE.sub("", str(error))))
 

@@ -22,6 +22,14 @@ MAX_LINE_BYTES = 1 << 12  # as long as a path may be on Linux
 _START = b"\x93NUMPY"
 _BEFORE = len(_START) - 1  # bytes of a start that may stand before what is looked at
 _PIECE = 1 << 16
+_KINDS = {
+    b"PK\3\4": "an .npz or another zip archive",
+    b"PK\5\6": "an empty .npz or another zip archive",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8": "a picture",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+}
 
 
 def read_paths(stream: BufferedIOBase, first: bytes = b"") -> Iterator[str | ImageError]:
@@ -30,8 +38,12 @@ def read_paths(stream: BufferedIOBase, first: bytes = b"") -> Iterator[str | Ima
     A line of more than MAX_LINE_BYTES or with a NUL is no path: it is an ImageError in their midst. Raises OSError.
     """
     number = 0
-    while line := _line(stream, first):
-        number, first = number + 1, b""
+    while True:
+        line, end, first = first.partition(b"\n")
+        line += end or stream.readline(MAX_LINE_BYTES + 1 - len(line))
+        if not line:
+            return
+        number += 1
         if len(line) > MAX_LINE_BYTES:
             while not line.endswith(b"\n") and (line := stream.readline(MAX_LINE_BYTES)):
                 pass
@@ -42,8 +54,15 @@ def read_paths(stream: BufferedIOBase, first: bytes = b"") -> Iterator[str | Ima
             yield path
 
 
-def _line(stream: BufferedIOBase, first: bytes) -> bytes:
-    return first if first == b"\n" else first + stream.readline(MAX_LINE_BYTES + 1 - len(first))
+def foreign_kind(start: bytes) -> str | None:
+    """What a stream that starts so holds, in words, if it can be no lines of paths; None if it may be some."""
+    for magic, kind in _KINDS.items():
+        if start.startswith(magic):
+            return kind
+    line = start.partition(b"\n")[0].rstrip(b"\r")
+    if any(byte < 0x20 and byte not in b"\t\n\r" for byte in start) and (b"\0" in line or not os.path.lexists(line)):
+        return "binary data that is no .npy record"
+    return None
 
 
 class Records:

@@ -28,7 +28,8 @@ with atheris.instrument_imports(
     from clf_runtime.card import Golden, ModelCard
     from clf_runtime.classifier import Classifier
     from clf_runtime.errors import ClfError
-    from clf_runtime.images import decode_picture, read_images, to_batch
+    from clf_runtime.images import read_images, to_batch
+    from clf_runtime.pictures import decode_picture
 
 CARD = ModelCard("m", ("a", "b"), (3, 4, 5), "uint8", (0.0, 255.0))
 IMAGE = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)

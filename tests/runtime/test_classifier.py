@@ -1,4 +1,6 @@
 import hashlib
+import io
+import operator
 import os
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from clf_runtime import Classifier, ImageError, ModelCard, ModelError
+from clf_runtime import Classifier, ImageError, ModelCard, ModelError, answer_files, answer_stream
 from clf_runtime.modelfile import default_model
 
 RED = np.zeros((3, 8, 8), np.uint8)
@@ -92,7 +94,7 @@ def test_predict_refuses_more_than_one_image(tiny_file, tmp_path):
     batch = np.stack([RED, BLUE])
     np.save(tmp_path / "x.npy", batch)
     for images in (batch, tmp_path / "x.npy"):
-        with pytest.raises(ImageError, match="where predict takes one"):
+        with pytest.raises(ImageError, match="where one is wanted"):
             classifier.predict(images)
 
 
@@ -200,6 +202,88 @@ def test_answers_that_are_no_probabilities_are_refused(tiny_model, gain):
     bad.CopyFrom(onnx.numpy_helper.from_array(np.float32(gain), "gain"))
     with pytest.raises(ModelError, match="no probabilities"):
         Classifier(model.SerializeToString(), "m").predict(RED)
+
+
+@pytest.fixture
+def fails_on_black(tiny_model):
+    """Make a model that answers a black image with NaN, or fails on it, and every other one as it should."""
+
+    def make(how):
+        model = onnx.load_from_string(tiny_model())
+        nodes = model.graph.node
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "one"))
+        if how == "NaN":  # 0 / 0, since it divides by the brightness
+            nodes.insert(2, onnx.helper.make_node("ReduceSum", ["mean", "one"], ["total"], keepdims=1))
+            nodes.insert(3, onnx.helper.make_node("Div", ["mean", "total"], ["share"]))
+            nodes[4].input[0] = "share"
+        else:  # looks up place 0 for an image with light in it, and place 1, of which there is none, for others
+            table = onnx.numpy_helper.from_array(np.zeros((1, 3), np.float32), "table")
+            half = onnx.numpy_helper.from_array(np.float32(0.5), "half")
+            model.graph.initializer.extend([table, half])
+            nodes.insert(2, onnx.helper.make_node("ReduceMax", ["mean", "one"], ["most"], keepdims=0))
+            nodes.insert(3, onnx.helper.make_node("Less", ["most", "half"], ["is_black"]))
+            nodes.insert(4, onnx.helper.make_node("Cast", ["is_black"], ["place"], to=onnx.TensorProto.INT64))
+            nodes.insert(5, onnx.helper.make_node("Gather", ["table", "place"], ["nothing"]))
+            nodes.insert(6, onnx.helper.make_node("Add", ["mean", "nothing"], ["sum"]))
+            nodes[7].input[0] = "sum"
+        return Classifier(model.SerializeToString(), "m.onnx")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("how", "says"), [("NaN", "answered with what are no prob"), ("fails", "failed on a batch of 1")]
+)
+def test_an_image_without_an_answer_costs_itself_only(fails_on_black, tmp_path, how, says):
+    classifier, black = fails_on_black(how), (7, 299, 300)
+    batch = np.stack([RED, BLUE] * 200)
+    batch[list(black)] = 0
+    np.save(tmp_path / "x.npy", batch)
+    answers = list(answer_files(classifier, [tmp_path / "x.npy"]))
+    assert [a.index for a in answers] == list(range(400))
+    bad = {a.index: a.error for a in answers if a.error}
+    assert list(bad) == list(black)
+    for i, error in bad.items():
+        assert isinstance(error, ModelError)
+        assert str(error).startswith(f"{tmp_path}/x.npy[{i}]: m.onnx: the model {says}")
+    right = [(i, a.prediction.name) for i, a in enumerate(answers) if a.prediction]
+    assert right == [(i, ("red", "blue")[i % 2]) for i in range(400) if i not in black]
+    stream = io.BytesIO((tmp_path / "x.npy").read_bytes())
+    np.save(one := io.BytesIO(), RED)
+    answers = list(answer_stream(classifier, io.BytesIO(stream.getvalue() + one.getvalue())))
+    assert [a.index for a in answers if a.error] == list(black)
+    assert (answers[-1].image, answers[-1].prediction.name) == ("-[1]", "red")
+
+
+def test_a_batch_with_an_image_without_an_answer_raises_and_names_it(fails_on_black):
+    classifier = fails_on_black("NaN")
+    batch = np.stack([RED] * 400)
+    batch[299] = 0
+    for images in (batch, list(batch)):
+        with pytest.raises(ModelError, match=r"^m\.onnx: the model answered to images\[299\] with what are no probab"):
+            classifier.predict_batch(images)
+    with pytest.raises(ModelError, match=r"^m\.onnx: the model answered with what are no probab"):
+        classifier.predict(batch[299])
+
+
+def test_predictions_are_equal_by_all_but_their_distributions_and_have_no_order(tiny_file):
+    classifier = Classifier.load(tiny_file)
+    one, other = (classifier.predict(RED, distribution=True) for _ in range(2))
+    plain, blue = classifier.predict(RED), classifier.predict(BLUE, distribution=True)
+    assert one == other == plain
+    assert not one != other  # noqa: SIM202 - it is the operator that is tested
+    assert not one != plain  # noqa: SIM202
+    assert one != blue
+    assert one != tuple(one)
+    assert tuple(one) != one
+    assert len({one, other, plain, blue}) == 2
+    for compare in (operator.lt, operator.le, operator.gt, operator.ge):
+        with pytest.raises(TypeError, match="predictions have no order: sort them by a field"):
+            compare(one, blue)
+    batch = classifier.predict_batch(np.stack([RED, BLUE]), distribution=True)
+    assert batch == [one, blue]
+    assert batch != [blue, one]
+    assert max(batch, key=lambda p: p.probability) in (one, blue)
 
 
 def test_weights_in_another_file_are_never_opened(tiny_model, tmp_path, monkeypatch):

@@ -43,7 +43,11 @@ def good(arguments):
         return printed(golden)
     if len(arguments) == 4:
         return printed([arguments[3], "CPUExecutionProvider"])
-    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if arguments[2] == "onnxruntime" else []
+    providers = (
+        ["CUDAExecutionProvider", "AzureExecutionProvider", "CPUExecutionProvider"]
+        if arguments[2] == "onnxruntime"
+        else []
+    )
     return printed({"version": "2.1.0", "file": "/x/__init__.py", "providers": providers})
 
 

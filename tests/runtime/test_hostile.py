@@ -169,7 +169,7 @@ def test_too_little_memory_is_an_error_of_the_image_and_the_rest_goes_on(tiny_mo
     ("name", "save", "says"), [("x.npy", np.save, "cut short"), ("x.npz", np.savez, "damaged|cut short")]
 )
 def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path, name, save, says):
-    save(tmp_path / name, np.stack([RED] * 40_000))
+    save(tmp_path / name, np.stack([RED] * 80_000))  # more than is held at once
     blocks = read_images(tmp_path / name, CARD)
     next(blocks)
     os.truncate(tmp_path / name, 300_000)

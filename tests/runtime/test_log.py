@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from clf_runtime import Classifier, DeviceError, bench, bench_cli, eval_cli, session
@@ -51,3 +52,13 @@ def test_an_unknown_level_is_refused(command, tiny_file, image):
         Classifier.load(tiny_file, log="loud")
     ended = command(main, image, "--model", tiny_file, "--ort-log", "loud")
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+
+
+def test_who_asks_for_less_does_not_silence_another(tiny_file, monkeypatch):
+    levels = []
+    monkeypatch.setattr(session, "_shown_from", None)
+    monkeypatch.setattr(onnxruntime, "set_default_logger_severity", levels.append)
+    for log in (None, "warning", None, "info", "error", None):
+        Classifier.load(tiny_file, log=log)
+        session.import_onnxruntime()
+    assert levels == [4, 2, 1]

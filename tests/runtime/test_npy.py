@@ -1,4 +1,6 @@
 import io
+import time
+import warnings
 
 import numpy as np
 import pytest
@@ -77,6 +79,54 @@ def header(text, version=b"\x01\x00"):
 def test_a_damaged_header_is_refused(data):
     with pytest.raises(ImageError, match=r"x\.npy"):
         read(data)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (2L, 3L), }\n",  # as Python 2 wrote it
+        '{"shape": (2, 3), "descr": "u1", "fortran_order": False}',
+        " {'shape':(2,3,),'fortran_order' : False,'descr':'|u1'} \n",
+    ],
+)
+def test_a_header_is_a_dict_in_any_order_and_no_filter_of_warnings_is_touched(text):
+    filters = warnings.filters.copy()
+    stream = io.BytesIO(header(text))
+    found = read_header(stream, "x")
+    assert (found.shape, found.dtype, found.fortran_order, found.data_bytes) == ((2, 3), np.uint8, False, 6)
+    assert warnings.filters == filters
+
+
+@pytest.mark.parametrize(
+    ("descr", "says"),
+    [
+        ("'|O'", "a pickle"),
+        ("'O8'", "a pickle"),
+        ("[('a', '<f4')]", "holds records"),
+        ("('<f4', (2,))", "holds records"),
+        ("'<M8[s]'", "values of dtype '<M8"),
+        ("'|V9'", "values of dtype '.V9'"),
+        ("'f4,f4'", "values of dtype 'f4,f4'"),
+        ("'a5'", "values of dtype 'a5'"),
+        ("'<f3'", "damaged .npy header: dtype '<f3'"),
+        (r"'\x3cf4'", "damaged .npy header$"),
+        ("None", "damaged .npy header$"),
+    ],
+)
+def test_dtypes_of_anything_but_plain_numbers_and_texts_are_refused(descr, says):
+    with pytest.raises(ImageError, match=f"^x.npy: .*{says}"):
+        read(header(f"{{'descr': {descr}, 'fortran_order': False, 'shape': (3,), }}\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{'shape': (" + "1," * 4900, "{'shape': (" + "1" * 9900, "{'descr':" + " " * 9900, "{" + "'descr':'" * 1000],
+)
+def test_a_header_that_never_ends_takes_no_time(text):
+    started = time.process_time()
+    with pytest.raises(ImageError, match="damaged"):
+        read(header(text))
+    assert time.process_time() - started < 0.5
 
 
 def test_a_terabyte_is_refused_before_memory_is_taken():

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clf_runtime import ImageError, ModelCard
+from clf_runtime import ImageError, ModelCard, images
+from clf_runtime.bounded import open_regular
 from clf_runtime.images import read_images
 from clf_runtime.npz import MAX_MEMBERS, open_npz, read_members
 
@@ -96,7 +98,7 @@ def test_an_archive_that_is_cut_short_is_refused(save, tmp_path, size):
         read_members(tmp_path / "x.npz")
 
 
-@pytest.mark.parametrize(("more", "found"), [(b"1", "more"), (b"1" * 3_000_000, "more"), (None, "59")])
+@pytest.mark.parametrize(("more", "found"), [(b"1", "61"), (b"1" * 3_000_000, "3,000,060"), (None, "59")])
 def test_an_array_is_as_long_as_its_header_says(tmp_path, more, found):
     data = npy(IMAGES[0])
     packed(tmp_path / "x.npz", [("images.npy", data[:-1] if more is None else data + more)])
@@ -157,6 +159,31 @@ def test_errors_of_others_pass_through_an_open_archive(tmp_path):
     np.savez(tmp_path / "x.npz", images=IMAGES)
     with pytest.raises(KeyError, match="mine"), open_npz(tmp_path / "x.npz"):
         raise KeyError("mine")
+
+
+@pytest.mark.parametrize(("count", "times"), [(1, 1), (600, 1), (150_000, 2)])
+def test_an_array_is_unpacked_once_and_twice_where_it_is_large(tmp_path, monkeypatch, count, times):
+    batch = np.zeros((count, 3, 4, 5), np.uint8)
+    np.savez_compressed(tmp_path / "x.npz", batch)
+    unpacked, read = [], zipfile.ZipExtFile.read
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *args: unpacked.append(read(*args)) or unpacked[-1])
+    assert sum(len(block) for _, block in read_images(tmp_path / "x.npz", CARD)) == count
+    assert sum(map(len, unpacked)) <= times * batch.nbytes + 1000  # and the header, looked at before
+
+
+def test_what_was_looked_at_is_what_is_read_though_another_takes_its_place(save, tmp_path, monkeypatch):
+    """An archive was opened anew by its path, once its first bytes had told what it is."""
+    file, other = tmp_path / "x.npz", tmp_path / "other.npz"
+    save(file, images=IMAGES)
+    save(other, images=IMAGES[::-1])
+
+    def open_and_swap(path):
+        stream = open_regular(path)
+        os.replace(other, file)
+        return stream
+
+    monkeypatch.setattr(images, "open_regular", open_and_swap)
+    np.testing.assert_array_equal(np.concatenate([block for _, block in read_images(file, CARD)]), IMAGES)
 
 
 def test_a_missing_archive_and_a_folder_are_refused(tmp_path):

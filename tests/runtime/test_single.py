@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from clf_runtime import Classifier, ImageError, ModelError
+from clf_runtime import Classifier, ModelError
 from clf_runtime import classifier as module
 
 RED, GREEN = (np.full((3, 8, 8), 10, np.uint8) for _ in range(2))
@@ -103,11 +103,6 @@ def test_a_file_without_a_card_may_answer_in_another_float(tiny_model, kind):
     classifier = Classifier(model.SerializeToString(), "m")
     assert classifier._run_one is None
     assert classifier.predict(RED).index == classifier.predict_batch(RED[None])[0].index == 0
-
-
-def test_a_batch_of_none_is_refused(tiny_model):
-    with pytest.raises(ImageError, match="holds no image"):
-        Classifier(tiny_model(), "m").predict_batch(np.zeros((0, 3, 8, 8), np.uint8))
 
 
 @pytest.mark.parametrize("call", ["predict", "predict_batch"])

@@ -28,6 +28,12 @@ def npy(array):
     return stream.getvalue()
 
 
+def zipped():
+    stream = io.BytesIO()
+    np.savez(stream, np.random.default_rng(0).integers(0, 256, 9000, np.uint8))
+    return stream.getvalue()
+
+
 @pytest.fixture
 def classifier(tiny_model):
     return Classifier(tiny_model(), "tiny")
@@ -122,6 +128,41 @@ def test_nothing_and_pictures_are_one_error(classifier, data, says):
     [(image, index, error)] = answered(classifier, data)
     assert (image, index) == ("-", None)
     assert says in error
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (zipped(), "an .npz or another zip archive"),
+        (b"\x08\x08:" + b"\nonnx\0" * 90, "binary data"),
+        (b"\x1f\x8b\x08\0" + b"x\n" * 900, "binary data"),
+        (b"RIFF\0\1\2\0WEBPVP8 " + b"\n\0" * 90, "binary data"),
+        (b"BM\n\x28\0\0\0\0\0\0" + b"\n\0" * 90, "binary data"),
+        (b"P6\n8 8\n255\n" + bytes(range(32)) * 6, "binary data"),
+        (b"GIF89a\x08\0\x08\0" + b"\n" * 90, "binary data"),
+        (b"\0\0\0\x18ftypheic" + b"\n" * 90, "binary data"),
+        (b"\x89HDF\r\n\x1a\n" + b"\n" * 90, "binary data"),
+        ("none.npy\n".encode("utf-16") * 90, "text in UTF-16"),
+        ("none.npy\n".encode("utf-16-le") * 90, "binary data"),
+    ],
+)
+def test_a_stream_of_anything_else_is_one_error(classifier, data, says):
+    [(image, index, error)] = answered(classifier, data)
+    assert (image, index) == ("-", None)
+    assert error.startswith(f"standard input: holds {says}")
+    assert error.endswith(": give .npy records, or the paths of files, one a line")
+
+
+def test_a_stream_of_text_is_one_error(classifier):
+    [answer] = answer_stream(classifier, io.StringIO("x.npy"))
+    assert str(answer.error) == "a stream of text where one of bytes is wanted, as sys.stdin.buffer is"
+
+
+def test_a_path_may_have_any_name_that_a_file_has(classifier, tmp_path):
+    for name in ("a\x01.npy", "PK.npy", "BM"):
+        np.save(tmp_path / "x.npy", RED)
+        (tmp_path / "x.npy").rename(tmp_path / name)
+        assert answered(classifier, bytes(tmp_path / name)) == [(str(tmp_path / name), None, "red")]
 
 
 def test_lines_are_paths_and_bad_ones_do_not_stop_the_rest(classifier, tmp_path):

@@ -34,9 +34,19 @@ def test_the_channels_are_found_first_or_last(good_parts: Make, channels: int, f
     np.testing.assert_array_equal(made.train.images, images)
 
 
-def test_where_both_axes_could_be_channels_the_first_is_taken(good_parts: Make) -> None:
-    images = make_images(shape=(3, 5, 4))
-    np.testing.assert_array_equal(assemble("s", good_parts(images)).train.images, images)
+@pytest.mark.parametrize("shape", [(3, 5, 4), (4, 40, 3), (3, 40, 3), (1, 5, 3)], ids=str)
+def test_where_both_axes_could_be_channels_the_first_is_taken_and_it_is_said(
+    good_parts: Make, shape: tuple[int, int, int]
+) -> None:
+    images = make_images(shape=shape)
+    made = assemble("s", good_parts(images))
+    np.testing.assert_array_equal(made.train.images, images)
+    [note] = made.notes
+    written = "x".join(map(str, images.shape))
+    assert note.startswith(f"images of shape {written} are read as {shape[0]} channel")
+    assert note.endswith("the channels last, give images.transpose(0, 3, 1, 2)")
+    other = assemble("s", good_parts(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))  # as the note advises
+    assert (other.image_shape, other.notes) == ((shape[2], *shape[:2]), ())
 
 
 @pytest.mark.parametrize("shape", [(), (8,), (3, 8, 6, 1), (5, 8, 6), (8, 6, 2), (0, 8, 6), (3, 0, 6)], ids=str)

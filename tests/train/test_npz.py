@@ -143,10 +143,17 @@ def test_labels_of_any_number_dtype_become_int64(tmp_path: Path, labels: np.ndar
 
 
 @pytest.mark.parametrize("names", [NAMES, NAMES.astype("S"), np.array(["cat", "dög"])], ids=["text", "bytes", "umlaut"])
-@pytest.mark.parametrize("where", ["train", "test"])
-def test_class_names_of_text_or_bytes_are_read_from_either_part(tmp_path: Path, names: np.ndarray, where: str) -> None:
-    read = read_source(save_pair(tmp_path, **{where: {"names": names}}))
+@pytest.mark.parametrize("test", [True, False], ids=["both parts", "train alone"])
+def test_class_names_are_text_or_bytes(tmp_path: Path, names: np.ndarray, test: bool) -> None:
+    read = read_source(save_pair(tmp_path, train={"names": names}, test={"names": names} if test else {}))
     assert read.names == tuple(n.decode() if isinstance(n, bytes) else n for n in names.tolist())
+
+
+def test_names_that_only_the_test_part_has_are_refused(tmp_path: Path) -> None:
+    """Nobody knows whether the training labels count by them, or by what other order."""
+    save_pair(tmp_path, test={"names": NAMES[::-1]})
+    with pytest.raises(DataError, match=r"test\.npz: holds class names and train\.npz holds none.*add names"):
+        read_source(tmp_path)
 
 
 def test_names_of_both_parts_must_agree(tmp_path: Path) -> None:

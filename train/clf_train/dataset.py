@@ -107,6 +107,8 @@ def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None) ->
                 f"{parts.test.where}: images of {b.dtype} {_x(b.shape[1:])}, "
                 f"but {parts.train.where} has {a.dtype} {_x(a.shape[1:])}"
             )
+    if (note := _either_layout(parts.train)) is not None:
+        notes.append(note)
     names, missing = _check_classes(parts, train, test, names or parts.names)
     if missing:
         notes.append(f"the test part has no image of {', '.join(missing)}")
@@ -173,6 +175,18 @@ def _as_images(part: Part) -> np.ndarray:
             raise DataError(f"{where}: {images.dtype} images with values {images.min()}..{images.max()}, not 0..255")
         return spill.convert(images, np.uint8)
     raise DataError(f"{where}: images of dtype {images.dtype}; wanted: uint8 or float32")
+
+
+def _either_layout(part: Part) -> str | None:
+    """What to say of images whose channels may stand on the second axis and on the last; both is rare."""
+    shape = part.images.shape
+    if len(shape) != 4 or shape[1] not in CHANNELS or shape[3] not in CHANNELS:
+        return None
+    n, a, b, c = shape
+    return (
+        f"images of shape {_x((n, a, b, c))} are read as {a} channel{'s' * (a > 1)} of {b}x{c}, the channels first; if "
+        f"they are {c} channel{'s' * (c > 1)} of {a}x{b}, the channels last, give images.transpose(0, 3, 1, 2)"
+    )
 
 
 def _as_labels(part: Part, is_train: bool = False) -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clf_runtime.bounded import read_bounded
+from clf_runtime.bounded import open_regular, read_bounded, stamp
 from clf_runtime.errors import ImageError
 from clf_runtime.sources.source import Block, Source, recut
 
@@ -30,7 +30,8 @@ def recognises(path: Path) -> bool:
 def look(path: Path) -> Source:
     """Look at a batch: uint8 images [N, 3, 32, 32]. Raises ImageError if it is no whole number of records."""
     file = path / _TEST if path.is_dir() else path
-    size = file.stat().st_size
+    status = file.stat()
+    size, same = status.st_size, stamp(status)
     if not size or size % _RECORD:
         raise ImageError(f"{file}: {size:,} bytes, not a whole number of CIFAR-10's records of {_RECORD:,}")
     count = size // _RECORD
@@ -40,8 +41,8 @@ def look(path: Path) -> Source:
         images=count,
         names=_names(file.with_name(_META)),
         is_test_part=file.name == _TEST,
-        labels=functools.partial(_labels, file, count),
-        blocks=functools.partial(_blocks, file, count),
+        labels=functools.partial(_labels, file, same, count),
+        blocks=functools.partial(_blocks, file, same, count),
     )
 
 
@@ -55,25 +56,27 @@ def _names(meta: Path) -> tuple[str, ...] | None:
     return names
 
 
-def _labels(file: Path, count: int) -> np.ndarray:
-    blocks = [records[:, 0].astype(np.int64) for _, records in _records(file, count, _LABELS_AT_ONCE)]
+def _labels(file: Path, same: tuple[int, ...], count: int) -> np.ndarray:
+    blocks = [records[:, 0].astype(np.int64) for _, records in _records(file, same, count, _LABELS_AT_ONCE)]
     return np.concatenate(blocks)
 
 
-def _blocks(file: Path, count: int, size: int, keep: np.ndarray | None) -> Iterator[Block]:
-    return recut(_kept(file, count, size, keep), size)
+def _blocks(file: Path, same: tuple[int, ...], count: int, size: int, keep: np.ndarray | None) -> Iterator[Block]:
+    return recut(_kept(file, same, count, size, keep), size)
 
 
-def _kept(file: Path, count: int, size: int, keep: np.ndarray | None) -> Iterator[Block]:
-    for first, records in _records(file, count, size):
+def _kept(file: Path, same: tuple[int, ...], count: int, size: int, keep: np.ndarray | None) -> Iterator[Block]:
+    for first, records in _records(file, same, count, size):
         rows = np.arange(len(records)) if keep is None else np.flatnonzero(keep[first : first + len(records)])
         images = records[rows, 1:].reshape(-1, 3, 32, 32)
         yield Block(images, records[rows, 0].astype(np.int64), [f"{file}[{first + i}]" for i in rows])
 
 
-def _records(file: Path, count: int, size: int) -> Iterator[tuple[int, np.ndarray]]:
+def _records(file: Path, same: tuple[int, ...], count: int, size: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (index of the first, uint8 [n, 3073]); the file is read, not mapped, since it may shrink meanwhile."""
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
+        if stamp(os.fstat(stream.fileno())) != same:
+            raise ImageError(f"{file}: another file than the one that was looked at, or changed since")
         for first in range(0, count, size):
             wanted = min(size, count - first) * _RECORD
             data = stream.read(wanted)

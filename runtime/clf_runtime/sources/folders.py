@@ -9,8 +9,8 @@ import numpy as np
 from clf_runtime.bounded import read_bounded
 from clf_runtime.card import ModelCard
 from clf_runtime.errors import ImageError
-from clf_runtime.images import MAX_FILE_BYTES, decode_picture
 from clf_runtime.listing import PICTURES, TEST_FOLDERS, class_folders, has_pictures, visible
+from clf_runtime.pictures import MAX_FILE_BYTES, decode_picture
 from clf_runtime.sources.source import Block, Source
 
 
@@ -21,7 +21,7 @@ def recognises(path: Path) -> bool:
 
 
 def look(path: Path, card: ModelCard) -> Source:
-    """Look at a folder: uint8 images [N, H, W, C], pictures of another size than the model's scaled to it.
+    """Look at a folder: uint8 images [N, C, H, W], pictures of another size than the model's scaled to it.
 
     Raises ImageError for what is no picture, and where it is not clear which part is meant.
     """
@@ -87,4 +87,4 @@ def _decode(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
     data = read_bounded(file, MAX_FILE_BYTES)
     if data is None:
         raise ImageError(f"{file}: larger than {MAX_FILE_BYTES >> 20} MiB")
-    return decode_picture(data, str(file), shape[0], shape[1:])
+    return decode_picture(data, str(file), shape[0], shape[1:]).transpose(2, 0, 1)

@@ -36,6 +36,7 @@ def look(path: Path, card: ModelCard) -> Source:
         keys = ("test_images", "test_labels") if is_test else ("images", "labels")
         images, labels = (_shape(npz, key, file) for key in keys)
         names = _names(npz, file) if "names" in npz.names else None
+        same = npz.stamp
     shape = card.image_shape
     fitting = [shape, (*shape[1:], shape[0])] + [shape[1:]] * (shape[0] == 1)
     if images[1:] not in fitting or not images[0]:
@@ -49,8 +50,8 @@ def look(path: Path, card: ModelCard) -> Source:
         images=images[0],
         names=names,
         is_test_part=is_test or file.name == _FILES[0],
-        labels=functools.partial(_labels, file, keys[1]),
-        blocks=functools.partial(_blocks, file, keys),
+        labels=functools.partial(_labels, file, same, keys[1]),
+        blocks=functools.partial(_blocks, file, same, keys),
     )
 
 
@@ -71,17 +72,21 @@ def _names(npz: Npz, file: Path) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _labels(file: Path, key: str) -> np.ndarray:
-    with open_npz(file) as npz:
+def _labels(file: Path, same: tuple[int, ...], key: str) -> np.ndarray:
+    with open_npz(file, same) as npz:
         return np.concatenate(list(_label_rows(npz, key, file)))
 
 
-def _blocks(file: Path, keys: tuple[str, str], size: int, keep: np.ndarray | None) -> Iterator[Block]:
-    return recut(_kept(file, keys, size, keep), size)
+def _blocks(
+    file: Path, same: tuple[int, ...], keys: tuple[str, str], size: int, keep: np.ndarray | None
+) -> Iterator[Block]:
+    return recut(_kept(file, same, keys, size, keep), size)
 
 
-def _kept(file: Path, keys: tuple[str, str], size: int, keep: np.ndarray | None) -> Iterator[Block]:
-    with open_npz(file) as npz:
+def _kept(
+    file: Path, same: tuple[int, ...], keys: tuple[str, str], size: int, keep: np.ndarray | None
+) -> Iterator[Block]:
+    with open_npz(file, same) as npz:
         first = 0
         label_rows, labels = _label_rows(npz, keys[1], file), np.empty(0, np.int64)
         for images in _image_rows(npz, keys[0], size):

@@ -6,8 +6,8 @@ import numpy as np
 
 from clf_runtime.bounded import read_bounded
 from clf_runtime.errors import ClfError
-from clf_runtime.images import MAX_FILE_BYTES, decode_picture
 from clf_runtime.listing import PICTURES, TEST_FOLDERS, class_folders, has_pictures, visible
+from clf_runtime.pictures import MAX_FILE_BYTES, decode_picture
 from clf_train import spill
 from clf_train.dataset import Part, Parts
 from clf_train.errors import DataError

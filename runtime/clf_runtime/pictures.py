@@ -1,0 +1,129 @@
+"""PNG and JPEG pictures, decoded by Pillow, and pictures that a caller has opened with it: upright, RGB or grey.
+
+Pillow warns of what is odd, and `warnings.catch_warnings` would silence every thread of the process
+(https://docs.python.org/3/library/warnings.html#warnings.catch_warnings), so it is not led there: the orientation is
+read here, and what else is in EXIF is kept from it; the size and alpha, which is dropped, are looked at here too.
+"""
+
+import io
+import math
+import struct
+import sys
+from contextlib import suppress
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from clf_runtime.errors import ImageError, MissingExtraError, brief
+
+MAX_FILE_BYTES = 64 << 20  # of a PNG or JPEG
+MAX_PIXELS = 50_000_000  # of a picture once decoded
+_PNG, _JPEG = PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_START_OF_SCAN, _APP1, _EXIF = b"\xda", b"\xe1", b"Exif\0\0"
+_ORIENTATION = 0x0112
+_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I"}  # types of TIFF, as struct has them
+_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
+
+Picture = Any  # PIL.Image.Image, of a package that need not be there
+
+
+def is_picture(image: object) -> TypeGuard[Picture]:
+    """Whether this is a picture of Pillow's, which is not imported for the question."""
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(image, module.Image)
+
+
+def decode_picture(data: bytes, where: str, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Decode a PNG or JPEG into uint8 [height, width, channels], upright, in RGB order or grey.
+
+    With `size` (height, width) the picture is scaled to it whole, by Pillow's antialiased bilinear filter; its
+    proportions give way. Raises ImageError if it is damaged, too large, or of a kind that has no 8-bit form.
+    """
+    try:
+        from PIL import ImageOps
+        from PIL.JpegImagePlugin import JpegImageFile
+        from PIL.PngImagePlugin import PngImageFile
+    except ImportError:
+        raise MissingExtraError(f'{where}: PNG and JPEG need Pillow: pip install "clf-edge[images]"') from None
+    data, exif = (data, b"") if data.startswith(_PNG) else _without_exif(data)
+    try:
+        # Not Image.open, which warns of a size that is refused below, and of what follows a JPEG's first picture.
+        picture = PngImageFile(io.BytesIO(data)) if data.startswith(_PNG) else JpegImageFile(io.BytesIO(data))
+        _check(picture, where, channels)
+        picture.load()
+        turned = _orientation(exif or picture.info.pop("exif", b""))
+        if turned is not None:
+            picture.info["exif"] = _EXIF + struct.pack(
+                ">2sHIHHHIHHI", b"MM", 42, 8, 1, _ORIENTATION, 3, 1, turned, 0, 0
+            )
+        ImageOps.exif_transpose(picture, in_place=True)  # without a copy: pixels take 4 bytes in Pillow
+        return _to_pixels(picture, channels, size)
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        raise ImageError(f"{where}: does not decode: {brief(error, 120)}") from None
+
+
+def to_pixels(picture: Picture, where: str, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Do what `decode_picture` does with a picture that Pillow has opened, of any format; it stays as it is."""
+    from PIL import ImageOps
+
+    _check(picture, where, channels)
+    try:
+        return _to_pixels(ImageOps.exif_transpose(picture), channels, size)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{where}: does not decode: {brief(error, 120)}") from None
+
+
+def _check(picture: Picture, where: str, channels: int) -> None:
+    if channels not in (1, 3):
+        raise ImageError(f"{where}: a picture has 1 or 3 channels, the model takes {channels}; give it .npy arrays")
+    pixels = math.prod(picture.size)
+    if pixels > MAX_PIXELS:
+        raise ImageError(f"{where}: {pixels:,} pixels; the most that is read is {MAX_PIXELS:,}")
+    if picture.mode not in _MODES:
+        raise ImageError(f"{where}: pixels of kind {picture.mode} are not read; save it with 8 bits a channel")
+
+
+def _to_pixels(picture: Picture, channels: int, size: tuple[int, int] | None) -> np.ndarray:
+    from PIL import Image
+
+    if picture.mode != (mode := "L" if channels == 1 else "RGB"):
+        picture.info.pop("transparency", None)  # alpha is dropped
+        picture = picture.convert(mode)
+    if size is not None and (picture.height, picture.width) != size:
+        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    pixels: np.ndarray = np.asarray(picture).reshape(picture.height, picture.width, channels)
+    return pixels
+
+
+def _without_exif(jpeg: bytes) -> tuple[bytes, bytes]:
+    """A JPEG without its segments of EXIF (ITU-T T.81, B.1.1), and what the first of them holds."""
+    kept, exif, at = [jpeg[:2]], b"", 2
+    while jpeg[at : at + 1] == b"\xff" and jpeg[at + 1 : at + 2] not in (b"", b"\xff", _START_OF_SCAN):
+        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        if jpeg[at + 1 : at + 2] == _APP1 and jpeg.startswith(_EXIF, at + 4):
+            exif = exif or jpeg[at + 4 : end]
+        else:
+            kept.append(jpeg[at:end])
+        at = end
+    return (b"".join([*kept, jpeg[at:]]) if exif else jpeg), exif
+
+
+def _orientation(exif: bytes) -> int | None:
+    """The tag Orientation of EXIF, which is built as a TIFF file is; None if it has none, or is damaged before it."""
+    tiff = exif.removeprefix(_EXIF)
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return None
+    with suppress(struct.error):
+        (at,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            tag, kind, numbers = struct.unpack_from(order + "HHI", tiff, entry)
+            if tag == _ORIENTATION and kind in _WHOLE_NUMBERS and numbers == 1:
+                (value,) = struct.unpack_from(order + _WHOLE_NUMBERS[kind], tiff, entry + 8)
+                return value if 1 <= value <= 8 else None
+    return None
