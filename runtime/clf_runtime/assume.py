@@ -1,18 +1,14 @@
 """What is assumed of a model file that carries no card, and how it is said."""
 
-import ast
-import json
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from clf_runtime.card import MAX_CLASSES, MAX_PIXELS, ModelCard
 from clf_runtime.errors import ModelError, brief
+from clf_runtime.names import read_names
 
-MAX_NAMES_TEXT = 1 << 20  # characters; a class name of ImageNet-21k has 20 on average
-MAX_LITERAL_TEXT = 1 << 18  # of a Python dict, whose parsing takes 500 bytes a character
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
@@ -46,7 +42,7 @@ def assume_card(session: Any, where: str) -> tuple[ModelCard, bool, tuple[str, .
     softmax = not (output.min() >= 0 and abs(float(output.sum()) - 1) < 1e-3)
 
     value_range = (0.0, 1.0) if dtype == "float32" else (0.0, 255.0)
-    names = _known_names(session.get_modelmeta().custom_metadata_map, classes)
+    names = read_names(session.get_modelmeta().custom_metadata_map.get("names", ""), classes)
     assumptions = [
         f"{where} carries no card, so it is assumed that images are {layout}, {dtype} in "
         f"{value_range[0]:g}..{value_range[1]:g}, {'grey' if image_shape[0] == 1 else 'RGB'}, not normalised",
@@ -71,26 +67,3 @@ def _probe(session: Any, input_name: str, output_name: str, image: np.ndarray, d
             f"{where}: carries no card and its first output is not floats [batch, classes] with 2 or more classes"
         )
     return output
-
-
-def _known_names(metadata: Mapping[str, str], classes: int) -> tuple[str, ...] | None:
-    """Class names under the key `names`: JSON, or the Python dict that Ultralytics writes; None if absent or unfit."""
-    text = metadata.get("names", "")
-    if not text or len(text) > MAX_NAMES_TEXT:
-        return None
-    try:
-        named = json.loads(text)
-    except (ValueError, RecursionError):
-        if len(text) > MAX_LITERAL_TEXT:
-            return None
-        try:
-            named = ast.literal_eval(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
-            return None
-    if isinstance(named, list):
-        named = dict(enumerate(named))
-    if not isinstance(named, dict):
-        return None
-    by_index = {str(key): str(name) for key, name in named.items()}
-    wanted = [str(i) for i in range(classes)]
-    return tuple(by_index[i] for i in wanted) if set(by_index) == set(wanted) and all(by_index.values()) else None

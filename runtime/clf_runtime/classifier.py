@@ -14,7 +14,7 @@ from clf_runtime.errors import DeviceError, ImageError, ModelError, brief
 from clf_runtime.images import BLOCK, read_images, to_batch
 from clf_runtime.integrity import refuse_another, sha256_of
 from clf_runtime.metadata import from_metadata
-from clf_runtime.modelfile import default_model, read_model
+from clf_runtime.modelfile import default_model, read_model, refuse_key_twice
 from clf_runtime.parallel import run_blocks, share
 from clf_runtime.prediction import UNKNOWN, Prediction, Predictions, check_probability
 from clf_runtime.processors import usable_processors
@@ -61,6 +61,7 @@ class Classifier:
         self.sha256 = sha256_of(model)
         refuse_another(self.sha256, sha256, where)
         session = open_session(model, where, device=device, tf32=tf32, log=log)
+        refuse_key_twice(model, where)
         self._run = session.ort.run
         self.provider = session.provider
         try:

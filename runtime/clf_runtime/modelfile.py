@@ -1,9 +1,11 @@
 """A model file on the disk: which one ships, its bytes, and what its head says, without numpy or onnxruntime.
 
-The head is read from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/), of which two fields of
-ONNX's ModelProto are wanted: ir_version = 1 and opset_import = 8 (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+The head is read from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/), of which three fields of
+ONNX's ModelProto are wanted: ir_version = 1, opset_import = 8 and metadata_props = 14
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
 
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from clf_runtime.bounded import open_regular, read_bounded
-from clf_runtime.errors import ModelError
+from clf_runtime.errors import ModelError, brief
 
 MAX_MODEL_BYTES = 512 << 20
 _MAX_FIELDS = 10_000
@@ -69,6 +71,30 @@ def read_head(file: str | os.PathLike[str]) -> ModelHead:
     if not ir_version or not opsets:
         raise ModelError(f"{file}: not an ONNX model: it states no version")
     return ModelHead(ir_version, opsets)
+
+
+def refuse_key_twice(model: bytes, where: str) -> None:
+    """Raise ModelError if a model's metadata holds a key twice, of which onnxruntime gives the last, and others may not.
+
+    The rest of the model is stepped over. `where` names the file.
+    """
+    stream, keys = io.BytesIO(model), set()
+    try:
+        for field, _, length in _fields(stream, len(model)):
+            if field != 14 or length is None:
+                continue
+            key = b""
+            for part, _, part_length in _fields(stream, stream.tell() + length):
+                if part == 1 and part_length is not None:
+                    key = stream.read(part_length)
+            if key in keys:
+                name = brief(Exception(key.decode("utf-8", "backslashreplace")), 60)
+                raise ModelError(f"{where}: its metadata holds the key {name!r} twice; export it again")
+            keys.add(key)
+    except ValueError as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{where}: not an ONNX model as tools write it: {error}") from None
 
 
 def _opset(stream: IO[bytes], end: int) -> tuple[str, int]:
