@@ -13,8 +13,8 @@ from clf_runtime.names import MAX_TEXT, is_text, names_fault
 MAX_CLASSES = 100_000
 MAX_PIXELS = 1 << 24  # channels x height x width of one image
 MAX_GOLDEN = 64
-# Of a probability, by the precision of the weights: what a file may allow itself. Float sums differ by some 1e-6 between
-# processors; int8's are rounded to 256 steps, and where they overflow by more than this, the file is not to be used.
+# Of a probability, by the precision of the weights: what a file may allow itself. Float sums differ by some 1e-6 from
+# processor to processor; int8's are rounded to 256 steps, and where answers differ by more the file is not to be used.
 MOST_TOLERANCE = {"float32": 0.01, "int8": 0.1}
 ITEM_BYTES = {"uint8": 1, "float32": 4}
 _SLACK = 1e-3  # of a sum of probabilities

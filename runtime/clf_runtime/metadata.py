@@ -97,9 +97,8 @@ def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
         raise ModelError(f"the model's card is incomplete or has an unknown field: {brief(error)}") from None
     for key, text in _said_twice(card).items():
         if key in metadata and not _agrees(key, metadata[key], text, card):
-            raise ModelError(
-                f"the model's card is wrong: the file's own key {key} contradicts it: {told(metadata[key])}; export it again"
-            )
+            other = f"the file's own key {key} contradicts it: {told(metadata[key])}"
+            raise ModelError(f"the model's card is wrong: {other}; export it again")
     return card
 
 

@@ -1,6 +1,6 @@
 """A model file on the disk: which one ships, its bytes, and what its head says, without numpy or onnxruntime.
 
-The head is read from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/), of which three fields of
+It is read from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/), of which three fields of
 ONNX's ModelProto are wanted: ir_version = 1, opset_import = 8 and metadata_props = 14
 (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
@@ -74,7 +74,7 @@ def read_head(file: str | os.PathLike[str]) -> ModelHead:
 
 
 def refuse_key_twice(model: bytes, where: str) -> None:
-    """Raise ModelError if a model's metadata holds a key twice, of which onnxruntime gives the last, and others may not.
+    """Raise ModelError if a model's metadata holds a key twice: onnxruntime gives the last one, others may not.
 
     The rest of the model is stepped over. `where` names the file.
     """

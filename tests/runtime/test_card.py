@@ -160,7 +160,7 @@ def test_what_is_written_is_held_to_what_is_read():
 
 @pytest.mark.parametrize("schema", ["2.0", '"2"', "[2]", "true"])
 def test_a_schema_is_a_whole_number(schema):
-    with pytest.raises(ModelError, match="has schema .*, this clf-edge reads 2"):
+    with pytest.raises(ModelError, match=r"has schema .*, this clf-edge reads 2"):
         from_metadata({**to_metadata(CARD), PREFIX + "schema": schema})
 
 
@@ -188,7 +188,7 @@ def test_one_that_says_the_same_in_other_words_or_nothing_is_not(text):
 
 def test_a_key_twice_within_a_value_is_refused():
     text = to_metadata(CARD)[PREFIX + "golden"][:-1] + ', "tolerance": 0.009}'
-    with pytest.raises(ModelError, match="clf_edge.golden has a key twice"):
+    with pytest.raises(ModelError, match=r"clf_edge\.golden has a key twice"):
         from_metadata({**to_metadata(CARD), PREFIX + "golden": text})
 
 
@@ -271,7 +271,8 @@ def test_int8_may_allow_itself_more_but_not_anything():
 
 def test_golden_images_of_floats_are_numbers():
     images = np.zeros((2, 3, 32, 32), "<f4")
-    card = dict(dtype="float32", value_range=(0.0, 1.0), golden=dataclasses.replace(GOLDEN, images=images.tobytes()))
+    golden = dataclasses.replace(GOLDEN, images=images.tobytes())
+    card = {"dtype": "float32", "value_range": (0.0, 1.0), "golden": golden}
     assert dataclasses.replace(CARD, **card).dtype == "float32"
     images[1, 2, 3, 4] = np.nan
     with pytest.raises(ModelError, match="golden must be 1 to 64 images"):

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from clf_runtime.names import names_fault
 from clf_runtime.holdout import SPLIT_SEED, TEST_SHARE, hold_out
+from clf_runtime.names import names_fault
 from clf_train import spill
 from clf_train.errors import DataError
 
