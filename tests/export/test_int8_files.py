@@ -54,9 +54,9 @@ def test_int8_s_golden_cases_allow_what_processors_differ_by_on_these_very_image
     folder, dataset = make_run("simple")
     recommend(monkeypatch, yes=True)
     seen = []
-    monkeypatch.setattr(exporting, "processor_difference", lambda model, images: seen.append(images) or 0.02)
+    monkeypatch.setattr(exporting, "processor_difference", lambda model, images: seen.append(images) or 0.002)
     card = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto").int8.card
-    assert card.golden.tolerance == 0.04
+    assert card.golden.tolerance == 0.004
     images = np.frombuffer(card.golden.images, np.uint8).reshape(-1, *seen[0].shape[1:])
     assert [image.tobytes() for image in seen[0] if (image == images).all((1, 2, 3)).any()] == [
         image.tobytes() for image in images
