@@ -12,6 +12,7 @@ from clf_train.errors import RunError
 from clf_train.folder import free_name, new_folder
 from clf_train.machine import describe_machine
 from clf_train.recipe import change
+from clf_train.records import write_record
 from clf_train.run import find_runs, load_net
 from clf_train.training import train
 
@@ -103,6 +104,24 @@ def test_a_damaged_run_json_is_one_clear_error(copy, damage):
     with pytest.raises(RunError, match=r"run\.json: damaged") as error:
         read_run(copy)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seconds": float("inf")}, "run.seconds is 'inf'"),
+        (
+            {"machine": {"processor": "x" * (65 << 20)}},
+            "it would be larger than 64 MiB, which is the most that is read",
+        ),
+    ],
+)
+def test_what_its_own_reader_refuses_is_not_written(made, tmp_path, change, says):
+    _, (_, run) = made
+    with pytest.raises(RunError, match=r"run\.json: cannot be written: ") as error:
+        write_record(tmp_path / "run.json", replace(run, **change))
+    assert says in str(error.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_text_that_is_no_json_and_a_missing_file_are_clear_errors(copy, tmp_path):
