@@ -19,6 +19,7 @@ MAX_MODEL_BYTES = 512 << 20
 _MAX_FIELDS = 10_000
 _MAX_OPSETS = 64
 _MAX_DOMAIN_BYTES = 200
+_FIXED = {1: 8, 5: 4}  # bytes of a field of these wire types
 
 
 def default_model() -> Path:
@@ -119,20 +120,22 @@ def _fields(stream: IO[bytes], end: int) -> Iterator[tuple[int, int, int | None]
         if wire_type == 0:
             yield number, _varint(stream), None
             continue
-        fixed = {1: 8, 5: 4}.get(wire_type)
-        length = _varint(stream) if wire_type == 2 else fixed
-        if not number or length is None or stream.tell() + length > end:
-            raise ValueError(f"field {number} of type {wire_type} at byte {stream.tell():,}")
-        after = stream.tell() + length
+        length = _varint(stream) if wire_type == 2 else _FIXED.get(wire_type)
+        start = stream.tell()
+        if not number or length is None or start + length > end:
+            raise ValueError(f"field {number} of type {wire_type} at byte {start:,}")
         yield number, 0, length
-        stream.seek(after)
+        stream.seek(start + length)
     raise ValueError(f"more than {_MAX_FIELDS:,} fields")
 
 
 def _varint(stream: IO[bytes]) -> int:
+    byte = stream.read(1)
+    if byte and byte[0] < 0x80:
+        return byte[0]
     value = 0
     for shift in range(0, 64, 7):
-        byte = stream.read(1)
+        byte = stream.read(1) if shift else byte
         if not byte:
             raise ValueError("it ends within a number")
         value |= (byte[0] & 0x7F) << shift
