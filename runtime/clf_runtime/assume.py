@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -62,8 +62,10 @@ def assume_card(session: Any, where: str, assumed: Assumptions | None = None) ->
     if value_range is None:
         wanted.append("what values it takes (range, and mean and std where they are normalised)")
     channels = sizes[2] if layout == "NHWC" else sizes[0]
-    _refuse_unfit(assumed, dtype, channels, where)
-    prepare = _preparation(assumed, layout or "NCHW", channels)
+    prepare = None
+    if layout is not None:
+        _refuse_unfit(assumed, dtype, channels, where)
+        prepare = _preparation(assumed, layout, channels)
     rows = _answers(session, sizes, dtype, value_range or (0.0, 1.0), prepare, where)
     softmax = assumed.output == "logits"
     if assumed.output is None:
@@ -99,7 +101,7 @@ def assume_card(session: Any, where: str, assumed: Assumptions | None = None) ->
     return Foreign(card, prepare, softmax, tuple(notes))
 
 
-def _layout(sizes: list[int]) -> Any:
+def _layout(sizes: list[int]) -> Literal["NCHW", "NHWC"] | None:
     """The layout that the sizes of an image show, None if it may be either."""
     first, last = sizes[0] in _CHANNELS, sizes[2] in _CHANNELS
     return None if first == last else "NCHW" if first else "NHWC"

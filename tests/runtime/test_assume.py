@@ -98,6 +98,8 @@ def test_an_axis_that_may_or_may_not_be_the_channels_is_asked_for(tiny_model, si
     model = tiny_model(card=None, size=size)
     with pytest.raises(ModelError, match=r"which axis of 3x8x\d is the channels \(layout=NCHW or layout=NHWC\)"):
         Classifier(model, "m.onnx")
+    with pytest.raises(ModelError, match="which axis"):
+        Classifier(model, "m.onnx", assume=Assumptions(names=("a", "b", "c")))
     assert Classifier(model, "m.onnx", assume=Assumptions(layout="NCHW")).card.image_shape == (3, *size)
 
 
