@@ -79,4 +79,5 @@ def verdict_for_card(verdict: Verdict) -> Int8:
     """The verdict as the card holds it."""
     figures = {**asdict(verdict.judgement), **asdict(verdict)}
     known = {f.name: figures[f.name] for f in fields(Int8) if f.name in figures}
+    known["processor_difference"] = min(1.0, verdict.processor_difference)  # infinite, where an answer is no number
     return Int8(**known, recommended=verdict.recommended, reason=verdict.reason())

@@ -81,13 +81,15 @@ def export(
 
     folders = find_runs(run_folder.resolve())
     files = output_files(folders, out, overwrite=overwrite)
-    dataset = None
+    dataset, found = None, None
     for folder, file in zip(folders, files, strict=True):
         trained = read_run(folder)
         if not quiet:
             say(NAME, f"exporting {folder}")
-        if dataset is None:
+        wanted = (trained.data.source, trained.data.fingerprint, trained.names)
+        if dataset is None or wanted != found:  # the runs of one training have the same
             dataset, other = find_test_images(trained, data)
+            found = wanted
             if other and not quiet:
                 say(NAME, other)
         own = _named(trained.model, model)
@@ -134,7 +136,7 @@ def _golden_lines(file: "ModelFile") -> list[str]:
     golden = file.card.golden
     lines = [f"sha256                           {file.sha256}"]
     if golden is None:
-        return ["golden cases                     none: the images are too large", *lines]
+        return ["golden cases                     none: the images are too large, or all answers near ties", *lines]
     noticed = file.damages - len(file.unnoticed)
     text = f"{len(golden.probabilities)}; the self-test passes, and notices {noticed} of {file.damages} damaged weights"
     return [f"golden cases                     {text}", *(f"  not noticed: {what}" for what in file.unnoticed), *lines]

@@ -15,7 +15,7 @@ from torch import nn
 
 from clf_export.cards import NO_BOUND, int8_card, make_card, parity_record, verdict_for_card
 from clf_export.errors import OutputError, ParityError, QuantisationError
-from clf_export.golden import choose_cases, make_golden, unnoticed_damage
+from clf_export.golden import choose_cases, make_golden, margins_of, unnoticed_damage
 from clf_export.graph import build_graph
 from clf_export.held_out import choose_images
 from clf_export.parity import TOLERANCE, compare, run_onnx
@@ -24,7 +24,7 @@ from clf_export.proof import Evidence, Proof, prove
 from clf_export.quantize import Quantised, quantise
 from clf_export.trained import find_accuracy
 from clf_export.verdict import processor_difference
-from clf_runtime.card import ModelCard
+from clf_runtime.card import MOST_TOLERANCE, Golden, ModelCard
 from clf_runtime.classifier import Classifier
 from clf_runtime.golden import self_test
 from clf_runtime.integrity import CHECKSUM_KEY, UNSEALED, seal
@@ -191,13 +191,24 @@ def _write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelC
     parity = card.parity
     assert parity is not None
     own = parity_record(compare(evidence.reference, answers, evidence.labels), NO_BOUND, parity.data_fingerprint)
-    images = _golden_images(evidence)  # near the boundary, where a rounding moves a probability more than elsewhere
-    difference = max(quantised.verdict.processor_difference, processor_difference(quantised.model, images))
-    golden = make_golden(quantised.model, images, max(_LEAST_INT8_TOLERANCE, min(2 * difference, 1.0)))
+    golden = _int8_golden(quantised, _golden_images(evidence))
     try:
         return _write(files, path, quantised.model, int8_card(card, own, golden), check)
     except ParityError as error:  # it is not the float32 file that is rejected
         raise QuantisationError(f"int8: {error}") from None
+
+
+def _int8_golden(quantised: Quantised, images: np.ndarray) -> Golden | None:
+    """The golden cases of an int8 file, of those images that are no tie within what processors differ by."""
+    if not len(images):
+        return None
+    # Near the boundary a rounding moves a probability more than elsewhere.
+    difference = max(quantised.verdict.processor_difference, processor_difference(quantised.model, images))
+    tolerance = max(_LEAST_INT8_TOLERANCE, 2 * difference)
+    if tolerance > MOST_TOLERANCE["int8"]:
+        raise QuantisationError(f"int8: its answers to golden cases differ by {difference:.2f} between processors")
+    told = margins_of(run_onnx(quantised.model, images)) > 2 * tolerance
+    return make_golden(quantised.model, images[told], tolerance)
 
 
 @contextmanager

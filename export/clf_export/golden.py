@@ -19,7 +19,8 @@ from clf_runtime.integrity import CHECKSUM_KEY
 from clf_runtime.session import import_onnxruntime
 
 CASES = 8
-_MOST_BYTES = 2 << 20  # of all golden images, so that a file of large images stays small
+_MOST_BYTES = 2 << 20  # of all golden cases, so that a file of large images or of many classes stays small
+_PROBABILITY_BYTES = 24  # of one as JSON text
 _LEAST_MARGIN = 0.01  # between the two likeliest classes: no tie, which rounding decides
 _MOST_DAMAGES = 32
 _PROVIDER = "CPUExecutionProvider"
@@ -28,12 +29,11 @@ _PROVIDER = "CPUExecutionProvider"
 def choose_cases(probabilities: np.ndarray, labels: np.ndarray, image_bytes: int) -> np.ndarray:
     """Pick the golden cases among images by their probabilities [N, K] and labels int64 [N]: rows, int64 [G].
 
-    Up to eight, fewer where images of `image_bytes` are large: one class after another, of each in turn the image
-    nearest to the decision boundary (but no tie) and the one farthest from it.
+    Up to eight, fewer where images of `image_bytes`, or their answers, are large: one class after another, of each in
+    turn the image nearest to the decision boundary (but no tie) and the one farthest from it.
     """
-    wanted = min(CASES, _MOST_BYTES // image_bytes)
-    ordered = np.sort(probabilities, axis=1)
-    margins = ordered[:, -1] - ordered[:, -2]
+    wanted = min(CASES, _MOST_BYTES // (image_bytes + _PROBABILITY_BYTES * probabilities.shape[1]))
+    margins = margins_of(probabilities)
     classes = np.unique(labels)
     chosen: list[int] = []
     for i in range(wanted):
@@ -44,6 +44,12 @@ def choose_cases(probabilities: np.ndarray, labels: np.ndarray, image_bytes: int
             far = (i + i // len(classes)) % 2
             chosen.append(int(rows[margins[rows].argmax() if far else margins[rows].argmin()]))
     return np.array(chosen, np.int64)
+
+
+def margins_of(probabilities: np.ndarray) -> np.ndarray:
+    """How far apart the two likeliest classes lie, of each row of probabilities [N, K]: [N]."""
+    top = np.partition(probabilities, -2, axis=1)[:, -2:]
+    return np.asarray(top[:, 1] - top[:, 0])
 
 
 def make_golden(model: bytes, images: np.ndarray, tolerance: float = TOLERANCE) -> Golden | None:

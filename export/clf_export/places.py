@@ -1,20 +1,28 @@
 """Where an export finds its images and puts its files."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from clf_export.errors import OutputError
-from clf_train.dataset import Dataset
+from clf_runtime.sources.source import are_numbers, place_names
+from clf_train.dataset import Dataset, Split
 from clf_train.errors import DataError
 from clf_train.run import Run
 from clf_train.sources import read_source
+
+_FEW = 10  # class names that are listed
 
 
 def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | None]:
     """Read the images that a run was tested on: from `data`, or from where the run says they were.
 
-    Returns them and, if `data` holds other images than the run's, a sentence that says so. Raises DataError if the
-    run's own place is gone or holds other images now (then `data` is asked for), or if `data` does not fit the run.
+    Returns them and, if `data` holds other images than the run's, a sentence that says so. Their labels then count by
+    the run's names, whatever the order of the source's; by their numbers where the run or the source has no names.
+    Raises DataError if the run's own place is gone or holds other images now (then `data` is asked for), or if `data`
+    does not fit the run: its images, the number of its classes, or their names.
     """
     ask = "pass --data SOURCE with the images of the training"
     try:
@@ -32,8 +40,23 @@ def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | 
             f"in {len(dataset.names)} classes, the run has {run.dtype} {'x'.join(map(str, run.image_shape))} "
             f"in {len(run.names)}"
         )
+    if same:  # the labels count as they did, whatever the classes are called now
+        return dataset, None
     other = f"{data} holds other images than the run was trained on: the accuracies below are of these images"
-    return dataset, None if same else other
+    places, missing = place_names(dataset.names, run.names)
+    if places is not None:
+        return _relabelled(dataset, places, run.names), other
+    if are_numbers(dataset.names) or are_numbers(run.names):
+        whose = "it" if are_numbers(dataset.names) else "the run"
+        return dataset, f"{other}, and {whose} has no class names: labels are taken by their numbers"
+    few = ", ".join(run.names[:_FEW]) + ", ..." * (len(run.names) > _FEW)
+    raise DataError(f"{data}: {missing!r} is no class of the run, which knows {few}; give the source the run's names")
+
+
+def _relabelled(dataset: Dataset, places: np.ndarray, names: tuple[str, ...]) -> Dataset:
+    """The same images, whose labels count by other names: `places` says where each class of the data is in them."""
+    train, test = (Split(part.images, places[part.labels]) for part in (dataset.train, dataset.test))
+    return replace(dataset, train=train, test=test, names=names)
 
 
 def output_files(folders: Sequence[Path], out: Path | None, *, overwrite: bool = False) -> list[Path]:

@@ -14,6 +14,7 @@ from clf_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clf_runtime.answers import Answer, answer_files, answer_stream
+    from clf_runtime.assumptions import Assumptions
     from clf_runtime.card import ModelCard
     from clf_runtime.classifier import Classifier
     from clf_runtime.errors import ClfError, DeviceError, ImageError, MissingExtraError, ModelError
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Answer",
+    "Assumptions",
     "Classifier",
     "ClfError",
     "DeviceError",
@@ -44,6 +46,7 @@ __all__ = [
 _HOME = {
     "Classifier": "classifier",
     **dict.fromkeys(("Prediction", "Predictions"), "prediction"),
+    "Assumptions": "assumptions",
     "ModelCard": "card",
     **dict.fromkeys(("Answer", "answer_files", "answer_stream"), "answers"),
     **dict.fromkeys(("GoldenCase", "SelfTest", "self_test"), "golden"),

@@ -8,11 +8,12 @@ import math
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from clf_runtime.assumptions import Assumptions
 from clf_runtime.card import ITEM_BYTES
 from clf_runtime.children import run_python, signal_name
 from clf_runtime.classifier import Classifier
@@ -36,7 +37,11 @@ from clf_runtime.processors import usable_processors
 from clf_runtime.session import import_onnxruntime
 import_onnxruntime()
 imported = time.perf_counter()
-classifier = Classifier.load(sys.argv[1], device=sys.argv[2])
+assume = json.loads(sys.argv[3])
+if assume is not None:
+    from clf_runtime.assumptions import Assumptions
+    assume = Assumptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in assume.items()})
+classifier = Classifier.load(sys.argv[1], device=sys.argv[2], assume=assume)
 loaded = time.perf_counter()
 from clf_runtime.workload import made_images, peak_memory
 image = made_images(classifier.card, 1)[0]
@@ -110,21 +115,22 @@ def bench(
     device: str = "auto",
     threads: int = 1,
     log: str | None = None,
+    assume: Assumptions | None = None,
     seconds: float = 3.0,
     begin: Callable[[], object] = lambda: None,
 ) -> Bench:
     """Measure a model file for about `seconds`, cold starts and the slowest single run apart.
 
-    `device`, `threads` and `log` are those of `Classifier.load`; threads share batches, a single image has one. `begin`
-    is called when the model is loaded, and the measuring begins.
+    `device`, `threads`, `log` and `assume` are those of `Classifier.load`; threads share batches, a single image has
+    one. `begin` is called when the model is loaded, and the measuring begins.
     Raises what `Classifier.load` raises, and DeviceError if a fresh process does not answer.
     """
     # First, since its errors speak for themselves.
-    classifier = Classifier.load(file, device=device, threads=threads, log=log)
+    classifier = Classifier.load(file, device=device, threads=threads, log=log, assume=assume)
     single = made_images(classifier.card, 1)
     classifier.predict(single[0])
     begin()
-    cold = cold_starts(file, device)
+    cold = cold_starts(file, device, assume)
     model = read_model(file)
     session = open_session(model, str(file), device=device, log=log).ort
     name, outputs = session.get_inputs()[0].name, [session.get_outputs()[0].name]
@@ -151,12 +157,14 @@ def bench(
     )
 
 
-def cold_starts(file: Path, device: str) -> ColdStart:
+def cold_starts(file: Path, device: str, assume: Assumptions | None = None) -> ColdStart:
     """Import, load and answer once in fresh processes, after one that brings the files into the system's cache."""
     rows = []
+    # Names take no time, and may be more than an argument holds.
+    said = json.dumps(None if assume is None else asdict(replace(assume, names=())))
     for _ in range(1 + COLD_STARTS):
         start = time.perf_counter()
-        ended = run_python(["-c", _CHILD, str(file), device], _CHILD_SECONDS)
+        ended = run_python(["-c", _CHILD, str(file), device, said], _CHILD_SECONDS)
         took = time.perf_counter() - start
         if ended.code != 0:
             why = "no answer in time" if ended.code is None else ended.err.strip().rpartition("\n")[2]

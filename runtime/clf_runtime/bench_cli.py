@@ -10,7 +10,7 @@ import typer
 
 from clf_runtime.command import one_line, say
 from clf_runtime.errors import UsageError
-from clf_runtime.typer_app import DeviceOption, LogOption, ThreadsOption, make_app, run_app, show_version
+from clf_runtime.typer_app import AssumeOption, DeviceOption, LogOption, ThreadsOption, make_app, run_app, show_version
 
 if TYPE_CHECKING:
     from clf_runtime.bench import Bench
@@ -26,6 +26,7 @@ def bench(
     ] = 3.0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
+    assume: AssumeOption = None,
     ort_log: LogOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON object only.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
@@ -42,13 +43,15 @@ def bench(
     """
     if not (math.isfinite(seconds) and 0.1 <= seconds <= _MOST_SECONDS):
         raise UsageError(f"--seconds is {seconds:g}, it must be 0.1 to {_MOST_SECONDS:g}")
+    from clf_runtime.assumptions import parse_assumptions
     from clf_runtime.bench import bench as measure
 
     def begin() -> None:
         if not quiet:
             say(NAME, f"measuring {model.name} for about {seconds:g} s, and a few cold starts")
 
-    result = measure(model, device=device, threads=threads, log=ort_log, seconds=seconds, begin=begin)
+    said = None if assume is None else parse_assumptions(assume)
+    result = measure(model, device=device, threads=threads, log=ort_log, assume=said, seconds=seconds, begin=begin)
     if not as_json:
         print("\n".join(table(result)))
     print(json.dumps(asdict(result), allow_nan=False))

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clf_runtime.assume import assume_card
+from clf_runtime.assume import Prepare, assume_card
+from clf_runtime.assumptions import Assumptions
 from clf_runtime.bounded import as_path
 from clf_runtime.card import ModelCard
 from clf_runtime.errors import DeviceError, ImageError, ModelError, called
@@ -17,7 +18,7 @@ from clf_runtime.given import as_array, is_array
 from clf_runtime.images import BLOCK, read_images, to_batch
 from clf_runtime.integrity import refuse_another, refuse_damaged, sha256_of
 from clf_runtime.metadata import from_metadata
-from clf_runtime.modelfile import default_model, read_model
+from clf_runtime.modelfile import default_model, read_model, refuse_key_twice
 from clf_runtime.parallel import run_blocks, share
 from clf_runtime.prediction import UNKNOWN, Prediction, Predictions, check_probability
 from clf_runtime.processors import usable_processors
@@ -55,6 +56,7 @@ class Classifier:
         tf32: bool = False,
         log: str | None = None,
         sha256: str | None = None,
+        assume: Assumptions | None = None,
     ) -> None:
         """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
         if threads < 0:
@@ -67,13 +69,17 @@ class Classifier:
         refuse_another(self.sha256, sha256, where)
         refuse_damaged(model, where)
         session = open_session(model, where, device=device, tf32=tf32, log=log)
+        refuse_key_twice(model, where)
         self._run = session.ort.run
         self.provider = session.provider
         try:
-            assumptions = self._look_at(session.ort, where)
+            assumptions, prepare = self._look_at(session.ort, where, assume)
         except UnicodeDecodeError:  # onnxruntime decodes what a file holds only when it is asked for it
             raise ModelError(f"{where}: its names or its metadata are not UTF-8") from None
-        plain = self.provider == CPU and not self._softmax and session.ort.get_outputs()[0].type == "tensor(float)"
+        if prepare is not None:
+            self._run = lambda names, feeds: session.ort.run(names, {k: prepare(v) for k, v in feeds.items()})
+        is_plain = prepare is None and not self._softmax
+        plain = self.provider == CPU and is_plain and session.ort.get_outputs()[0].type == "tensor(float)"
         self._run_one = bind(session.ort, self._sizes, len(self.card.names)) if plain else None
         usable = usable_processors() if threads != 1 and self.provider == CPU else 1
         self.threads = min(threads or usable, usable)
@@ -88,8 +94,8 @@ class Classifier:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Classifier is not sent to another process: load it in each process, or fork")
 
-    def _look_at(self, session: Any, where: str) -> tuple[str, ...]:
-        """Read the card from a session, or assume one and return the assumptions. Raises ModelError."""
+    def _look_at(self, session: Any, where: str, assume: Assumptions | None) -> tuple[tuple[str, ...], Prepare | None]:
+        """Read the card from a session, or assume one: what was assumed, and does to images. Raises ModelError."""
         inputs, outputs = session.get_inputs(), session.get_outputs()
         try:
             card = from_metadata(session.get_modelmeta().custom_metadata_map)
@@ -97,9 +103,14 @@ class Classifier:
             raise ModelError(f"{where}: {error}") from None
         self._softmax = False
         assumptions: tuple[str, ...] = ()
+        prepare = None
         if card is None:
-            card, self._softmax, assumptions = assume_card(session, where)
+            foreign = assume_card(session, where, assume)
+            card, prepare = foreign.card, foreign.prepare
+            self._softmax, assumptions = foreign.softmax, foreign.notes
         else:
+            if assume is not None:
+                raise ModelError(f"{where}: carries a card, so nothing is to be assumed of it; leave --assume away")
             _match(card, inputs, outputs, where)
         self.card = card
         self._ones = np.ones(len(card.names), np.float32)
@@ -109,7 +120,7 @@ class Classifier:
         self._one_by_one = inputs[0].shape[0] == 1
         # uint8 images of this shape go to the model as they are.
         self._ready_shape = self._sizes if (card.dtype, card.layout) == ("uint8", "NCHW") else None
-        return assumptions
+        return assumptions, prepare
 
     @classmethod
     def load(
@@ -121,19 +132,22 @@ class Classifier:
         tf32: bool = False,
         log: str | None = None,
         sha256: str | None = None,
+        assume: Assumptions | None = None,
     ) -> "Classifier":
         """Load an `.onnx` file, or without `path` the CIFAR-10 model that ships with clf-edge.
 
         `device` is `auto`, `cpu`, `cuda` or another execution provider of the installed onnxruntime; see open_session,
         also for `tf32` and `log`. `threads` share the images of a large batch, each running the session on its own; a
-        single image has one. 0 takes as many as this process may use, and more than those are not taken. A file without
-        a card runs too: its shapes and names are assumed, and `notes` says how. With `sha256` (64 hexadecimal digits)
-        any other file is refused; what is hashed are the very bytes that are then run.
+        single image has one. 0 takes as many as this process may use, and more than those are not taken. With `sha256`
+        (64 hexadecimal digits) any other file is refused; what is hashed are the very bytes that are then run.
+        A file without a card runs by what its graph shows and `assume` says, and `notes` tells all of it; where its
+        values cannot be known and are not said, it is refused.
         Raises ModelError if the file is missing, is another, is no model, or its card is wrong; DeviceError if the
         device does not work; MissingExtraError without onnxruntime.
         """
         file = default_model() if path is None else Path(as_path(path, ModelError))
-        return cls(read_model(file), str(file), device=device, threads=threads, tf32=tf32, log=log, sha256=sha256)
+        options: dict[str, Any] = {"device": device, "threads": threads, "tf32": tf32, "log": log}
+        return cls(read_model(file), str(file), **options, sha256=sha256, assume=assume)
 
     def predict(
         self, image: Image, *, distribution: bool = False, reject_below: float = 0.0, where: str = "image"

@@ -29,6 +29,7 @@ def classify(
     threads: int = 1,
     tf32: bool = False,
     sha256: str | None = None,
+    assume: str | None = None,
     card: bool = False,
     test: bool = False,
     ort_log: str | None = None,
@@ -53,7 +54,14 @@ def classify(
         raise UsageError("- is standard input, which can be read once only")
     from clf_runtime.classifier import Classifier
 
-    classifier = Classifier.load(model, device=device, threads=threads, tf32=tf32, log=ort_log, sha256=sha256)
+    said = None
+    if assume is not None:
+        from clf_runtime.assumptions import parse_assumptions
+
+        said = parse_assumptions(assume)
+    classifier = Classifier.load(
+        model, device=device, threads=threads, tf32=tf32, log=ort_log, sha256=sha256, assume=said
+    )
     if card or test:
         return _about(classifier, test=test, as_json=as_json)
     if not quiet:

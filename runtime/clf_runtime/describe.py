@@ -51,7 +51,7 @@ def self_test_lines(result: SelfTest) -> list[str]:
         return [f"self-test passed: {cases} golden cases on {where}; largest difference {largest:.1e}, {least}"]
     lines = [f"self-test FAILED on {where}: {result.problem}"]
     for i, case in enumerate(result.cases, 1):
-        if case.difference > result.tolerance:
+        if not case.agrees(result.tolerance):
             what = f"  case {i}: {case.expected}, answered {case.answered}"
             lines.append(f"{what}; largest difference {case.difference:.1e}, {least}")
     return [one_line(line) for line in lines]

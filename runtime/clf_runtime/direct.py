@@ -36,6 +36,7 @@ VALUES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "--device": ("device", str),
     "--threads": ("threads", _count(0)),
     "--sha256": ("sha256", str),
+    "--assume": ("assume", str),
     "--ort-log": ("ort_log", str),
 }
 

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from clf_runtime.command import EXIT_FAILED, say
-from clf_runtime.typer_app import DeviceOption, LogOption, ThreadsOption, make_app, run_app, show_version
+from clf_runtime.typer_app import AssumeOption, DeviceOption, LogOption, ThreadsOption, make_app, run_app, show_version
 
 NAME = "clf-eval"
 _EVERY_SECONDS = 0.5
@@ -28,6 +28,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
+    assume: AssumeOption = None,
     ort_log: LogOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
     version: Annotated[
@@ -42,12 +43,14 @@ def evaluate(
     Exit codes: 0 all well; 1 if the images are the export's and the accuracy differs by more than near ties explain; 2
     if anything went wrong, one bad image included.
     """
+    from clf_runtime.assumptions import parse_assumptions
     from clf_runtime.classifier import Classifier
     from clf_runtime.eval_text import eval_json, eval_lines
     from clf_runtime.evaluate import evaluate as score
     from clf_runtime.sources import open_labelled
 
-    classifier = Classifier.load(model, device=device, threads=threads, log=ort_log)
+    said = None if assume is None else parse_assumptions(assume)
+    classifier = Classifier.load(model, device=device, threads=threads, log=ort_log, assume=said)
     labelled = open_labelled(data, classifier.card)
     if not quiet:
         say(NAME, f"{model.name} on {classifier.provider}, {labelled.images:,} images: {labelled.part}")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from clf_runtime.card import MOST_TOLERANCE
 from clf_runtime.classifier import Classifier
 from clf_runtime.errors import ImageError
 from clf_runtime.golden import golden_images
@@ -42,7 +43,8 @@ def evaluate(
     Raises ImageError if one image is not what the model takes, ModelError if the model fails.
     """
     card = classifier.card
-    margin = 2 * (card.golden.tolerance if card.golden else card.parity.tolerance if card.parity else _MARGIN / 2)
+    tolerance = card.golden.tolerance if card.golden else card.parity.tolerance if card.parity else _MARGIN / 2
+    margin = 2 * min(tolerance, MOST_TOLERANCE[card.precision])  # int8's comparison with PyTorch has no bound
     tally = Tally(len(card.names), margin)
     golden = {image.tobytes() for image in golden_images(card.golden, card)} if card.golden else set()
     missing = set(golden)

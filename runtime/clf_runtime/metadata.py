@@ -13,6 +13,7 @@ from typing import Any
 
 from clf_runtime.card import MAX_CLASSES, Golden, Int8, ModelCard, Parity, told
 from clf_runtime.errors import ModelError, brief
+from clf_runtime.names import read_names
 
 PREFIX = "clf_edge."
 SCHEMA = 2
@@ -21,19 +22,21 @@ _RECORDS = {"parity": Parity, "int8": Int8, "golden": Golden}
 
 
 def to_metadata(card: ModelCard) -> dict[str, str]:
-    """Return the metadata of a model file: ours as JSON under `clf_edge.`, and the names that other tools read."""
+    """Return the metadata of a model file: ours as JSON under `clf_edge.`, and the names that other tools read.
+
+    Raises ModelError if the card is larger than from_metadata reads.
+    """
     own = {f.name: getattr(card, f.name) for f in fields(card)}
     own |= {name: None if own[name] is None else asdict(own[name]) for name in _RECORDS}
     if card.golden is not None:
         own["golden"]["images"] = binascii.b2a_base64(card.golden.images, newline=False).decode("ascii")
     metadata = {PREFIX + "schema": json.dumps(SCHEMA)}
     metadata |= {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in own.items()}
-    channels, height, width = card.image_shape
+    _refuse_too_large(metadata)
+    channels = card.image_shape[0]
+    metadata |= _said_twice(card)
     metadata |= {
-        "names": json.dumps({str(i): name for i, name in enumerate(card.names)}, ensure_ascii=False),
         "task": "classify",
-        "imgsz": json.dumps([height, width]),
-        "channels": json.dumps(channels),
         "description": card.description,
         "author": "clf-edge",
         "version": str(SCHEMA),
@@ -49,20 +52,35 @@ def to_metadata(card: ModelCard) -> dict[str, str]:
     return metadata
 
 
-def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
-    """Read a card from a session's metadata; None if the file carries none.
+def _said_twice(card: ModelCard) -> dict[str, str]:
+    """What other tools read, and the card says too, so that the two must agree."""
+    channels, height, width = card.image_shape
+    return {
+        "names": json.dumps({str(i): name for i, name in enumerate(card.names)}, ensure_ascii=False),
+        "imgsz": json.dumps([height, width]),
+        "channels": json.dumps(channels),
+    }
 
-    Raises ModelError if the card is of a newer schema, is not JSON, lacks a field, or holds an impossible value.
-    """
-    if PREFIX + "schema" not in metadata:
-        return None
+
+def _refuse_too_large(metadata: Mapping[str, str]) -> None:
     size = sum(
         len(metadata.get(PREFIX + name, "")) for name in ("schema", *(field.name for field in fields(ModelCard)))
     )
     if size > MAX_CARD:
         raise ModelError(f"the model's card is too large: {size:,} characters, at most {MAX_CARD:,} are read")
+
+
+def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
+    """Read a card from a session's metadata; None if the file carries none.
+
+    Raises ModelError if the card is of a newer schema, is not JSON, lacks a field, holds an impossible value (see
+    ModelCard), or contradicts what the same file says to other tools.
+    """
+    if PREFIX + "schema" not in metadata:
+        return None
+    _refuse_too_large(metadata)
     schema = _parse(metadata, "schema")
-    if schema != SCHEMA:
+    if type(schema) is not int or schema != SCHEMA:
         old = type(schema) is int and schema < SCHEMA
         advice = "export the model again" if old else "install a newer clf-edge"
         raise ModelError(f"the model's card has schema {told(schema)}, this clf-edge reads {SCHEMA}: {advice}")
@@ -74,17 +92,44 @@ def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
         for name, kind in _RECORDS.items():
             if values.get(name) is not None:
                 values[name] = _record(kind, values[name])
-        return ModelCard(**values)
+        card = ModelCard(**values)
     except TypeError as error:
         raise ModelError(f"the model's card is incomplete or has an unknown field: {brief(error)}") from None
+    for key, text in _said_twice(card).items():
+        if key in metadata and not _agrees(key, metadata[key], text, card):
+            other = f"the file's own key {key} contradicts it: {told(metadata[key])}"
+            raise ModelError(f"the model's card is wrong: {other}; export it again")
+    return card
+
+
+def _agrees(key: str, found: str, written: str, card: ModelCard) -> bool:
+    if found == written:
+        return True
+    if key == "names":
+        return read_names(found, len(card.names)) == card.names
+    try:
+        return bool(_DECODER.decode(found) == json.loads(written))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_each_once)
 
 
 def _parse(metadata: Mapping[str, str], key: str) -> Any:
     text = metadata[PREFIX + key]
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise ModelError(f"the model's card is damaged: {PREFIX}{key} is not JSON: {told(text)}") from None
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        why = "has a key twice" if str(error) == "a key is there twice" else "is not JSON"
+        raise ModelError(f"the model's card is damaged: {PREFIX}{key} {why}: {told(text)}") from None
 
 
 def _record(kind: Any, values: Any) -> Any:

@@ -1,9 +1,11 @@
 """A model file on the disk: which one ships, its bytes, and what its head says, without numpy or onnxruntime.
 
-The head is read from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/), of which two fields of
-ONNX's ModelProto are wanted: ir_version = 1 and opset_import = 8 (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+It is read from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/), of which three fields of
+ONNX's ModelProto are wanted: ir_version = 1, opset_import = 8 and metadata_props = 14
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
 
+import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +13,13 @@ from pathlib import Path
 from typing import IO
 
 from clf_runtime.bounded import open_regular, read_bounded
-from clf_runtime.errors import ModelError
+from clf_runtime.errors import ModelError, brief
 
 MAX_MODEL_BYTES = 512 << 20
 _MAX_FIELDS = 10_000
 _MAX_OPSETS = 64
 _MAX_DOMAIN_BYTES = 200
+_FIXED = {1: 8, 5: 4}  # bytes of a field of these wire types
 
 
 def default_model() -> Path:
@@ -71,6 +74,30 @@ def read_head(file: str | os.PathLike[str]) -> ModelHead:
     return ModelHead(ir_version, opsets)
 
 
+def refuse_key_twice(model: bytes, where: str) -> None:
+    """Raise ModelError if a model's metadata holds a key twice: onnxruntime gives the last one, others may not.
+
+    The rest of the model is stepped over. `where` names the file.
+    """
+    stream, keys = io.BytesIO(model), set()
+    try:
+        for field, _, length in _fields(stream, len(model)):
+            if field != 14 or length is None:
+                continue
+            key = b""
+            for part, _, part_length in _fields(stream, stream.tell() + length):
+                if part == 1 and part_length is not None:
+                    key = stream.read(part_length)
+            if key in keys:
+                name = brief(Exception(key.decode("utf-8", "backslashreplace")), 60)
+                raise ModelError(f"{where}: its metadata holds the key {name!r} twice; export it again")
+            keys.add(key)
+    except ValueError as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{where}: not an ONNX model as tools write it: {error}") from None
+
+
 def _opset(stream: IO[bytes], end: int) -> tuple[str, int]:
     domain, version = "", 0
     for field, value, length in _fields(stream, end):
@@ -93,20 +120,22 @@ def _fields(stream: IO[bytes], end: int) -> Iterator[tuple[int, int, int | None]
         if wire_type == 0:
             yield number, _varint(stream), None
             continue
-        fixed = {1: 8, 5: 4}.get(wire_type)
-        length = _varint(stream) if wire_type == 2 else fixed
-        if not number or length is None or stream.tell() + length > end:
-            raise ValueError(f"field {number} of type {wire_type} at byte {stream.tell():,}")
-        after = stream.tell() + length
+        length = _varint(stream) if wire_type == 2 else _FIXED.get(wire_type)
+        start = stream.tell()
+        if not number or length is None or start + length > end:
+            raise ValueError(f"field {number} of type {wire_type} at byte {start:,}")
         yield number, 0, length
-        stream.seek(after)
+        stream.seek(start + length)
     raise ValueError(f"more than {_MAX_FIELDS:,} fields")
 
 
 def _varint(stream: IO[bytes]) -> int:
+    byte = stream.read(1)
+    if byte and byte[0] < 0x80:
+        return byte[0]
     value = 0
     for shift in range(0, 64, 7):
-        byte = stream.read(1)
+        byte = stream.read(1) if shift else byte
         if not byte:
             raise ValueError("it ends within a number")
         value |= (byte[0] & 0x7F) << shift

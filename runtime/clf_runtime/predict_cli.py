@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from clf_runtime.classify import classify
-from clf_runtime.typer_app import DeviceOption, LogOption, ThreadsOption, make_app, show_version
+from clf_runtime.typer_app import AssumeOption, DeviceOption, LogOption, ThreadsOption, make_app, show_version
 
 
 def predict(
@@ -39,6 +39,7 @@ def predict(
     sha256: Annotated[
         str | None, typer.Option(metavar="HEX", help="Refuse a model file that has not this SHA-256.")
     ] = None,
+    assume: AssumeOption = None,
     card: Annotated[bool, typer.Option("--card", help="Print what the model file says of itself, and exit.")] = False,
     test: Annotated[
         bool,
@@ -75,6 +76,7 @@ def predict(
         threads=threads,
         tf32=tf32,
         sha256=sha256,
+        assume=assume,
         card=card,
         test=test,
         ort_log=ort_log,

@@ -34,6 +34,16 @@ LogOption = Annotated[
         show_default=False,
     ),
 ]
+AssumeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="'WORDS'",
+        help="What is known of a model file without a card: range=LOW..HIGH of an image's values, mean=A,B,C and "
+        "std=A,B,C that they are then normalised by, names=FILE|A,B,C, layout=NCHW|NHWC, channels=RGB|BGR, "
+        "output=logits|probabilities; for instance 'range=0..1 mean=0.485,0.456,0.406 std=0.229,0.224,0.225'.",
+        show_default=False,
+    ),
+]
 
 
 def make_app(command: Callable[..., Any]) -> typer.Typer:

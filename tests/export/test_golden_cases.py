@@ -32,6 +32,12 @@ def test_ties_are_left_out():
     assert rows.tolist() == [1]
 
 
+def test_many_classes_give_fewer_cases():
+    labels = np.arange(40)
+    rows = choose_cases(answers(np.full(40, 0.5), labels, 20_000), labels, 192)
+    assert len(rows) == 4  # of 480,000 bytes of text each
+
+
 @pytest.mark.parametrize(("image_bytes", "cases"), [(3072, 8), (3 * 224 * 224 * 4, 3), (4 << 20, 0)])
 def test_large_images_give_fewer_cases(image_bytes, cases):
     labels = np.arange(40) % 4

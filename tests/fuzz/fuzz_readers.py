@@ -150,7 +150,10 @@ def seeds_of_pictures() -> list[bytes]:
 
 def seeds_of_cards() -> list[bytes]:
     golden = Golden(bytes(120), ((0.5, 0.5), (1.0, 0.0)), 1e-4, "CPUExecutionProvider", 1e-7)
-    cards = (CARD, ModelCard("m", ("a", "b"), (3, 4, 5), "uint8", (0.0, 255.0), mean=(1, 2, 3), golden=golden))
+    cards = (
+        CARD,
+        ModelCard("m", ("a", "b"), (3, 4, 5), "uint8", (0.0, 255.0), mean=(1, 2, 3), std=(1, 1, 1), golden=golden),
+    )
     made = []
     for card in cards:
         own = {k: v for k, v in metadata.to_metadata(card).items() if k.startswith(metadata.PREFIX)}

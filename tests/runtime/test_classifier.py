@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from clf_runtime import Classifier, ImageError, ModelCard, ModelError, answer_files, answer_stream
+from clf_runtime import Assumptions, Classifier, ImageError, ModelCard, ModelError, answer_files, answer_stream
 from clf_runtime.modelfile import default_model
 
 RED = np.zeros((3, 8, 8), np.uint8)
@@ -141,7 +141,8 @@ class TestWithoutACard:
         np.testing.assert_allclose(without.distribution, with_softmax.distribution, rtol=1e-5)
 
     def test_channels_last_are_seen(self, tiny_model):
-        classifier = Classifier(tiny_model(card=None, layout="NHWC", dtype="float32"), "m")
+        assume = Assumptions(value_range=(0, 1))
+        classifier = Classifier(tiny_model(card=None, layout="NHWC", dtype="float32"), "m", assume=assume)
         assert classifier.card.layout == "NHWC"
         assert classifier.predict(BLUE).index == 2
 

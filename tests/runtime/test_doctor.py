@@ -68,6 +68,14 @@ def test_this_machine_is_well_and_the_model_passes(command, golden_model, tmp_pa
     assert "self-test: passed: 3 golden cases on CPUExecutionProvider" in lines[-1]
 
 
+def test_a_foreign_model_that_wants_to_be_told_of_is_no_problem(tiny_model, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(tiny_model(card=None, dtype="float32"))
+    checks = by_name(tmp_path / "m.onnx")
+    assert checks["model"].status == "ok"
+    assert checks["self-test"].status == "warning"
+    assert "carries no card" in checks["self-test"].text
+
+
 def test_a_model_that_answers_otherwise_is_a_problem_and_exit_code_1(command, golden_model, tmp_path):
     def wrong(golden):
         return dataclasses.replace(golden, probabilities=golden.probabilities[::-1])

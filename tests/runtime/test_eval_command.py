@@ -37,7 +37,7 @@ def model(tiny_model, data, tmp_path):
         plain = Classifier(tiny_model(), "tiny")
         images = data[1][[0, 4]] if golden_images is None else golden_images
         rows = tuple(map(tuple, plain.probabilities(images).tolist()))
-        parity = Parity(count, 0.0, 0.0, 1e-4, 0, accuracy, accuracy, (), 0, 0.0, "f", "1.17")
+        parity = Parity(count, 0.0, 0.0, 1e-4, 0, accuracy, accuracy, (accuracy,) * 3, 0, 0.0, "f", "1.17")
         card = ModelCard("tiny", NAMES, (3, 8, 8), "uint8", (0.0, 255.0), parity=parity)
         if golden:
             cases = Golden(images.tobytes(), rows, 1e-4, "CPUExecutionProvider", 1e-7)

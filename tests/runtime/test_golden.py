@@ -46,6 +46,33 @@ def test_the_tolerance_is_what_may_differ(golden_model, shift, passed):
     assert self_test(Classifier(golden_model(change), "x")).passed is passed
 
 
+def test_another_class_fails_whatever_the_tolerance(golden_model, monkeypatch):
+    """Within its tolerance a file may be right in every number and wrong in its class: that is no agreement."""
+
+    def change(golden):
+        rest = golden.probabilities[1:]
+        return dataclasses.replace(golden, tolerance=0.01, probabilities=((0.496, 0.504, 0.0), *rest))
+
+    classifier = Classifier(golden_model(change), "x")
+    answers = np.array([(0.504, 0.496, 0.0), *classifier.card.golden.probabilities[1:]], np.float32)
+    rows = iter([*answers[:, None], answers])
+    monkeypatch.setattr(classifier, "probabilities", lambda images: next(rows))
+    result = self_test(classifier)
+    assert result.max_difference < result.tolerance
+    assert result.problem == "1 of 3 golden cases differ"
+    assert (result.cases[0].expected, result.cases[0].answered) == ("green", "red")
+
+
+def test_a_class_that_differs_in_a_batch_only_is_found_too(golden_model, monkeypatch):
+    classifier = Classifier(golden_model(), "x")
+    right = np.array(classifier.card.golden.probabilities, np.float32)
+    rows = iter([*right[:, None], right[[1, 1, 2]]])
+    monkeypatch.setattr(classifier, "probabilities", lambda images: next(rows))
+    result = self_test(classifier)
+    assert (result.cases[0].expected, result.cases[0].answered) == ("red", "green")
+    assert not result.passed
+
+
 def test_a_model_that_does_not_answer_fails(golden_model, monkeypatch):
     classifier = Classifier(golden_model(), "x")
 

@@ -21,7 +21,7 @@ CIFAR = ModelCard("tiny", NAMES, (3, 32, 32), "uint8", (0.0, 255.0))
 
 
 def parity_over(count, card=CARD):
-    parity = Parity(count, 0.0, 0.0, 1e-4, 0, 1.0, 1.0, (), 0, 0.0, "", "1.17")
+    parity = Parity(count, 0.0, 0.0, 1e-4, 0, 1.0, 1.0, (1.0,) * 3, 0, 0.0, "", "1.17")
     return ModelCard(card.model, card.names, card.image_shape, card.dtype, card.value_range, parity=parity)
 
 

@@ -3,7 +3,13 @@ import pytest
 import torch
 
 from clf_runtime.scores import calibration_error
-from clf_train.calibration import accuracy_by_coverage, fit_temperature, reliability
+from clf_train.calibration import (
+    ENOUGH_TO_CALIBRATE,
+    accuracy_by_coverage,
+    fit_temperature,
+    images_to_fit,
+    reliability,
+)
 from clf_train.evaluate import softmax
 
 
@@ -53,3 +59,10 @@ def test_the_surest_are_answered_first():
     assert (rows[1.0].accuracy, rows[1.0].threshold) == (0.75, pytest.approx(0.6))
     assert (rows[0.5].accuracy, rows[0.5].threshold) == (1.0, pytest.approx(0.8))
     assert rows[0.1].threshold == pytest.approx(0.9)
+
+
+def test_a_temperature_of_many_classes_is_fitted_to_fewer_images():
+    assert images_to_fit(100_000, 10) == 100_000
+    assert images_to_fit(20_000, 20_000) == 1_677
+    assert images_to_fit(20_000, 100_000) == 335
+    assert images_to_fit(250, 10_000_000) == ENOUGH_TO_CALIBRATE

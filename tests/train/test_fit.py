@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from clf_train import fit as fit_module
 from clf_train.dataset import Split
 from clf_train.errors import RecipeError, TrainError
 from clf_train.evaluate import Normalisation, class_scores, probabilities
@@ -113,6 +114,14 @@ def test_the_best_epoch_by_validation_is_kept():
     best = max(fitted.history, key=lambda e: (e.validation_accuracy, -e.validation_loss))
     assert fitted.best_epoch == best.epoch
     assert validate(net, split, held, AS_IS, CPU) == (best.validation_loss, best.validation_accuracy)
+
+
+def test_a_validation_of_many_classes_goes_by_blocks(monkeypatch):
+    split, held = coloured(90), np.arange(0, 90, 9)
+    net = build_model("conv", (3, 16, 16), 3)
+    whole = validate(net, split, held, AS_IS, CPU)
+    monkeypatch.setattr(fit_module, "_MOST_SCORES", 4 * 3)
+    assert validate(net, split, held, AS_IS, CPU) == pytest.approx(whole)
 
 
 def test_patience_ends_a_training_that_gets_no_better():

@@ -13,6 +13,7 @@ from clf_train.errors import RunError
 from clf_train.folder import free_name, new_folder
 from clf_train.machine import describe_machine
 from clf_train.recipe import change
+from clf_train.records import write_record
 from clf_train.run import find_runs, load_net
 from clf_train.training import train
 
@@ -155,6 +156,24 @@ def test_the_net_is_held_to_its_weights_and_its_probe(copy, monkeypatch):
     monkeypatch.setattr("torch.nn.functional.max_pool2d", torch.nn.functional.avg_pool2d)
     with pytest.raises(RunError, match="its weights are those of the training, but conv is another net now"):
         load_net(copy, run)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seconds": float("inf")}, "run.seconds is 'inf'"),
+        (
+            {"machine": {"processor": "x" * (65 << 20)}},
+            "it would be larger than 64 MiB, which is the most that is read",
+        ),
+    ],
+)
+def test_what_its_own_reader_refuses_is_not_written(made, tmp_path, change, says):
+    _, (_, run) = made
+    with pytest.raises(RunError, match=r"run\.json: cannot be written: ") as error:
+        write_record(tmp_path / "run.json", replace(run, **change))
+    assert says in str(error.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_text_that_is_no_json_and_a_missing_file_are_clear_errors(copy, tmp_path):

@@ -16,6 +16,7 @@ from clf_runtime.scores import BINS, Bin, calibration_error
 
 ENOUGH_TO_CALIBRATE = 200  # validation images; a temperature that is fitted to fewer is mostly noise
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+_MOST_SCORES = 1 << 25  # numbers that a temperature is fitted to: 3 million images of ten classes, 1,677 of 20,000
 _LOWEST, _HIGHEST = 0.05, 20.0
 
 
@@ -40,6 +41,11 @@ class Calibration:
     error: float
     bins: tuple[Bin, ...]
     coverage: tuple[Coverage, ...]
+
+
+def images_to_fit(images: int, classes: int) -> int:
+    """How many of so many held-out images a temperature is fitted to: all, but where classes are many."""
+    return min(images, max(ENOUGH_TO_CALIBRATE, _MOST_SCORES // classes))
 
 
 def fit_temperature(scores: Tensor, labels: np.ndarray) -> float:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from clf_runtime.card import MAX_TEXT
 from clf_runtime.holdout import SPLIT_SEED, TEST_SHARE, hold_out
+from clf_runtime.names import names_fault
 from clf_train import spill
 from clf_train.errors import DataError
 
 CHANNELS = (1, 3, 4)
+_FEW = 20  # classes that are named
 _CHUNK_BYTES = 16 << 20
 _WIDE_BYTES = 1 << 20  # of a chunk as float64, small enough for the cache
 
@@ -111,7 +112,8 @@ def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None) ->
         notes.append(note)
     names, missing = _check_classes(parts, train, test, names or parts.names)
     if missing:
-        notes.append(f"the test part has no image of {', '.join(missing)}")
+        more = f", and of {len(missing) - _FEW:,} other classes" if len(missing) > _FEW else ""
+        notes.append(f"the test part has no image of {', '.join(missing[:_FEW])}{more}")
 
     digest = hashlib.sha256()
     low, high, mean, std = _scan(train, parts.train.where, digest)
@@ -279,17 +281,12 @@ def _find_range(low: float, high: float) -> tuple[float, float]:
 
 
 def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
-    """Strip class names. Raises DataError, naming `where`, if there is none, one is empty, or one is there twice."""
+    """Strip class names. Raises DataError, naming `where`, if there is none, or they are not what names must be."""
     stripped = tuple(name.strip() for name in names)
     if not stripped:
         raise DataError(f"{where}: holds no class name")
-    if not all(stripped):
-        raise DataError(f"{where}: class name {stripped.index('')} is empty")
-    for i, name in enumerate(stripped):
-        if name in stripped[:i]:
-            raise DataError(f"{where}: the class name {name!r} is there twice")
-        if len(name) > MAX_TEXT or any(0xD800 <= ord(c) < 0xE000 for c in name):
-            raise DataError(f"{where}: class name {i} is too long, or not text in UTF-8: {name[:60]!r}")
+    if fault := names_fault(stripped):
+        raise DataError(f"{where}: {fault}")
     return stripped
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clf_runtime.scores import MAX_CONFUSION
+
 _FIRST = 10
 
 
@@ -25,33 +27,34 @@ class Answer:
 class TestMetrics:
     """A model's test: shares in [0, 1], the mean cross-entropy in nats, and the confusion matrix as counts.
 
-    `confusion[i][j]` counts the images of class i taken for class j; `class_accuracy` is None for a class without
-    test images; `first` holds the first ten answers.
+    `confusion[i][j]` counts the images of class i taken for class j, and is None for more than a thousand classes;
+    `class_accuracy` is None for a class without test images; `first` holds the first ten answers.
     """
 
     images: int
     accuracy: float
     loss: float
     class_accuracy: tuple[float | None, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    confusion: tuple[tuple[int, ...], ...] | None
     first: tuple[Answer, ...]
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray) -> TestMetrics:
     """Score float32 [N, K] probabilities against int64 [N] labels."""
-    from sklearn.metrics import confusion_matrix
-
     n, classes = probabilities.shape
     predicted = probabilities.argmax(axis=1)
-    confusion = confusion_matrix(labels, predicted, labels=np.arange(classes))
-    counts = confusion.sum(axis=1)
+    counts = np.bincount(labels, minlength=classes).tolist()
+    hits = np.bincount(labels[predicted == labels], minlength=classes).tolist()
+    confusion = None
+    if classes <= MAX_CONFUSION:
+        confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
     of_label = probabilities[np.arange(n), labels].astype(np.float64)
     return TestMetrics(
         images=n,
         accuracy=float((predicted == labels).mean()),
         loss=float(-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean()),
-        class_accuracy=tuple(float(confusion[i, i] / counts[i]) if counts[i] else None for i in range(classes)),
-        confusion=tuple(tuple(int(c) for c in row) for row in confusion),
+        class_accuracy=tuple(h / n if n else None for h, n in zip(hits, counts, strict=True)),
+        confusion=None if confusion is None else tuple(map(tuple, confusion.tolist())),
         first=tuple(
             Answer(i, int(labels[i]), int(predicted[i]), float(probabilities[i, predicted[i]]))
             for i in range(min(_FIRST, n))
@@ -72,10 +75,13 @@ class ConfusedPair:
 
 
 def most_confused(metrics: TestMetrics, names: Sequence[str], most: int = 10) -> list[ConfusedPair]:
-    """The pairs of classes that are mistaken most often, the worst first; pairs that never happen are left out."""
+    """The pairs of classes that are mistaken most often, the worst first; pairs that never happen are left out.
+
+    None at all where there is no confusion matrix.
+    """
     pairs = [
         ConfusedPair(names[i], names[j], count)
-        for i, row in enumerate(metrics.confusion)
+        for i, row in enumerate(metrics.confusion or ())
         for j, count in enumerate(row)
         if i != j and count
     ]

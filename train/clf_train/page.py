@@ -22,8 +22,10 @@ from clf_train.markup import (
     table,
 )
 from clf_train.metrics import most_confused
-from clf_train.report import calibration_line, comparison_rows, percent
+from clf_train.report import calibration_line, comparison_rows, percent, worst_classes
 from clf_train.run import Run, folder_name
+
+_MOST_ROWS = 100  # of a table of classes, where there are more than have a confusion matrix
 
 
 def run_page(run: Run, folder: Path) -> str:
@@ -70,14 +72,25 @@ def _models(runs: Sequence[Run]) -> Html:
 
 def _classes_side_by_side(runs: Sequence[Run]) -> Html:
     rows: list[list[Cell | str]] = []
-    for i, name in enumerate(runs[0].names):
+    for i in _listed(runs[0]):
+        name = runs[0].names[i]
         shares = [run.test.class_accuracy[i] for run in runs]
         best = max((share for share in shares if share is not None), default=None)
         cells = [(number(percent(s), "best" if s is not None and s == best else ""), bar(s)) for s in shares]
         rows.append([name, *(cell for pair in cells for cell in pair)])
     heading: list[Cell | str] = ["class"]
     heading += [cell for run in runs for cell in (number(run.model), Cell("", "bar"))]
-    return table(heading, rows)
+    return Html(table(heading, rows) + _which(runs[0]))
+
+
+def _listed(run: Run) -> Sequence[int]:
+    """The classes that have a row in a table: all, or the worst of so many that nobody would read on."""
+    return range(len(run.names)) if run.test.confusion is not None else worst_classes(run.test, _MOST_ROWS)
+
+
+def _which(run: Run) -> Html:
+    told = f"The {_MOST_ROWS} classes of the {len(run.names):,} that {run.model} knows worst."
+    return paragraph(told, "soft") if run.test.confusion is None else Html("")
 
 
 def _summary(run: Run) -> Html:
@@ -98,18 +111,26 @@ def _sections(run: Run, folder: Path, prefix: str = "") -> list[Section]:
     parts = [
         ("learning", "Learning", picture(folder / "curves.png", "loss, accuracy and learning rate by epoch")),
         ("classes", "Classes", _classes(run)),
-        ("confusion", "Confusion matrix", picture(folder / "confusion.png", "how often each class is taken for which")),
+        ("confusion", "Confusion matrix", _confusion(folder)) if run.test.confusion else None,
         ("mistakes", "Most confused", _mistakes(run, folder)),
         ("calibration", "Calibration", _calibration(run, folder)),
         ("answers", "First answers", _first_answers(run)),
         ("making", "How it was made", _making(run)),
     ]
-    return [Section(prefix + anchor, title, body) for anchor, title, body in parts]
+    return [Section(prefix + anchor, title, body) for anchor, title, body in filter(None, parts)]
+
+
+def _confusion(folder: Path) -> Html:
+    return picture(folder / "confusion.png", "how often each class is taken for which")
 
 
 def _classes(run: Run) -> Html:
     confusion, names = run.test.confusion, run.names
     rows: list[list[Cell | str]] = []
+    if confusion is None:
+        shares = [(names[i], run.test.class_accuracy[i]) for i in _listed(run)]
+        rows = [[name, number(percent(share)), bar(share)] for name, share in shares]
+        return Html(table(["class", number("told right"), Cell("", "bar")], rows) + _which(run))
     for i, (name, share) in enumerate(zip(names, run.test.class_accuracy, strict=True)):
         named = sum(row[i] for row in confusion)
         right_when_named = percent(confusion[i][i] / named if named else None)
@@ -127,13 +148,13 @@ def _classes(run: Run) -> Html:
 
 
 def _mistakes(run: Run, folder: Path) -> Html:
-    pairs = most_confused(run.test, run.names)
-    if not pairs:
+    if run.test.accuracy == 1:
         return paragraph("No test image was mistaken.")
-    sizes = {name: sum(row) for name, row in zip(run.names, run.test.confusion, strict=True)}
+    pairs = most_confused(run.test, run.names)
+    sizes = {name: sum(row) for name, row in zip(run.names, run.test.confusion or (), strict=False)}
     rows = [(p.label, p.predicted, number(f"{p.count:,}"), number(percent(p.count / sizes[p.label]))) for p in pairs]
     return Html(
-        table(("is", "taken for", number("images"), number("of the class")), rows)
+        (table(("is", "taken for", number("images"), number("of the class")), rows) if pairs else "")
         + paragraph("The mistakes that it was surest of, with the probability it gave to the wrong class:", "soft")
         + picture(folder / "confused.png", "test images of the most confused pairs", plot=False)
     )

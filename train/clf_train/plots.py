@@ -101,7 +101,12 @@ def save_reliability(calibration: Calibration, file: Path) -> None:
 
 
 def save_confusion(metrics: TestMetrics, names: Sequence[str], file: Path) -> None:
-    """Draw the confusion matrix: the colour of a cell is its share of the class's test images, its number the count."""
+    """Draw the confusion matrix: the colour of a cell is its share of the class's test images, its number the count.
+
+    Where there is none, no file is made.
+    """
+    if metrics.confusion is None:
+        return
     counts = np.array(metrics.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(2.5 + 0.55 * len(names), 14)

@@ -23,10 +23,20 @@ Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def write_record(file: Path, record: Any) -> None:
-    """Write a dataclass, whole or not at all. Raises OSError as the system does."""
+    """Write a dataclass, whole or not at all.
+
+    Raises OSError as the system does, and RunError, before anything is written, for what read_record would refuse.
+    """
     content = asdict(record)
+    text = json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1) + "\n"
+    try:
+        if len(text.encode()) > _MAX_JSON_BYTES:
+            raise ValueError(f"it would be larger than {_MAX_JSON_BYTES >> 20} MiB, which is the most that is read")
+        revive(type(record), json.loads(json.dumps(content)), type(record).__name__.lower())
+    except ValueError as error:
+        raise RunError(f"{file}: cannot be written: {error}") from None
     with whole_file(file) as partial:
-        partial.write_text(json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1) + "\n", "utf-8")
+        partial.write_text(text, "utf-8")
 
 
 def read_record(kind: Any, file: Path, schema: int, older: Mapping[int, Upgrade] = {}) -> Any:

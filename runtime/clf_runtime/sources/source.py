@@ -81,6 +81,18 @@ def as_labels(values: np.ndarray, first: int, where: str) -> np.ndarray:
     return whole
 
 
+def place_names(names: Sequence[str], classes: Sequence[str]) -> tuple[np.ndarray | None, str | None]:
+    """Where each name stands among the classes of a model, int64, or None and the first name that is none of them."""
+    place = {name: i for i, name in enumerate(classes)}
+    missing = next((name for name in names if name not in place), None)
+    return (np.array([place[name] for name in names], np.int64), None) if missing is None else (None, missing)
+
+
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether names are "0" to "n-1", as they are where nobody gave any."""
+    return all(name == str(i) for i, name in enumerate(names))
+
+
 def match_names(source: Source, classes: Sequence[str]) -> tuple[np.ndarray | None, str | None]:
     """For each class of the data the model's, int64, by name, or None where labels count as they are; and a remark.
 
@@ -90,16 +102,12 @@ def match_names(source: Source, classes: Sequence[str]) -> tuple[np.ndarray | No
     names = source.names
     if names is None:
         return None, None
-    place = {name: i for i, name in enumerate(classes)}
-    missing = [name for name in names if name not in place]
-    if not missing:
-        return np.array([place[name] for name in names], np.int64), None
-    is_unnamed = list(classes) == [str(i) for i in range(len(classes))]
-    in_place = all(place.get(name, i) == i for i, name in enumerate(names))
-    if len(names) == len(classes) and (is_unnamed if source.by_folder else in_place):
-        return (
-            None,
-            f"the model has other class names ({missing[0]!r} is none of them): labels are taken by their order",
-        )
+    places, missing = place_names(names, classes)
+    if places is not None:
+        return places, None
+    known = set(classes)
+    in_place = all(name not in known or classes[i] == name for i, name in enumerate(names[: len(classes)]))
+    if len(names) == len(classes) and (are_numbers(classes) if source.by_folder else in_place):
+        return None, f"the model has other class names ({missing!r} is none of them): labels are taken by their order"
     few = ", ".join(classes[:_FEW]) + ", ..." * (len(classes) > _FEW)
-    raise ImageError(f"{source.where}: {missing[0]!r} is no class of the model, which knows {few}")
+    raise ImageError(f"{source.where}: {missing!r} is no class of the model, which knows {few}")
