@@ -93,6 +93,7 @@ def check_plan(plan: Plan, dataset: Dataset, processes: int, own: Sequence[Model
     for model in own:
         if model not in plan.recipes:
             raise RunError(f"the training is of {', '.join(plan.recipes)}, not of {model}")
-    for model in plan.recipes:
-        if is_own(model) and model not in own:
-            raise RunError(f"it is of the model {model}; to import the code of that name, pass --model {model}")
+    needed = [model for model in plan.recipes if is_own(model)]
+    if not set(needed) <= set(own):
+        all_of_them = ",".join(needed)
+        raise RunError(f"it is of the model {all_of_them}; to import the code of that name, pass --model {all_of_them}")

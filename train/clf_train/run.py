@@ -6,8 +6,7 @@ metrics.csv           one line an epoch
 *.png, report.html    for people; see plots and page
 """
 
-import csv
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -19,6 +18,7 @@ from clf_train.errors import RunError
 from clf_train.evaluate import Normalisation
 from clf_train.files import whole_file
 from clf_train.metrics import TestMetrics
+from clf_train.metrics_file import write_metrics
 from clf_train.models import build_model
 from clf_train.recipe import MODELS, Model, Recipe, is_own
 from clf_train.records import read_record, write_record
@@ -96,10 +96,7 @@ def write_run(folder: Path, run: Run, net: nn.Module) -> None:
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()}
     with whole_file(folder / "weights.safetensors") as partial:
         partial.write_bytes(save(state))
-    with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([f.name for f in fields(Epoch)])
-        writer.writerows([asdict(epoch).values() for epoch in run.history])
+    write_metrics(folder, run.history)
     write_record(folder / RECORD, run)
 
 
