@@ -1,0 +1,30 @@
+"""The runs of one export, looked at before the first of them is exported."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from clf_train.errors import RunError
+from clf_train.recipe import Model, is_own
+from clf_train.run import Run, load_net, read_run
+
+
+def look_at_runs(folders: Sequence[Path], own: Sequence[Model] | None) -> list[Run]:
+    """Read these run folders, and build their nets once.
+
+    `own` names the user's own models, whose code is then imported; it may name others of the runs.
+    Raises RunError if a folder is damaged, if the runs are of different images, which one export cannot serve, or if
+    `own` lacks a model whose code is needed, or names one that no run is of.
+    """
+    runs = [read_run(folder) for folder in folders]
+    for name in own or ():
+        if all(run.model != name for run in runs):
+            raise RunError(f"no run here is of the model {name!r}; they are of {', '.join(run.model for run in runs)}")
+    needed = list(dict.fromkeys(run.model for run in runs if is_own(run.model)))
+    if not set(needed) <= set(own or ()):
+        code = ",".join(needed)
+        raise RunError(f"{folders[0].parent}: holds a run of {code}; to import code of that name, pass --model {code}")
+    for folder, run in zip(folders, runs, strict=True):
+        if (run.data.fingerprint, run.names) != (runs[0].data.fingerprint, runs[0].names):
+            raise RunError(f"{folder}: was trained on other images or names than {folders[0]}; export them one by one")
+        load_net(folder, run, run.model if is_own(run.model) else None)
+    return runs
