@@ -8,7 +8,7 @@ from clf_train.files import whole_file
 
 @pytest.mark.parametrize("place", ["/proc/x.onnx", "n" * 250])
 def test_an_error_names_the_file_and_not_the_one_beside_it(tmp_path, place):
-    with pytest.raises(OSError, match="No such file|too long") as error, whole_file(tmp_path / place) as partial:
+    with pytest.raises(OSError, match=r"No such file|too long") as error, whole_file(tmp_path / place) as partial:
         partial.write_bytes(b"1")
     assert error.value.filename == str(tmp_path / place)
 

@@ -87,7 +87,8 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="The run folder to make; with --show the PNG.  [default: a new one below artifacts/]"
+            metavar="DIR",
+            help="The run folder to make; with --show the PNG or its folder.  [default: a new one below artifacts/]",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there under --out.")] = False,
