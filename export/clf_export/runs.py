@@ -21,8 +21,8 @@ def look_at_runs(folders: Sequence[Path], own: Sequence[Model] | None) -> list[R
             raise RunError(f"no run here is of the model {name!r}; they are of {', '.join(run.model for run in runs)}")
     needed = list(dict.fromkeys(run.model for run in runs if is_own(run.model)))
     if not set(needed) <= set(own or ()):
-        code = ",".join(needed)
-        raise RunError(f"{folders[0].parent}: holds a run of {code}; to import code of that name, pass --model {code}")
+        code, first = ",".join(needed), next(f for f, run in zip(folders, runs, strict=True) if is_own(run.model))
+        raise RunError(f"{first}: is of the model {needed[0]}; to import code of that name, pass --model {code}")
     for folder, run in zip(folders, runs, strict=True):
         if (run.data.fingerprint, run.names) != (runs[0].data.fingerprint, runs[0].names):
             raise RunError(f"{folder}: was trained on other images or names than {folders[0]}; export them one by one")
