@@ -1,18 +1,16 @@
 """The command `clf-export`: parse, export, print."""
 
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from clf_runtime.command import one_line, say
+from clf_runtime.following import following
 from clf_runtime.typer_app import make_app, run_app, show_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from clf_export.exporting import Export, ModelFile
 
 NAME = "clf-export"
@@ -34,8 +32,9 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="The .onnx file, or a folder for several.  [default: named like the run folder, and beside it]",
+            metavar="FILE|DIR",
+            help="A name that ends in .onnx, or a folder to put the file into.  [default: named like the run folder, "
+            "and beside it]",
         ),
     ] = None,
     model: Annotated[
@@ -74,62 +73,60 @@ def export(
     Exit codes: 0 all well; 2 any error.
     """
     from clf_export.errors import ParityError
-    from clf_export.exporting import export_run
+    from clf_export.exporting import export_run, named_together
     from clf_export.places import find_test_images, int8_beside, output_files
     from clf_export.proof import table
-    from clf_train.run import find_runs, read_run
+    from clf_export.runs import look_at_runs
+    from clf_train.places import refuse_among_images
+    from clf_train.recipe import is_own
+    from clf_train.run import find_runs
 
+    # What can be refused at once is not refused after minutes, and not after the first of several files either.
     folders = find_runs(run_folder.resolve())
-    files = output_files(folders, out, overwrite=overwrite)
-    dataset, found = None, None
-    for folder, file in zip(folders, files, strict=True):
-        trained = read_run(folder)
-        if not quiet:
-            say(NAME, f"exporting {folder}")
-        wanted = (trained.data.source, trained.data.fingerprint, trained.names)
-        if dataset is None or wanted != found:  # the runs of one training have the same
-            dataset, other = find_test_images(trained, data)
-            found = wanted
-            if other and not quiet:
-                say(NAME, other)
-        own = _named(trained.model, model)
-        try:
-            with _passing_line(quiet) as watch:
-                made = export_run(
-                    folder,
-                    dataset,
-                    file,
-                    overwrite=overwrite,
-                    own=own,
-                    license=license,
-                    keep_rejected=keep_rejected,
-                    int8=int8,
-                    watch=watch,
-                )
-        except ParityError as error:
-            for line in error.table:
-                print(one_line(line), file=sys.stderr)
-            raise
-        written = made.model
+    files = output_files(folders, out, overwrite=overwrite, with_int8=int8 != "off")
+    own = None if model is None else tuple(name.strip() for name in model.split(","))
+    runs = look_at_runs(folders, own)
+    for file, run in zip(files, runs, strict=True):
+        refuse_among_images(file, data or run.data.source)
+    dataset, found, made = None, None, []
+    with named_together() as waiting:
+        for folder, file, run in zip(folders, files, runs, strict=True):
+            wanted = (run.data.source, run.data.fingerprint, run.names)
+            if dataset is None or wanted != found:  # the runs of one training have the same
+                dataset, other = find_test_images(run, data)
+                found = wanted
+                if other and not quiet:
+                    say(NAME, other)
+            if not quiet:
+                say(NAME, f"exporting {folder}, to be proven on {len(dataset.test):,} test images")
+            try:
+                with following(NAME, quiet) as watch:
+                    export = export_run(
+                        folder,
+                        dataset,
+                        file,
+                        overwrite=overwrite,
+                        own=run.model if is_own(run.model) else None,
+                        license=license,
+                        keep_rejected=keep_rejected,
+                        int8=int8,
+                        watch=watch,
+                        files=waiting,
+                    )
+            except ParityError as error:
+                for line in error.table:
+                    print(one_line(line), file=sys.stderr)
+                raise
+            made.append(export)
+    for export, file in zip(made, files, strict=True):
+        written = export.model
         print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, proven against PyTorch"))
-        lines = (f"the net that was trained         {made.as_trained}", *table(made.proof, written.card.names))
-        for line in (*lines, *_golden_lines(written), *_int8_lines(made)):
+        lines = (f"the net that was trained         {export.as_trained}", *table(export.proof, written.card.names))
+        for line in (*lines, *_golden_lines(written), *_int8_lines(export)):
             print(f"  {one_line(line)}")
         small = int8_beside(file)
         if int8 == "off" and not quiet and small.exists():
             say(NAME, f"{small}: is of another export, and stays; --int8 auto makes it anew, or takes it away")
-
-
-@contextmanager
-def _passing_line(quiet: bool) -> "Iterator[Callable[[str], None]]":
-    """What shows a line on a terminal in the place of the one before, and takes the last one away; else nothing."""
-    shown = not quiet and sys.stderr.isatty()
-    end = "\r\x1b[K"
-    try:
-        yield lambda text: print(f"{end}{one_line(text)}", end="", file=sys.stderr, flush=True) if shown else None
-    finally:
-        if shown:
-            print(end, end="", file=sys.stderr, flush=True)
 
 
 def _golden_lines(file: "ModelFile") -> list[str]:
@@ -171,13 +168,6 @@ def _int8_lines(made: "Export") -> list[str]:
 
 def _share(accuracy: float) -> str:
     return f"{100 * accuracy:.2f} %"
-
-
-def _named(model: str, named: str | None) -> str | None:
-    """What load_net may import for a run of `model`, where `named` are the user's own models, with commas between."""
-    if named is None or ":" not in model:
-        return None
-    return model if model in named.split(",") else named
 
 
 app = make_app(export)

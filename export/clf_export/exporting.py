@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ from clf_export.places import int8_beside, refuse_existing
 from clf_export.proof import Evidence, Proof, prove
 from clf_export.quantize import Quantised, quantise
 from clf_export.trained import find_accuracy
-from clf_export.verdict import processor_difference
+from clf_export.verdict import ENOUGH_IMAGES, processor_difference
 from clf_runtime.card import MOST_TOLERANCE, Golden, ModelCard
 from clf_runtime.classifier import Classifier
 from clf_runtime.golden import self_test
@@ -82,6 +82,7 @@ def export_run(
     keep_rejected: bool = False,
     int8: Int8Mode = "off",
     watch: Callable[[str], object] = lambda text: None,
+    files: ExitStack | None = None,
 ) -> Export:
     """Translate a run's net, prove it on all test images of `dataset`, and write `file` and the run's parity.json.
 
@@ -90,6 +91,7 @@ def export_run(
     `keep_rejected` one that fails is kept as `<name>.rejected.onnx`, without a card, to be looked at.
     With `int8` auto or require an int8 version is made too (`watch` is told what is being tried), and written as
     `<name>.int8.onnx` if its verdict recommends it; if it does not, `require` writes nothing at all.
+    With `files` the names are given when that is closed: see named_together.
     Raises ParityError if a file's answers are not what they must be: float32's within `parity.TOLERANCE` of PyTorch's,
     and each file's own golden cases; QuantisationError if int8 is required and not recommended; RunError if the run is
     damaged, or its net is not the one that was trained and tested (see run.load_net and trained.py); TranslationError
@@ -118,19 +120,36 @@ def export_run(
             license=license,
         )
         figures = {"file": file.name, **asdict(proof), "data_fingerprint": dataset.fingerprint}
-        try:
-            with ExitStack() as files:
-                written = _write(files, file, plain, card, lambda data: prove(data, evidence, run.names))
-                small = None
-                if quantised is not None and quantised.verdict.recommended:
-                    small = _write_int8(files, int8_file, quantised, card, evidence)
-                record = files.enter_context(whole_file(folder / "parity.json"))
-                record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-            if int8 != "off" and small is None:  # what lies there is of another export
-                int8_file.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{error.filename or file}: cannot be written: {error.strerror or error}") from None
+        with named_together() if files is None else nullcontext(files) as files:
+            written = _write(files, file, plain, card, lambda data: prove(data, evidence, run.names))
+            small = None
+            if quantised is not None and quantised.verdict.recommended:
+                small = _write_int8(files, int8_file, quantised, card, evidence)
+            elif int8 != "off":  # what lies there is of another export
+                files.enter_context(_removed_at_last(int8_file))
+            record = files.enter_context(whole_file(folder / "parity.json"))
+            record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     return Export(written, proof, as_trained, small, quantised, int8_problem)
+
+
+@contextmanager
+def named_together() -> Iterator[ExitStack]:
+    """Give what the files of one export, or of several, wait on: all get their names when the block ends well, or none.
+
+    Raises OutputError if one cannot be written.
+    """
+    try:
+        with ExitStack() as files:
+            yield files
+    except OSError as error:
+        raise OutputError(f"{error.filename or 'a file'}: cannot be written: {error.strerror or error}") from None
+
+
+@contextmanager
+def _removed_at_last(file: Path) -> Iterator[None]:
+    """Remove a file if the block ends well."""
+    yield
+    file.unlink(missing_ok=True)
 
 
 def gather(run: Run, net: nn.Module, dataset: Dataset) -> Evidence:
@@ -156,6 +175,11 @@ def _make_int8(
     if mode == "off":
         return None, None
     held_out = choose_images(dataset, run)
+    if mode == "require" and len(held_out.labels) < ENOUGH_IMAGES:
+        raise QuantisationError(
+            f"{len(held_out.labels):,} held-out images are too few to judge int8 by, {ENOUGH_IMAGES} are needed (train "
+            "with a larger --validation-share); int8 is required, so no file is written"
+        )
     try:
         quantised = quantise(
             model, held_out.calibration, held_out.validation, held_out.labels, unseen=held_out.unseen, watch=watch

@@ -59,28 +59,41 @@ def _relabelled(dataset: Dataset, places: np.ndarray, names: tuple[str, ...]) ->
     return replace(dataset, train=train, test=test, names=names)
 
 
-def output_files(folders: Sequence[Path], out: Path | None, *, overwrite: bool = False) -> list[Path]:
-    """Where the files of these run folders go: beside each, or `out`, which for several (or if it is one) is a folder.
+def output_files(
+    folders: Sequence[Path], out: Path | None, *, overwrite: bool = False, with_int8: bool = False
+) -> list[Path]:
+    """Where the files of these run folders go: beside each, to the `.onnx` file `out`, or into the folder `out`.
 
-    Raises OutputError if one is there already, unless `overwrite`.
+    Raises OutputError if `out` is one file for several runs, or a file, or its int8 file, is there already, unless
+    `overwrite`; if `out` is there and neither a folder nor named `.onnx`, in any case.
     """
     if out is None:
         files = [folder.with_name(folder.name + ".onnx") for folder in folders]
-    elif len(folders) > 1 or out.is_dir():
-        if len(folders) > 1 and (out.is_file() or out.suffix == ".onnx"):
+    elif out.suffix.lower() == ".onnx" and not out.is_dir():
+        if len(folders) > 1:
             raise OutputError(f"{out}: is one file, there are {len(folders)} models; give a folder as --out")
-        files = [out / f"{folder.name}.onnx" for folder in folders]
-    else:
         files = [out]
-    for file in files:
+    else:
+        if out.exists() and not out.is_dir():
+            raise OutputError(f"{out}: is there already; choose a folder, or a name that ends in .onnx, as --out")
+        files = [out / f"{folder.name}.onnx" for folder in folders]
+    everything = [*files, *(int8_beside(file) for file in files if with_int8)]
+    for file in everything:
         refuse_existing(file, overwrite=overwrite)
+        if everything.count(file) > 1:
+            raise OutputError(f"{file}: would be written for two models; export them one by one")
     return files
 
 
 def refuse_existing(file: Path, *, overwrite: bool) -> None:
     """Raise OutputError if a file is there already, unless it is one to `overwrite`."""
-    if file.is_dir() or (file.exists() and not overwrite):
-        raise OutputError(f"{file}: is there already; choose another --out, or pass --overwrite")
+    try:
+        if file.is_dir():
+            raise OutputError(f"{file}: is a folder; choose another --out")
+        if file.exists() and not overwrite:
+            raise OutputError(f"{file}: is there already; choose another --out, or pass --overwrite")
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from None
 
 
 def int8_beside(file: Path) -> Path:

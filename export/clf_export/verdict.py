@@ -22,6 +22,10 @@ MOST_PROCESSOR_DIFFERENCE = 0.03  # of a probability
 AS_FAST = 0.97  # a file measured against itself comes out above this, on a machine that is shared
 PROCESSOR_IMAGES = 32
 _ONE_SIDED = 1.645  # standard errors, at 5 %
+# Of fewer images a net that truly loses MOST_DROP of all may lose none, in more than one case of 20: the rule of three
+# (Hanley and Lippman-Hand, 1983, https://doi.org/10.1001/jama.1983.03330370053031).
+ENOUGH_IMAGES = math.ceil(math.log(SIGNIFICANT) / math.log(1 - MOST_DROP / 100))
+_CLEARLY_FASTER, _CLEARLY_SMALLER = 1.1, 0.75  # images a second, and bytes, by float's: one of them makes int8 worth it
 # A session of one thread runs in the caller's, whose own time does not count what else the processor does meanwhile; on
 # Windows that clock goes by steps of 16 ms.
 _clock = time.perf_counter if os.name == "nt" else time.thread_time
@@ -86,8 +90,21 @@ class Verdict:
 
     @property
     def recommended(self) -> bool:
-        """Whether to use int8: as accurate, smaller, and not slower for one image."""
-        return self.passed and self.size < self.float_size and self.batch_1_ratio >= AS_FAST
+        """Whether to use int8: as accurate, as far as enough images tell, not slower, and clearly faster or smaller."""
+        return self.passed and self._against is None
+
+    @property
+    def _against(self) -> str | None:
+        """What speaks against int8 where its accuracy passes."""
+        if self.judgement.images < ENOUGH_IMAGES:
+            return f"{self.judgement.images:,} images are too few to tell, {ENOUGH_IMAGES} are needed"
+        if self.batch_1_ratio < AS_FAST:
+            return "int8 is slower"
+        if self.size >= self.float_size:
+            return "int8 is no smaller"
+        if self.batch_1_ratio < _CLEARLY_FASTER and self.size > _CLEARLY_SMALLER * self.float_size:
+            return "int8 gains too little"
+        return None
 
     def reason(self) -> str:
         """One sentence for people: which file to use, and why."""
@@ -95,7 +112,7 @@ class Verdict:
         speed = f"{self.batch_1_ratio:.2f} times as fast for one image, {self.batch_256_ratio:.2f} for 256"
         found = self.judgement
         accuracy = f"{100 * found.int8_accuracy:.2f} % right where float32 has {100 * found.float_accuracy:.2f} %"
-        if found.undecided:
+        if found.undecided and found.images >= ENOUGH_IMAGES:
             accuracy += f" (of {found.images:,} images, too few to tell)"
         if not self.unseen:
             accuracy += " (of images that it was trained on)"
@@ -103,9 +120,7 @@ class Verdict:
             return f"int8 is recommended: {accuracy}, {size}, {speed}"
         if self.problem is not None:
             return f"float32 is recommended: int8 is worse, {self.problem}"
-        if self.batch_1_ratio < AS_FAST:
-            return f"float32 is recommended: int8 is slower, {speed}; {accuracy}, {size}"
-        return f"float32 is recommended: int8 is no smaller, {size}; {accuracy}, {speed}"
+        return f"float32 is recommended: {self._against}; {accuracy}, {size}, {speed}"
 
 
 @dataclass(frozen=True)

@@ -51,14 +51,14 @@ def read_arguments(arguments: Sequence[str]) -> dict[str, Any] | None:
             found[FLAGS[word]] = True
         elif word in VALUES:
             keyword, read = VALUES[word]
-            value = next(words, "-")
-            if value.startswith("-"):
+            value = next(words, "")
+            if not value or value.startswith("-"):
                 return None
             try:
                 found[keyword] = read(value)
             except ValueError:
                 return None
-        elif word.startswith("-") and word != "-":
+        elif not word or (word.startswith("-") and word != "-"):
             return None
         else:
             images.append(word)

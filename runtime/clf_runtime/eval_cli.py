@@ -1,18 +1,15 @@
 """The command `clf-eval`: parse, evaluate, print."""
 
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from clf_runtime.command import EXIT_FAILED, say
+from clf_runtime.following import following
 from clf_runtime.typer_app import AssumeOption, DeviceOption, LogOption, ThreadsOption, make_app, run_app, show_version
 
 NAME = "clf-eval"
-_EVERY_SECONDS = 0.5
 
 
 def evaluate(
@@ -56,26 +53,10 @@ def evaluate(
         say(NAME, f"{model.name} on {classifier.provider}, {labelled.images:,} images: {labelled.part}")
         for note in (*classifier.notes, *labelled.notes):
             say(NAME, note)
-    result = score(classifier, labelled, _progress(labelled.images, quiet))
+    with following(NAME, quiet) as watch:
+        result = score(classifier, labelled, lambda done: watch(f"{done:,} of {labelled.images:,} images"))
     print(eval_json(classifier, labelled, result) if as_json else "\n".join(eval_lines(classifier, labelled, result)))
     return EXIT_FAILED if result.agreement == "different" else 0
-
-
-def _progress(images: int, quiet: bool) -> Callable[[int], None]:
-    """Show on a terminal how far the evaluation is, twice a second; the last call wipes it away."""
-    if quiet or not sys.stderr.isatty():
-        return lambda done: None
-    shown = time.monotonic()
-
-    def show(done: int) -> None:
-        nonlocal shown
-        if done >= images:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        elif time.monotonic() - shown > _EVERY_SECONDS:
-            shown = time.monotonic()
-            print(f"\r{done:,} of {images:,} images", end="", file=sys.stderr, flush=True)
-
-    return show
 
 
 app = make_app(evaluate)

@@ -22,6 +22,11 @@ def visible(folder: Path) -> list[Path]:
     )
 
 
+def is_sheet(entry: Path) -> bool:
+    """Whether a name is that of a sheet of samples, which `clf-train --show` leaves in the folder it is called in."""
+    return entry.name.endswith("-samples.png")
+
+
 def class_folders(path: Path) -> list[Path]:
     """The folders in a folder that may be classes; `artifacts` is one only if it holds pictures, not runs."""
     if not path.is_dir():

@@ -6,6 +6,7 @@ clf-predict reads plain arguments without it too (direct.py).
 
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -65,6 +66,7 @@ def run_app(app: typer.Typer, name: str, extras: str) -> NoReturn:
 
 def call(app: typer.Typer, name: str, arguments: list[str]) -> Any:
     """Call a command with arguments, and return what it returns. Raises UsageError for those that it does not take."""
+    _refuse_empty(name, arguments)
     try:
         # Not app(): typer would turn an interrupt and a closed pipe into exits of its own.
         with typer.main.get_command(app).make_context(name, arguments) as context:
@@ -77,6 +79,14 @@ def call(app: typer.Typer, name: str, arguments: list[str]) -> Any:
         if not hasattr(error, "format_message"):  # typer's errors of usage have it, which share no public base
             raise
         raise UsageError(error.format_message()) from None
+
+
+def _refuse_empty(name: str, arguments: list[str]) -> None:
+    """Raise UsageError for an empty word: as a path it would be this folder, as a list one with a nameless item."""
+    for before, word in pairwise((name, *arguments)):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            what = word.removesuffix("=") or f"the argument after {before}"
+            raise UsageError(f"{what} is empty (a shell variable that is not set?)")
 
 
 def show_version(value: bool) -> None:

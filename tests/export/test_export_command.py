@@ -35,9 +35,10 @@ def test_a_folder_with_both_models_gives_both_files(command, make_run, tmp_path)
         shutil.copytree(make_run(model)[0], tmp_path / "both" / model)
     assert command(main, tmp_path / "both", "--out", tmp_path / "files").code == 0
     assert sorted(p.name for p in (tmp_path / "files").iterdir()) == ["conv.onnx", "simple.onnx"]
-    ended = command(main, tmp_path / "both", "--out", tmp_path / "z.onnx")
-    assert (ended.code, ended.out) == (2, "")
-    assert "there are 2 models; give a folder" in ended.err
+    for name in ("z.onnx", "z.ONNX"):
+        ended = command(main, tmp_path / "both", "--out", tmp_path / name)
+        assert (ended.code, ended.out) == (2, "")
+        assert "there are 2 models; give a folder" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,9 @@ def test_a_folder_with_both_models_gives_both_files(command, make_run, tmp_path)
         ([], "Missing argument"),
         (["RUN", "--data", "nowhere"], "no such file or folder"),
         (["RUN", "--out", "/proc/nowhere/x.onnx"], "cannot be written"),
+        (["RUN", "--out", "/proc/x.onnx"], "clf-export: /proc/x.onnx: cannot be written"),
+        (["RUN", "--out", "/dev/null", "--overwrite"], "choose a folder, or a name that ends in .onnx"),
+        (["RUN", "--out", ""], "the argument after --out is empty"),
         (["RUN", "--nonsense"], "No such option"),
         (["RUN", "--int8", "yes"], "is not one of"),
     ],
@@ -78,3 +82,47 @@ def test_what_is_refused_is_shown_in_a_table_and_kept_if_asked(command, run, mon
     assert sum("FAILED" in line for line in table) >= 2
     assert last.startswith("clf-export: onnxruntime does not answer as PyTorch does, so no file is written")
     assert [p.name for p in run.parent.glob("*.onnx")] == ["conv-run.rejected.onnx"]
+
+
+def test_several_runs_are_exported_together_or_not_at_all(command, make_run, tmp_path, monkeypatch):
+    both, build = tmp_path / "both", exporting.build_graph
+    for model in ("simple", "conv"):
+        shutil.copytree(make_run(model)[0], both / model)
+    before = sorted(both.rglob("*"))
+
+    def refused(says, *arguments):
+        ended = command(main, both, *arguments, "--quiet")
+        assert (ended.code, ended.out) == (2, "")
+        assert says in ended.err
+
+    (both / "conv.onnx").touch()  # the second of them
+    monkeypatch.setattr(exporting, "build_graph", lambda *arguments: pytest.fail("it was exported all the same"))
+    refused("conv.onnx: is there already")
+    (both / "conv.onnx").rename(both / "conv.int8.onnx")
+    refused("conv.int8.onnx: is there already", "--int8", "auto")
+    (both / "conv.int8.onnx").unlink()
+    weights = both / "conv" / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    refused("weights.safetensors: damaged")
+    weights.write_bytes(whole)
+    refused("no run here is of the model 'nets:tiny'", "--model", "nets:tiny")
+    refused("no run here is of the model ''", "--model", ",")
+
+    nets = []  # the second fails its proof
+    monkeypatch.setattr(
+        exporting, "build_graph", lambda net, n, t, *rest: build(net, n, (1 + len(nets)) * t, *nets.append(1) or rest)
+    )
+    refused("does not answer as PyTorch does")
+    assert sorted(both.rglob("*")) == before
+    monkeypatch.setattr(exporting, "build_graph", build)
+    assert command(main, both, "--quiet").code == 0
+    assert {path.name for path in both.rglob("*.onnx")} == {"simple.onnx", "conv.onnx"}
+
+
+def test_runs_of_different_images_are_not_exported_by_those_of_the_first(command, make_run, tmp_path):
+    shutil.copytree(make_run("simple")[0], tmp_path / "both" / "simple")
+    shutil.copytree(make_run("conv", "float32")[0], tmp_path / "both" / "conv")
+    ended = command(main, tmp_path / "both")
+    assert (ended.code, ended.out) == (2, "")
+    assert "was trained on other images or names" in ended.err

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clf_export import exporting, quantize
+from clf_export import exporting, quantize, verdict
 from clf_export.errors import OutputError, QuantisationError
 from clf_export.exporting import export_run
 from clf_export.golden import damages
@@ -27,6 +27,16 @@ def recommend(monkeypatch, *, yes):
         return replace(made, verdict=replace(made.verdict, batch_1_ratio=2.0 if yes else 0.5))
 
     monkeypatch.setattr(exporting, "quantise", quantise)
+    for module in (exporting, verdict):  # the digits hold out 72
+        monkeypatch.setattr(module, "ENOUGH_IMAGES", 72)
+
+
+def test_int8_cannot_be_required_where_too_few_images_can_judge_it(make_run, tmp_path, monkeypatch):
+    folder, dataset = make_run("simple")
+    monkeypatch.setattr(exporting, "quantise", lambda *arguments, **options: pytest.fail("it was tried all the same"))
+    with pytest.raises(QuantisationError, match=r"72 held-out images are too few .* 598 are needed"):
+        export_run(folder, dataset, tmp_path / "x.onnx", int8="require")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("mode", ["auto", "require"])

@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,43 @@ def wrong_size(image_shape, classes): return nn.Sequential(nn.Flatten(), nn.Line
 def test_a_user_s_own_model_that_is_wrong_is_one_clear_error(tmp_path, monkeypatch, name, says):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_nets", raising=False)
     (tmp_path / "own_nets.py").write_text(BAD)
     with pytest.raises(FactoryError, match=says) as error:
         build_model(name, (3, 16, 16), 3)
     assert "\n" not in str(error.value)
+
+
+LAZY = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, image_shape, classes):
+        super().__init__()
+        from early_neighbour import layer
+        self.layer = layer(image_shape[0], classes)
+    def forward(self, x):
+        import late_neighbour
+        return self.layer(late_neighbour.pool(x))
+"""
+
+
+def test_the_current_folder_is_searched_last_and_a_net_finds_its_neighbours_late(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    (tmp_path / "lazy_nets.py").write_text(LAZY)
+    (tmp_path / "early_neighbour.py").write_text("from torch.nn import Linear as layer")
+    (tmp_path / "late_neighbour.py").write_text("def pool(x): return x.mean((2, 3))")
+    (tmp_path / "this.py").write_text("raise SystemExit('the standard library has this one')")
+    net = build_model("lazy_nets:Net", (3, 8, 8), 3)
+    assert net(torch.zeros(2, 3, 8, 8)).shape == (2, 3)
+    assert sys.path.index(str(tmp_path)) == len(sys.path) - 1
+    assert importlib.util.find_spec("this").origin != str(tmp_path / "this.py")
+
+
+@pytest.mark.parametrize("name", ["random", "numpy", "this"])
+def test_a_file_of_the_name_of_an_installed_module_is_not_taken_for_it(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    (tmp_path / f"{name}.py").write_text("tiny = 1")
+    with pytest.raises(FactoryError, match=rf"{name}\.py has the name of a module that is installed; give it another"):
+        build_model(f"{name}:tiny", (3, 8, 8), 3)

@@ -96,7 +96,7 @@ def test_a_signal_saves_and_says_how_to_go_on(source, tmp_path, number, code):
     returned, out, err = ended(process)
     assert (returned, out) == (code, "")
     assert err.startswith("clf-train: stopped in epoch ")
-    assert err.endswith("; go on with clf-train --resume run\n")
+    assert err.endswith("; go on with: clf-train --resume run\n")
     assert err.count("\n") == 1
     again = ended(start(*options(source), cwd=tmp_path))
     assert again[0] == 2

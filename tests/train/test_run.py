@@ -10,7 +10,7 @@ import torch
 
 from clf_train import find_recipe, read_run, read_source
 from clf_train.errors import RunError
-from clf_train.folder import free_name, new_folder
+from clf_train.folder import free_name, new_folder, refuse_early
 from clf_train.machine import describe_machine
 from clf_train.recipe import change
 from clf_train.records import write_record
@@ -286,7 +286,7 @@ class TestNewFolder:
         interrupted(tmp_path / "run", "state.pt")
         (tmp_path / "run.partial" / ".state.pt.7.partial").touch()  # a kill while it was written
         assert (tmp_path / "run.partial" / "state.pt").exists()
-        with pytest.raises(RunError, match=r"go on with clf-train --resume .*run, or pass --overwrite"):
+        with pytest.raises(RunError, match=r"pass --overwrite, since its plan\.json cannot be read"):
             new_folder(tmp_path / "run").__enter__()
         with new_folder(tmp_path / "run", resume=True) as again:
             assert (again / "state.pt").exists()
@@ -339,3 +339,16 @@ class TestNewFolder:
         (tmp_path / "a-2.partial").mkdir()
         assert free_name(tmp_path, "a").name == "a-3"
         assert free_name(tmp_path, "b").name == "b"
+
+
+@pytest.mark.parametrize("name", ["x.partial", "a\nb", "n" * 248])
+def test_a_name_that_no_training_s_folder_can_have_is_refused_at_once(tmp_path, name):
+    with pytest.raises(RunError, match="choose a"):
+        refuse_early(tmp_path / name, False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_longest_name_is_not_too_long_in_the_end(tmp_path):
+    with new_folder(tmp_path / ("n" * 247)):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["n" * 247]

@@ -136,7 +136,19 @@ def test_names_are_taken_and_must_fit(command, inside):
         (["--like", "nowhere", "--epochs", "3"], "--epochs cannot stand beside --like"),
         (["--resume", "nowhere", "--out", "x"], "--out cannot stand beside --resume"),
         (["extra"], "unexpected extra argument"),
-        (["--out", "/proc/nowhere/run"], "cannot be written"),
+        (["--out", "/proc/nowhere/run"], "/proc/nowhere/run: cannot be written"),
+        (["--out", "/proc/run"], "/proc/run: cannot be written: No such file or directory; choose another --out"),
+        (["--out", "/dev/null/run"], "cannot be written: Not a directory"),
+        (["--out", "/dev/null", "--overwrite"], "is no run folder"),
+        (["--out", "run.partial"], "choose an --out without .partial"),
+        (["--out", ""], "the argument after --out is empty"),
+        (["--data="], "--data is empty"),
+        (["--model", ","], "a name between the commas is empty"),
+        (["--model", "conv,"], "a name between the commas is empty"),
+        (["--model", "nets.py:tiny"], "write it as nets:tiny"),
+        (["--model", ":tiny"], "is unknown"),
+        (["--model", "nets:"], "is unknown"),
+        (["--shift", "17", "--out", "run"], "shift 17 moves images of 32x32 by more than half of a side"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(command, inside, arguments, says):
@@ -167,3 +179,39 @@ def test_floats_are_trained_as_they_stand_by_the_recipe_seed(command, inside):
     run = json.loads((inside / "run" / "run.json").read_text())
     assert run["normalisation"] == {"mean": [0, 0, 0], "std": [1, 1, 1]}
     assert (run["dtype"], run["value_range"], run["names"]) == ("float32", [0, 1], ["0", "1"])
+
+
+def test_a_run_folder_among_the_images_is_refused_before_anything_is_read(command, inside, write_pictures):
+    write_pictures(inside / "data", *(f"{name}/{i}.png" for name in ("red", "blue") for i in range(8)))
+    before = sorted(inside.rglob("*"))
+    for out in ("data/run", "data", "data/red/run"):
+        ended = command(main, "--data", "data", "--model", "simple", "--epochs", 1, "--out", out)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert "choose an --out outside of it" in ended.err
+    for out in ("data/red", "data/red/x.png", "data/x.png"):
+        assert command(main, "--data", "data", "--show", "--out", out, "--quiet").code == 2
+    assert sorted(inside.rglob("*")) == before
+
+
+def test_a_sheet_s_name_says_whether_it_is_a_file_or_a_folder(command, inside):
+    assert "samples      new/digits-samples.png" in command(main, "--show", "--out", "new").out
+    (inside / "mine.txt").write_text("precious")
+    assert command(main, "--show", "--out", "mine.txt", "--overwrite").code == 2
+    assert (inside / "mine.txt").read_text() == "precious"
+
+
+def test_without_a_terminal_there_is_a_line_an_epoch_unless_quiet(command, inside):
+    options = ("--model", "conv", "--epochs", 2, "--overwrite", "--out", "run")
+    lines = command(main, *options).err.splitlines()
+    assert [line.partition(": loss")[0] for line in lines[-2:]] == [f"clf-train: conv, epoch {n}/2" for n in (1, 2)]
+    assert "validation accuracy" in lines[-1]
+    assert command(main, *options, "--quiet").err == ""
+
+
+def test_it_is_said_where_no_image_can_be_held_out(command, inside):
+    images = np.zeros((41, 3, 16, 16), np.uint8)
+    np.savez("train.npz", images=images, labels=[2] + [0, 1] * 20)
+    np.savez("test.npz", images=images, labels=[2] + [0, 1] * 20)
+    ended = command(main, "--data", ".", "--model", "conv", "--epochs", 1)
+    assert ended.code == 0
+    assert "a class has a single training image, so none are held out" in ended.err

@@ -106,7 +106,7 @@ def test_a_killed_process_ends_all_with_a_line_and_the_training_goes_on(source, 
     ours = [line for line in err.splitlines() if line.startswith("clf-train: ")]
     assert len(ours) == 1
     assert "another process of this training was lost" in ours[0]
-    assert ours[0].endswith("go on with clf-train --resume run")
+    assert ours[0].endswith("go on with: torchrun --nproc-per-node=2 -m clf_train --resume run")
     alone = ended(start("--resume", "run", "--quiet", cwd=tmp_path, processes=1))
     assert (alone[0], alone[2]) == (2, "clf-train: the training had 2 processes, not 1: start as many with torchrun\n")
     code, _, err = ended(start("--resume", "run", "--quiet", cwd=tmp_path))

@@ -1,12 +1,10 @@
 """The command `clf-train`: parse, read, train, print."""
 
 import os
-import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, cast
+from typing import Annotated, Literal, NoReturn, cast
 
 import typer
 
@@ -14,12 +12,8 @@ from clf_runtime.command import one_line, say
 from clf_runtime.typer_app import make_app, run_app, show_version
 from clf_train.errors import RecipeError, Stopped
 from clf_train.process import settle
-from clf_train.recipe import MODELS, Model, Optimizer, Precision, Recipe, Schedule, change, find_recipe, is_own
+from clf_train.recipe import MODELS, Model, Optimizer, Precision, Schedule, change, find_recipe, is_own
 from clf_train.signals import stopping_on_signals
-
-if TYPE_CHECKING:
-    from clf_train.dataset import Dataset
-    from clf_train.fit import Watcher
 
 NAME = "clf-train"
 _OnOff = Literal["on", "off"]
@@ -93,7 +87,8 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="The run folder to make; with --show the PNG.  [default: a new one below artifacts/]"
+            metavar="DIR",
+            help="The run folder to make; with --show the PNG or its folder.  [default: a new one below artifacts/]",
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there under --out.")] = False,
@@ -151,10 +146,12 @@ def train(
 
     from clf_train import report, training
     from clf_train.device import select_device
-    from clf_train.folder import free_name, partial_of, refuse_early, refuse_existing, refuse_nothing
+    from clf_train.folder import free_name, partial_of, refuse_early, refuse_nothing
+    from clf_train.places import refuse_among_images
     from clf_train.plan import check_models, check_plan, plan_like, read_plan
+    from clf_train.progress import follow
     from clf_train.run import find_runs, folder_name, load_net, read_run
-    from clf_train.show import show_source, stem
+    from clf_train.show import refuse_sheet, show_source, stem
     from clf_train.sources import read_source
     from clf_train.world import agree, join
 
@@ -177,10 +174,13 @@ def train(
     chosen = "cpu" if show else select_device(device)[0].type
     with join(chosen) as world:
         quiet = quiet or not world.writes
-        if out is not None and resume is None and world.writes and not (show and (out.is_dir() or overwrite)):
-            refuse = refuse_existing if show else refuse_early
-            refuse(out, overwrite)
         place = data if plan is None or "data" in given else plan.source
+        if show:
+            refuse_sheet(out, overwrite)
+        elif resume is None and world.writes:
+            refuse_among_images(out or Path("artifacts", "run"), place)
+            if out is not None:
+                refuse_early(out, overwrite)
         if not quiet:
             say(NAME, f"reading {place}")
         dataset = read_source(place, names if plan is None else plan.names)
@@ -198,7 +198,7 @@ def train(
             label = "-".join(folder_name(m) for m in recipes)
             out = free_name(Path("artifacts"), f"{stem(dataset.source)}-{label}-{datetime.now():%Y%m%d-%H%M%S}")
         with stopping_on_signals() as stop, ExitStack() as bars:
-            on_start = _progress(dataset, bars, quiet, stop.asked)
+            on_start = follow(NAME, dataset, seed if plan is None else plan.seed, bars, quiet, stop.asked)
             try:
                 if resume is not None:
                     trained = training.resume(dataset, out, on_start=on_start, world=world)
@@ -231,6 +231,8 @@ def train(
 
 def _models(text: str) -> tuple[Model, ...]:
     models = ("simple", "conv") if text == "both" else tuple(name.strip() for name in text.split(","))
+    if not all(models):
+        raise RecipeError(f"--model {text}: a name between the commas is empty")
     if len(set(models)) < len(models):
         raise RecipeError(f"--model {text}: names a model twice")
     return models
@@ -241,33 +243,6 @@ def _refuse_beside(again: str, given: set[str]) -> None:
     for name in sorted(given - {again} - _BESIDE[again]):
         beside = ", ".join(f"--{n}" for n in sorted(_BESIDE[again]))
         raise RecipeError(f"--{name.replace('_', '-')} cannot stand beside --{again}; what can: {beside}")
-
-
-def _progress(
-    dataset: "Dataset", bars: ExitStack, quiet: bool, stopping: Callable[[], bool]
-) -> Callable[[Model, Recipe, str], "Watcher"]:
-    """A progress bar for each model: epoch, loss, images per second. It is off when stderr is no terminal."""
-
-    def on_start(model: Model, recipe: Recipe, device: str) -> "Watcher":
-        from tqdm import tqdm
-
-        from clf_train.fit import Watcher
-
-        bars.close()
-        if not quiet:
-            say(NAME, f"training {model} by recipe {recipe.name} on {device}")
-        hidden = quiet or not sys.stderr.isatty()
-        held_out = round(recipe.validation_share * len(dataset.train))
-        total = recipe.epochs * (len(dataset.train) - held_out)
-        bar = bars.enter_context(tqdm(total=total, unit=" images", unit_scale=True, disable=hidden, dynamic_ncols=True))
-
-        def on_step(epoch: int, images: int, loss: float) -> None:
-            bar.set_description(f"{model} epoch {epoch}/{recipe.epochs} loss {loss:.3f}", refresh=False)
-            bar.update(images)
-
-        return Watcher(on_step, stopping=stopping)
-
-    return on_start
 
 
 app = make_app(train)

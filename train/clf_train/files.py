@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -10,7 +10,7 @@ from pathlib import Path
 def whole_file(file: Path) -> Iterator[Path]:
     """Give a path beside `file` to write to; when the block ends well it is synced and renamed to `file`, else removed.
 
-    Raises OSError as the system does.
+    Raises OSError as the system does, of `file`: the path beside it is nobody's affair.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
@@ -19,5 +19,10 @@ def whole_file(file: Path) -> Iterator[Path]:
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
         partial.replace(file)
+    except OSError as error:
+        if error.filename in (None, str(partial), partial):  # none where a disk is full
+            error.filename, error.filename2 = str(file), None
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where no file can be, none can be removed
+            partial.unlink(missing_ok=True)

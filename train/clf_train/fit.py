@@ -5,7 +5,7 @@ Letters in shapes: B images in a batch, C channels, H height, W width, K classes
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,12 +35,14 @@ _LOOK_EVERY = 20  # steps between looks at the loss; each look makes a GPU wait,
 class Watcher:
     """Who is told of every few steps and of every epoch, and asked whether to stop.
 
-    `step` gets the epoch, from 1, the images of these steps, and the mean loss of the epoch so far.
+    `step` gets the epoch, from 1, the images of these steps, and the mean loss of the epoch so far; `begin`, before the
+    first step, the epochs that are behind: none unless the training is gone on with.
     """
 
     step: Callable[[int, int, float], None] = lambda epoch, images, loss: None
     epoch: Callable[[Epoch], None] = lambda epoch: None
     stopping: Callable[[], bool] = lambda: False
+    begin: Callable[[Sequence[Epoch]], None] = lambda behind: None
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ def fit(
         if not world.writes:  # what was saved are the sums of all processes
             state.loss_sum.zero_()
             state.hits.zero_()
+
+    watcher.begin(state.history)
 
     def save() -> None:
         if state_file is not None and world.writes:

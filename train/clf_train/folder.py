@@ -1,5 +1,7 @@
 """The folder of a training while it is at work: `<name>.partial`, which becomes `<name>` when all is done."""
 
+import errno
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from clf_train import checkpoint, plan
+from clf_train.advice import resume_command
 from clf_train.errors import RunError
 from clf_train.run import RECORD
 
@@ -33,6 +36,8 @@ def new_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -
     partial = partial_of(folder)
     if resume:
         refuse_nothing(folder)
+    else:
+        _refuse_name(folder)
     refuse_existing(folder, overwrite)
     with _locked(folder):
         if partial.exists() and not resume:
@@ -51,7 +56,7 @@ def new_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -
                 _remove(partial)
             raise
         refuse_existing(folder, overwrite, f"; the finished run is in {partial}")
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as aside:
+        with tempfile.TemporaryDirectory(prefix=".clf-train.", dir=folder.parent) as aside:
             replaced = Path(aside) / "replaced"
             if folder.exists():
                 folder.rename(replaced)
@@ -79,11 +84,12 @@ def _locked(folder: Path) -> Iterator[None]:
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        Path(lock.lock_file).touch()  # where no file can be made, FileLock may wait for one as if another had it
         lock.acquire()
     except Timeout:
         raise RunError(f"{partial_of(folder)}: another training is at work in it") from None
     except OSError as error:
-        raise RunError(f"{partial_of(folder)}: cannot be written: {error.strerror or error}") from None
+        raise _cannot_be_made(folder, error) from None
     try:
         yield
     finally:
@@ -99,20 +105,44 @@ def refuse_nothing(folder: Path) -> None:
 
 
 def refuse_early(folder: Path, overwrite: bool) -> None:
-    """Raise the RunError that new_folder would, before there is anything to write."""
+    """Raise the RunError that new_folder would, before there is anything to write, as far as that can be told."""
     folder = folder.resolve()
-    refuse_existing(folder, overwrite)
-    if partial_of(folder).exists():
+    _refuse_name(folder)
+    try:
+        refuse_existing(folder, overwrite)
+        parent = next(parent for parent in folder.parents if parent.exists())
+        if not parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        is_at_work = partial_of(folder).exists()
+    except OSError as error:
+        raise _cannot_be_made(folder, error) from None
+    if is_at_work:
         with _locked(folder):
             _refuse_state(folder, overwrite)
 
 
+def _cannot_be_made(folder: Path, error: OSError) -> RunError:
+    return RunError(f"{folder}: cannot be written: {error.strerror or error}; choose another --out")
+
+
+def _refuse_name(folder: Path) -> None:
+    """Raise RunError for a name that a training's folder cannot have."""
+    if folder.name.endswith(".partial"):
+        raise RunError(f"{folder}: a folder of that name is a training at work; choose an --out without .partial")
+    if any(ord(c) < 32 or ord(c) == 127 for c in folder.name):
+        raise RunError(f"{folder}: holds a control character; choose another --out")
+
+
 def refuse_existing(folder: Path, overwrite: bool, more: str = "") -> None:
     """Raise RunError if something is there already: a run unless `overwrite`, anything else in any case."""
-    if folder.exists() and not overwrite:
+    if not folder.exists():
+        return
+    if not _is_a_training_s(folder):
+        raise RunError(f"{folder}: is there already, and is no run folder; choose another --out{more}")
+    if not overwrite:
         raise RunError(f"{folder}: is there already; choose another --out, or pass --overwrite{more}")
-    if folder.exists() and not _is_a_training_s(folder):
-        raise RunError(f"{folder}: is no run folder, so it is not overwritten{more}")
 
 
 def _refuse_state(folder: Path, overwrite: bool) -> None:
@@ -121,15 +151,17 @@ def _refuse_state(folder: Path, overwrite: bool) -> None:
     if partial.exists() and not (partial / _MARK).exists() and any(partial.iterdir()):
         raise RunError(f"{partial}: is in the way, and no training made it; move it away")
     if holds_state(partial) and not overwrite:
-        raise RunError(
-            f"{partial}: holds a training that was stopped; go on with clf-train --resume {folder}, or pass --overwrite"
-        )
+        try:
+            how = f"or go on with it: {resume_command(folder, plan.read_plan(partial))}"
+        except RunError:
+            how = "since its plan.json cannot be read"
+        raise RunError(f"{partial}: holds a training that was stopped; pass --overwrite, {how}")
 
 
 def _is_a_training_s(folder: Path) -> bool:
     """Whether a folder holds what a training and an export leave, and nothing else: it is going to be removed."""
-    if (folder / RECORD).is_file():
-        return True
+    if not folder.is_dir() or (folder / RECORD).is_file():
+        return folder.is_dir()
     rest = [entry for entry in folder.iterdir() if entry.name not in ("comparison.html", plan.FILE, _MARK)]
     return (folder / "comparison.html").is_file() and all(
         (entry / RECORD).is_file() or (entry.is_file() and entry.suffix == ".onnx") for entry in rest

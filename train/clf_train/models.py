@@ -6,10 +6,11 @@ takes float32 [B, C, H, W] and gives logits or log-probabilities float32 [B, K].
 Letters in shapes: B images in a batch, C channels, H height, W width, K classes.
 """
 
-import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 
 import torch
 import torch.nn.functional as F
@@ -162,11 +163,20 @@ def build_model(name: Model, image_shape: tuple[int, int, int], classes: int) ->
 
 
 def _import(name: Model) -> Factory:
-    """Import a factory by its name, from the current folder or what is installed."""
+    """Import a factory by its name, from the current folder or what is installed.
+
+    The current folder comes last on `sys.path`, and stays there, since a net may import its neighbours as late as in
+    `forward()`: first, a file in it would stand for any module of its name that anybody imports from then on.
+    """
     module_name, _, attribute = name.rpartition(":")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+    top = module_name.partition(".")[0]
     try:
+        mine, found_first = PathFinder.find_spec(top, [os.path.realpath(here)]), importlib.util.find_spec(top)
+        if mine and mine.origin and found_first and os.path.realpath(found_first.origin or "") != mine.origin:
+            raise ImportError(f"{mine.origin} has the name of a module that is installed; give it another")
         found = importlib.import_module(module_name)
     except Exception as error:
         raise FactoryError(f"{name}: {module_name} cannot be imported: {_told(error)}") from None

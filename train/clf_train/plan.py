@@ -100,6 +100,7 @@ def check_models(plan: Plan, own: Sequence[Model]) -> None:
     for model in own:
         if model not in plan.recipes:
             raise RunError(f"the training is of {', '.join(plan.recipes)}, not of {model}")
-    for model in plan.recipes:
-        if is_own(model) and model not in own:
-            raise RunError(f"it is of the model {model}; to import the code of that name, pass --model {model}")
+    needed = [model for model in plan.recipes if is_own(model)]
+    if not set(needed) <= set(own):
+        all_of_them = ",".join(needed)
+        raise RunError(f"it is of the model {all_of_them}; to import the code of that name, pass --model {all_of_them}")

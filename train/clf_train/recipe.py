@@ -151,7 +151,10 @@ def find_recipe(name: str, model: Model) -> Recipe:
     """Return the recipe of a name for a model, one of ours or a user's own. Raises RecipeError if there is none."""
     if name not in RECIPES:
         raise RecipeError(f"recipe {name!r} is unknown: choose one of {', '.join(RECIPES)}")
-    if not is_own(model) and model not in MODELS:
+    module, _, factory = model.rpartition(":")
+    if module.endswith(".py"):
+        raise RecipeError(f"model {model!r} names a file: write it as {module.removesuffix('.py')}:{factory}")
+    if model not in MODELS and not (module and factory):
         raise RecipeError(f"model {model!r} is unknown: choose {', '.join(MODELS)}, or package.module:factory")
     recipe = _OWN.get(name) if is_own(model) else RECIPES[name].get(model)
     if recipe is None:

@@ -7,8 +7,7 @@ metrics.csv           one line an epoch
 *.png, report.html    for people; see plots and page
 """
 
-import csv
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,6 +21,7 @@ from clf_train.errors import RunError
 from clf_train.evaluate import Normalisation
 from clf_train.files import whole_file
 from clf_train.metrics import TestMetrics
+from clf_train.metrics_file import write_metrics
 from clf_train.probe import Probe
 from clf_train.rebuild import build_from, sha256
 from clf_train.recipe import MODELS, Model, Recipe, is_own
@@ -104,10 +104,7 @@ def write_run(folder: Path, run: Run, weights: bytes, probed: bytes) -> None:
     for name, data in ((WEIGHTS, weights), (probe.FILE, probed)):
         with whole_file(folder / name) as partial:
             partial.write_bytes(data)
-    with (folder / "metrics.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([f.name for f in fields(Epoch)])
-        writer.writerows([asdict(epoch).values() for epoch in run.history])
+    write_metrics(folder, run.history)
     write_record(folder / RECORD, run)
 
 

@@ -6,16 +6,19 @@ import numpy as np
 
 from clf_runtime.command import one_line
 from clf_train.dataset import Dataset
+from clf_train.errors import RunError
 from clf_train.files import whole_file
+from clf_train.places import refuse_among_images
 from clf_train.plots import save_sheet
 
 
 def show_source(dataset: Dataset, out: Path | None) -> None:
     """Print what a source holds, and draw its sheet of samples into the folder or file `out`, or here.
 
-    Raises OSError as the system does.
+    Raises RunError if the sheet would lie among the images, OSError as the system does.
     """
     file = _sheet_file(dataset, out)
+    refuse_among_images(file, dataset.source)
     width = max(len(name) for name in dataset.names)
     counts = [np.bincount(part.labels, minlength=len(dataset.names)) for part in (dataset.train, dataset.test)]
     print(f"source       {one_line(dataset.source)}")
@@ -35,11 +38,21 @@ def show_source(dataset: Dataset, out: Path | None) -> None:
     print(f"samples      {file}")
 
 
+def refuse_sheet(out: Path | None, overwrite: bool) -> None:
+    """Raise RunError if `out` is a file already, and not a PNG to `overwrite`."""
+    if out is not None and out.exists() and not out.is_dir() and not (overwrite and _is_png(out)):
+        raise RunError(f"{out}: is there already; choose another --out{', or pass --overwrite' * _is_png(out)}")
+
+
 def _sheet_file(dataset: Dataset, out: Path | None) -> Path:
-    """Where the sheet of samples goes: a file of our own naming, in the folder `out` or here, or the file `out`."""
-    if out is None or out.is_dir():
+    """Where the sheet of samples goes: the PNG `out`, or a file of our own naming in the folder `out`, or here."""
+    if out is None or out.is_dir() or not _is_png(out):
         return (out or Path()) / f"{stem(dataset.source)}-samples.png"
     return out
+
+
+def _is_png(out: Path) -> bool:
+    return out.suffix.lower() == ".png"
 
 
 def stem(source: str) -> str:

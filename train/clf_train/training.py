@@ -1,6 +1,6 @@
 """One training, from a dataset to a run folder."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +9,16 @@ import torch
 
 from clf_runtime.errors import brief
 from clf_train import checkpoint, page, plan, probe
+from clf_train.advice import resume_command
 from clf_train.checkpoint import Epoch
 from clf_train.dataset import Dataset
 from clf_train.device import Device, select_device
 from clf_train.errors import FactoryError, ProcessLost, RecipeError, RunError, Stopped, TrainError
 from clf_train.fit import Watcher, fit
 from clf_train.folder import holds_state, new_folder, partial_of, refuse_nothing
+from clf_train.metrics_file import add_epoch, write_metrics
 from clf_train.models import build_model
+from clf_train.places import refuse_among_images
 from clf_train.plan import Plan, read_plan, write_plan
 from clf_train.preparation import choose_normalisation, fit_recipe, hold_out
 from clf_train.rebuild import rehearse
@@ -50,9 +53,18 @@ def train(
     `comparison.html`. `on_start` is told the model, its recipe and the device, and returns what watches the training.
     While it is at work all is in `<folder>.partial`, with the state to go on from. In a `world` of several processes
     rank 0 writes, and the others return no runs.
-    Raises RunError if the folder is in the way, DeviceError if the device does not work, Stopped if a watcher wanted
-    it, TrainError if the loss is NaN or a file cannot be written; the last state that was saved stays.
+    Raises RunError if the folder is in the way or lies among the images, RecipeError if a recipe is not for them,
+    DeviceError if the device does not work, Stopped if a watcher wanted it, TrainError if the loss is NaN or a file
+    cannot be written; the last state that was saved stays.
     """
+    refuse_among_images(folder, dataset.source)
+    _, height, width = dataset.image_shape
+    for recipe in recipes.values():
+        if recipe.shift > min(height, width) // 2:
+            raise RecipeError(
+                f"shift {recipe.shift} moves images of {height}x{width} by more than half of a side, so that little is "
+                f"left of them; choose {min(height, width) // 2} at most"
+            )
     chosen, _ = select_device(device, world.local_rank)
     wanted = Plan(
         plan.SCHEMA,
@@ -116,14 +128,14 @@ def _carry_out(
             if partial is not None and len(runs) > 1:
                 (partial / "comparison.html").write_text(page.comparison_page(runs, partial), "utf-8")
         except (OSError, TrainError) as error:
-            raise _with_advice(error, folder, partial) from None
+            raise _with_advice(error, folder, partial, wanted) from None
     return runs
 
 
-def _with_advice(error: Exception, folder: Path, partial: Path | None) -> Exception:
+def _with_advice(error: Exception, folder: Path, partial: Path | None, wanted: Plan) -> Exception:
     """The error with what is kept and how to go on, where there is something to go on from."""
     kept = partial is not None and holds_state(partial)
-    go_on = f"go on with clf-train --resume {folder}"
+    go_on = f"go on with: {resume_command(folder, wanted)}"
     if isinstance(error, Stopped):
         return Stopped(error.epoch, f"; {go_on}" if kept else "")
     if isinstance(error, OSError):
@@ -177,7 +189,14 @@ def _train_one(
     watcher = on_start(model, recipe, device_name)
     with scalars(place if wanted.tensorboard else None) as log:
 
+        def begin(behind: Sequence[Epoch]) -> None:
+            if place is not None:
+                write_metrics(place, behind)
+            watcher.begin(behind)
+
         def epoch_done(epoch: Epoch) -> None:
+            if place is not None:
+                add_epoch(place, epoch)
             watcher.epoch(epoch)
             log(epoch)
 
@@ -189,7 +208,7 @@ def _train_one(
                 normalise,
                 device,
                 seed,
-                replace(watcher, epoch=epoch_done),
+                replace(watcher, epoch=epoch_done, begin=begin),
                 held_out,
                 state_file,
                 world,

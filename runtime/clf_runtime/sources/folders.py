@@ -9,7 +9,7 @@ import numpy as np
 from clf_runtime.bounded import read_bounded
 from clf_runtime.card import ModelCard
 from clf_runtime.errors import ImageError
-from clf_runtime.listing import PICTURES, TEST_FOLDERS, class_folders, has_pictures, visible
+from clf_runtime.listing import PICTURES, TEST_FOLDERS, class_folders, has_pictures, is_sheet, visible
 from clf_runtime.pictures import MAX_FILE_BYTES, decode_picture
 from clf_runtime.sources.source import Block, Source
 
@@ -32,7 +32,7 @@ def look(path: Path, card: ModelCard) -> Source:
     folder = path / tests[0] if tests else path / "train" if is_train else path
     classes = class_folders(folder)
     for entry in visible(folder):
-        if entry not in classes and entry.name != "artifacts":
+        if entry not in classes and entry.name != "artifacts" and not is_sheet(entry):
             raise ImageError(f"{entry}: an extra file, not part of class-named folders; move it away")
     counts = [len(_pictures(c)) for c in classes]
     if not sum(counts):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from clf_runtime.listing import visible
+from clf_runtime.listing import is_sheet, visible
 from clf_train.errors import DataError
 
 
@@ -16,4 +16,4 @@ def refuse_extra(folder: Path, known: Iterable[str], layout: str) -> None:
 
 def _is_ours(entry: Path) -> bool:
     """Whether clf-train itself left this, when it ran inside the folder."""
-    return entry.name.endswith("-samples.png") or (entry.name == "artifacts" and entry.is_dir())
+    return is_sheet(entry) or (entry.name == "artifacts" and entry.is_dir())

@@ -1,0 +1,26 @@
+import errno
+import os
+
+import pytest
+
+from clf_train.files import whole_file
+
+
+@pytest.mark.parametrize("place", ["/proc/x.onnx", "n" * 250])
+def test_an_error_names_the_file_and_not_the_one_beside_it(tmp_path, place):
+    with pytest.raises(OSError, match=r"No such file|too long") as error, whole_file(tmp_path / place) as partial:
+        partial.write_bytes(b"1")
+    assert error.value.filename == str(tmp_path / place)
+
+
+def test_a_disk_that_is_full_names_the_file_too(tmp_path):
+    with pytest.raises(OSError, match="No space") as error, whole_file(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert error.value.filename == str(tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError) as error, whole_file(tmp_path / "x") as partial:
+        partial.write_bytes((tmp_path / "missing").read_bytes())
+    assert error.value.filename == str(tmp_path / "missing")
