@@ -108,6 +108,8 @@ def export(
             for line in error.table:
                 print(one_line(line), file=sys.stderr)
             raise
+        if made.hint is not None and not quiet:
+            say(NAME, f"{trained.model}: {made.hint}")
         written = made.model
         print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, proven against PyTorch"))
         for line in (*table(made.proof, written.card.names), *_golden_lines(written), *_int8_lines(made)):

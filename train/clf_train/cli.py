@@ -260,7 +260,7 @@ def _progress(
             bar.set_description(f"{model} epoch {epoch}/{recipe.epochs} loss {loss:.3f}", refresh=False)
             bar.update(images)
 
-        return Watcher(on_step, stopping=stopping)
+        return Watcher(on_step, stopping=stopping, note=lambda text: None if quiet else say(NAME, text))
 
     return on_start
 

@@ -33,12 +33,14 @@ _LOOK_EVERY = 20  # steps between looks at the loss; each look makes a GPU wait,
 class Watcher:
     """Who is told of every few steps and of every epoch, and asked whether to stop.
 
-    `step` gets the epoch, from 1, the images of these steps, and the mean loss of the epoch so far.
+    `step` gets the epoch, from 1, the images of these steps, and the mean loss of the epoch so far; `note` a sentence
+    for the user.
     """
 
     step: Callable[[int, int, float], None] = lambda epoch, images, loss: None
     epoch: Callable[[Epoch], None] = lambda epoch: None
     stopping: Callable[[], bool] = lambda: False
+    note: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from clf_runtime.errors import brief
 from clf_train import checkpoint, page, plan
 from clf_train.checkpoint import Epoch
 from clf_train.dataset import Dataset
@@ -15,7 +14,8 @@ from clf_train.device import Device, select_device
 from clf_train.errors import FactoryError, ProcessLost, RecipeError, Stopped, TrainError
 from clf_train.fit import Watcher, fit
 from clf_train.folder import holds_state, new_folder, partial_of, refuse_nothing
-from clf_train.models import build_model
+from clf_train.models import build_model, hint
+from clf_train.own_code import place, told
 from clf_train.plan import Plan, read_plan, write_plan
 from clf_train.preparation import choose_normalisation, fit_recipe, hold_out
 from clf_train.recipe import Model, Recipe, is_own
@@ -138,10 +138,12 @@ def _telling_of_the_net(model: Model) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise TrainError("not enough GPU memory: choose a smaller --batch-size") from None
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:
         if isinstance(error, TrainError) or not is_own(model) or is_of_the_network(error):
             raise
-        raise FactoryError(f"{model}: fails in training: {brief(error)}") from None
+        if place(error) is None and not isinstance(error, (RuntimeError, ValueError, TypeError)):
+            raise  # a full disk, say
+        raise FactoryError(f"{model}: fails in training: {told(error)}") from None
 
 
 def _train_one(
@@ -161,6 +163,8 @@ def _train_one(
     held_out = hold_out(dataset, recipe, seed)
     state_file = None if place is None else place / checkpoint.FILE
     watcher = on_start(model, recipe, device_name)
+    if is_own(model) and (said := hint(net, dataset.image_shape)):
+        watcher.note(f"{model}: {said}")
     with scalars(place if wanted.tensorboard else None) as log:
 
         def epoch_done(epoch: Epoch) -> None:
