@@ -15,8 +15,8 @@ import torch
 from clf_export.errors import TranslationError
 
 _PLAIN = (
-    "its forward() must not take the number of images as a plain number, as len(x) or a loop over them does; "
-    "x.shape[0] is none"
+    "its forward() must not make a plain number of the number of images, as len(x) or a loop over them does; "
+    "x.shape[0] as it stands is fine"
 )
 _DECIDES = (
     "what it does depends on the number of images, and a graph does always the same (the exporter had to assume {})"
@@ -37,35 +37,29 @@ def check_assumptions(program: torch.onnx.ONNXProgram, batch: str) -> None:
     assert exported is not None
     values = [node.meta.get("val") for node in exported.graph.nodes]
     [place] = [i for i, node in enumerate(exported.graph.nodes) if node.name == exported.graph_signature.user_inputs[0]]
-    size = values[place].shape[0].node
-    count = size.expr
+    symbol = values[place].shape[0].node
+    count = symbol.expr
     bounds = exported.range_constraints.get(count)
     if bounds is None or bounds.lower > 2 or not _endless(bounds.upper):
-        raise TranslationError(_DECIDES.format(f"{bounds.lower} to {bounds.upper}" if bounds else f"{count}"))
+        raise TranslationError(_DECIDES.format(f"{bounds.lower} to {bounds.upper} images" if bounds else f"{count}"))
     several = sympy.Symbol(batch, integer=True, nonnegative=True) + 2
     named = sympy.Symbol(batch, integer=True, positive=True)
-    for assertion in getattr(size.shape_env, "deferred_runtime_asserts", {}).get(None, ()):
+    for assertion in getattr(symbol.shape_env, "deferred_runtime_asserts", {}).get(None, ()):
         if assertion.expr.subs(count, several) != sympy.true:
             raise TranslationError(_DECIDES.format(assertion.expr.subs(count, named)))
     for value in values:
         for axis in value.shape if isinstance(value, torch.Tensor) else ():
-            if _cuts(axis, count):
-                raise TranslationError(_DECIDES.format(f"that {axis.node.expr.subs(count, named)} of them are apart"))
+            size = axis.node.expr if isinstance(axis, torch.SymInt) else sympy.Integer(axis)
+            if count in size.free_symbols and any(type(e).__name__ in ("Min", "Max") for e in size.atoms(sympy.Basic)):
+                raise TranslationError(_DECIDES.format(f"an axis of {size.subs(count, named)}"))
 
 
-def _first_axis(value: onnx.ValueInfoProto) -> str | int:
+def _first_axis(value: onnx.ValueInfoProto) -> str:
     axis = value.type.tensor_type.shape.dim[0]
-    return axis.dim_param or axis.dim_value
+    return axis.dim_param or str(axis.dim_value)
 
 
 def _endless(bound: Any) -> bool:
     """Whether an upper bound is none: torch's own infinity, or all that 64 bits hold."""
     return not bound.is_Integer or int(bound) >= 2**62
 
-
-def _cuts(axis: Any, count: sympy.Symbol) -> bool:
-    """Whether the size of an axis is the batch cut at some number of images."""
-    if not isinstance(axis, torch.SymInt):
-        return False
-    expression = axis.node.expr
-    return count in expression.free_symbols and any(type(e).__name__ in ("Min", "Max") for e in expression.atoms(sympy.Function, sympy.Min, sympy.Max))

@@ -22,8 +22,8 @@ from clf_export.parity import open_onnx
 from clf_train.evaluate import Normalisation, as_tensor
 from clf_train.own_code import told
 
-SIZES = (2, 3, 7, 64, 100, 101, 255, 256, 257, 300)
-_BESIDE = (2, 7, 33, 257)  # sizes of the batches whose neighbours are changed
+SIZES = (2, 3, 7, 64, 100, 257, 300)
+_BESIDE = (2, 7, 257)  # sizes of the batches whose neighbours are changed
 _GRADIENTS = (2, 5, 33)
 _MOST_BYTES = 64 << 20  # of a batch in float32; larger batches of large images are left out
 _ROUNDING = 1e-3  # of an image's largest score (or of 1): what the size of a batch may change

@@ -24,7 +24,11 @@ _BLOCK = TEST_BATCH
 _FEW = 10  # differing predictions that are listed
 _NOT_RUN = "onnxruntime does not run the model, so no file is written"
 _LACKING = re.compile(r"Could not find an implementation for (\w+)\(")
-_UNUSUAL = {onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16}
+_UNUSUAL = {
+    onnx.TensorProto.DOUBLE: "float64",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.BFLOAT16: "bfloat16",
+}
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,8 @@ def _why(model: bytes, error: ModelError) -> str:
     types = {t.name: t.data_type for t in graph.initializer}
     types |= {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.output, *graph.value_info)}
     used = {types.get(i, 0) for node in graph.node if node.op_type == lacking[1] for i in node.input}
-    unusual = [onnx.TensorProto.DataType.Name(t).lower() for t in sorted(used & _UNUSUAL)]
-    of = f" of {' or '.join(unusual)} numbers: forward() must compute in float32" if unusual else ""
-    return f"it has no {lacking[1]}{of}"
+    unusual = " or ".join(name for number, name in _UNUSUAL.items() if number in used)
+    return f"it has no {lacking[1]}" + (f" of {unusual}: forward() must compute in float32" if unusual else "")
 
 
 def compare(reference: np.ndarray, answers: np.ndarray, labels: np.ndarray) -> Comparison:
