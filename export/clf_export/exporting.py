@@ -90,8 +90,9 @@ def export_run(
     With `int8` auto or require an int8 version is made too (`watch` is told what is being tried), and written as
     `<name>.int8.onnx` if its verdict recommends it; if it does not, `require` writes nothing at all.
     Raises ParityError if a net or its file answers an image by the others of its batch, or a file's answers are not
-    what they must be: float32's within `parity.TOLERANCE` of PyTorch's, and each file's own golden cases; QuantisationError if int8 is required and not recommended; RunError if the run is
-    damaged, TranslationError if its net cannot be translated, OutputError if a file is there or cannot be written.
+    what they must be: float32's within `parity.TOLERANCE` of PyTorch's, and each file's own golden cases;
+    QuantisationError if int8 is required and not recommended; RunError if the run is damaged, TranslationError if its
+    net cannot be translated, OutputError if a file is there or cannot be written.
     """
     int8_file = int8_beside(file)
     for place in (file, int8_file) if int8 != "off" else (file,):

@@ -80,15 +80,15 @@ def prove_independence(scores: Scores, pool: Pool, who: str) -> None:
     images = pool.images
     alone = np.concatenate([scores(images[i : i + 1]) for i in range(len(images))])
     if np.isnan(alone).any() or np.isposinf(alone).any():
-        raise ParityError(f"{who} gives NaN or infinite scores for an image of the allowed range, so no file is written")
+        raise ParityError(f"{who} gives NaN or infinite scores for an image of the right range, so no file is written")
     _ask_again(scores, images[:1], alone[:1], who)
     random = np.random.default_rng(15)
     for size in _sizes(SIZES, images):
         rows = random.permutation(np.resize(np.arange(len(images)), max(size, len(images))))[:size]
-        apart = _apart(scores(images[rows]), alone[rows])
-        if not apart.max() <= _ROUNDING:
+        most = float(_apart(scores(images[rows]), alone[rows]).max())
+        if not most <= _ROUNDING:
             _ask_again(scores, images[:1], alone[:1], who)
-            raise _by_its_neighbours(who, f"in a batch of {size} scores are not those that each gets alone", apart.max())
+            raise _by_its_neighbours(who, f"in a batch of {size} scores are not those that each gets alone", most)
     for size in _sizes(_BESIDE, images):
         rows = random.integers(0, pool.ordinary, size)
         kept = rows[: size // 2]
@@ -98,10 +98,10 @@ def prove_independence(scores: Scores, pool: Pool, who: str) -> None:
             batch = np.full(size, neighbour)
             batch[places] = kept
             answers.append(scores(images[batch])[places])
-        apart = _apart(answers[0], answers[1])
-        if not apart.max() <= _NOTHING:
+        most = float(_apart(answers[0], answers[1]).max())
+        if not most <= _NOTHING:
             _ask_again(scores, images[:1], alone[:1], who)
-            raise _by_its_neighbours(who, f"in a batch of {size} scores change with the images beside", apart.max())
+            raise _by_its_neighbours(who, f"in a batch of {size} scores change with the images beside", most)
     _ask_again(scores, images[:1], alone[:1], who)
 
 
