@@ -62,4 +62,3 @@ def _first_axis(value: onnx.ValueInfoProto) -> str:
 def _endless(bound: Any) -> bool:
     """Whether an upper bound is none: torch's own infinity, or all that 64 bits hold."""
     return not bound.is_Integer or int(bound) >= 2**62
-

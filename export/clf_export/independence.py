@@ -28,20 +28,21 @@ _GRADIENTS = (2, 5, 33)
 _MOST_BYTES = 64 << 20  # of a batch in float32; larger batches of large images are left out
 _ROUNDING = 1e-3  # of an image's largest score (or of 1): what the size of a batch may change
 _NOTHING = 1e-6  # the same where the size is the same
-_REAL, _NOISE = 24, 8
+_REAL, _NOISE, _FAINT = 20, 6, 8
 
 Scores = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Images of very different kinds, uint8 or float32 [P, C, H, W]; the first `ordinary` are neither dark nor bright.
+    """Images of very different kinds, uint8 or float32 [P, C, H, W].
 
-    `lowest` and `highest` are the rows of the darkest and the brightest.
+    The first `faint` have values in the middle of the range only, so that any neighbour of the rows `lowest` and
+    `highest`, which have one value each, is darker or brighter in every pixel.
     """
 
     images: np.ndarray
-    ordinary: int
+    faint: int
     lowest: int
     highest: int
 
@@ -49,25 +50,25 @@ class Pool:
 def make_pool(images: np.ndarray, value_range: tuple[float, float]) -> Pool:
     """Choose real images, spread over `images` [N, C, H, W], and make up others within `value_range`: always the same.
 
-    Noise, faint noise, real images made dark, images of one value, and one bright pixel.
+    Real images and noise, made faint and as they are; real ones made dark, images of one value, one bright pixel.
     """
     low, high = value_range
     random = np.random.default_rng(14)
     shape = images.shape[1:]
     real = images[np.unique(np.linspace(0, len(images) - 1, _REAL).astype(int))].astype(np.float64)
     noise = random.uniform(low, high, (_NOISE, *shape))
-    faint = low + (high - low) * (0.45 + 0.1 * random.random((2, *shape)))
+    faint = low + 0.4 * (high - low) + 0.2 * (np.concatenate([real[:_FAINT], noise[:2]]) - low)
     dark = low + 0.1 * (real[:4] - low)
     flat = np.broadcast_to(
         (low + (high - low) * np.array([0, 1, 0.25, 0.5])).reshape(4, *[1] * len(shape)), (4, *shape)
     )
     pixel = np.full((2, *shape), low)
     pixel.reshape(2, -1)[[0, 1], [0, pixel[0].size // 2]] = high
-    pool = np.concatenate([real, noise, faint, dark, flat, pixel])
+    pool = np.concatenate([faint, real, noise, dark, flat, pixel])
     if images.dtype == np.uint8:
         pool = pool.round()
-    lowest = len(real) + len(noise) + len(faint) + len(dark)
-    return Pool(pool.astype(images.dtype), len(real) + len(noise), lowest, lowest + 1)
+    lowest = len(pool) - len(pixel) - len(flat)
+    return Pool(pool.astype(images.dtype), len(faint), lowest, lowest + 1)
 
 
 def prove_independence(scores: Scores, pool: Pool, who: str) -> None:
@@ -90,8 +91,7 @@ def prove_independence(scores: Scores, pool: Pool, who: str) -> None:
             _ask_again(scores, images[:1], alone[:1], who)
             raise _by_its_neighbours(who, f"in a batch of {size} scores are not those that each gets alone", most)
     for size in _sizes(_BESIDE, images):
-        rows = random.integers(0, pool.ordinary, size)
-        kept = rows[: size // 2]
+        kept = random.integers(0, pool.faint, size // 2)
         places = random.permutation(size)[: len(kept)]
         answers = []
         for neighbour in (pool.lowest, pool.highest):

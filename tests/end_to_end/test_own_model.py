@@ -83,5 +83,8 @@ def test_tied_weights_and_a_net_that_fails_in_training(guide, tmp_path):
     assert run(tied, cwd=tmp_path).returncode == 0
     assert run(["clf-export", "tied", "--model", "odd:tied", "--quiet"], cwd=tmp_path).returncode == 0
     failed = run(["clf-train", "--model", "odd:Fails", "--out", "fails", "--quiet"], cwd=tmp_path)
-    assert (failed.returncode, failed.stderr) == (2, "clf-train: odd:Fails: fails in training: RuntimeError: not today (odd.py, line 10)\n")
+    assert (failed.returncode, failed.stderr) == (
+        2,
+        "clf-train: odd:Fails: fails in training: RuntimeError: not today (odd.py, line 11)\n",
+    )
     assert not list(tmp_path.glob("fails*"))

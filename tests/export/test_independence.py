@@ -1,9 +1,10 @@
 import signal
 
 import numpy as np
-import odd_nets
 import pytest
+import sound_nets
 import torch
+import wrong_nets
 from torch import nn
 
 from clf_export import graph
@@ -23,7 +24,8 @@ def pool():
 
 
 def made(name):
-    return getattr(odd_nets, name)(SHAPE, 4).eval()
+    module = sound_nets if hasattr(sound_nets, name) else wrong_nets
+    return getattr(module, name)(SHAPE, 4).eval()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
