@@ -117,6 +117,8 @@ def export(
                 for line in error.table:
                     print(one_line(line), file=sys.stderr)
                 raise
+            if export.hint is not None and not quiet:
+                say(NAME, f"{run.model}: {export.hint}")
             made.append(export)
     for export, file in zip(made, files, strict=True):
         written = export.model

@@ -3,7 +3,7 @@
 ClfError
 └── ExportError                       the root of this package
     ├── TranslationError (ValueError)   the net cannot be translated to ONNX
-    ├── ParityError (ValueError)        the file does not answer as PyTorch does, so it is not written
+    ├── ParityError (ValueError)        the file does not answer as PyTorch does, or an image is answered by others
     ├── QuantisationError (ValueError)  no int8 version of the net can be made
     └── OutputError (ValueError)        the file is in the way, or cannot be written
 """
@@ -20,7 +20,10 @@ class TranslationError(ExportError, ValueError):
 
 
 class ParityError(ExportError, ValueError):
-    """A file does not answer as PyTorch does; it is not written. `table` holds what differed, a line a figure."""
+    """A file does not answer as PyTorch does, or a net answers an image by others: no file is written.
+
+    `table` holds what differed, a line a figure.
+    """
 
     def __init__(self, message: str, table: tuple[str, ...] = ()) -> None:
         super().__init__(message)

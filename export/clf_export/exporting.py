@@ -18,6 +18,7 @@ from clf_export.errors import OutputError, ParityError, QuantisationError
 from clf_export.golden import choose_cases, make_golden, margins_of, unnoticed_damage
 from clf_export.graph import build_graph
 from clf_export.held_out import choose_images
+from clf_export.independence import make_pool, onnx_scores, prove_gradients, prove_independence, torch_scores
 from clf_export.parity import TOLERANCE, compare, run_onnx
 from clf_export.places import int8_beside, refuse_existing
 from clf_export.proof import Evidence, Proof, prove
@@ -32,7 +33,8 @@ from clf_runtime.metadata import to_metadata
 from clf_train.dataset import Dataset
 from clf_train.evaluate import probabilities
 from clf_train.files import whole_file
-from clf_train.recipe import Model
+from clf_train.models import hint
+from clf_train.recipe import Model, is_own
 from clf_train.run import Run, load_net, read_run
 
 Int8Mode = Literal["off", "auto", "require"]
@@ -60,7 +62,7 @@ class Export:
 
     `as_trained` says what shows that the net is the one that was trained and tested.
     `quantised` holds all that was tried for int8; it is None if none was asked for, or `int8_problem` says why none
-    could be made.
+    could be made. `hint` is what whoever made the net should know of it (see models.hint).
     """
 
     model: ModelFile
@@ -69,6 +71,7 @@ class Export:
     int8: ModelFile | None = None
     quantised: Quantised | None = None
     int8_problem: str | None = None
+    hint: str | None = None
 
 
 def export_run(
@@ -92,22 +95,29 @@ def export_run(
     With `int8` auto or require an int8 version is made too (`watch` is told what is being tried), and written as
     `<name>.int8.onnx` if its verdict recommends it; if it does not, `require` writes nothing at all.
     With `files` the names are given when that is closed: see named_together.
-    Raises ParityError if a file's answers are not what they must be: float32's within `parity.TOLERANCE` of PyTorch's,
-    and each file's own golden cases; QuantisationError if int8 is required and not recommended; RunError if the run is
-    damaged, or its net is not the one that was trained and tested (see run.load_net and trained.py); TranslationError
-    if its net cannot be translated, OutputError if a file is there or cannot be written.
+    Raises ParityError if a net or its file answers an image by the others of its batch, or a file's answers are not
+    what they must be: float32's within `parity.TOLERANCE` of PyTorch's, and each file's own golden cases;
+    QuantisationError if int8 is required and not recommended; RunError if the run is damaged, or its net is not the one
+    that was trained and tested (see run.load_net and trained.py); TranslationError if its net cannot be translated,
+    OutputError if a file is there or cannot be written.
     """
     int8_file = int8_beside(file)
     for place in (file, int8_file) if int8 != "off" else (file,):
         refuse_existing(place, overwrite=overwrite)
     run = read_run(folder)
-    evidence = gather(run, load_net(folder, run, own), dataset)
+    reference = load_net(folder, run, own)
+    said = hint(reference, run.image_shape) if is_own(run.model) else None
+    pool = make_pool(dataset.test.images, run.value_range)
+    prove_independence(torch_scores(reference, run.normalisation), pool, "the net")
+    prove_gradients(reference, run.normalisation, pool)
+    evidence = gather(run, reference, dataset)
     accuracy, as_trained = find_accuracy(folder, run, evidence, dataset.fingerprint)
     # of a net of its own: what is translated has no way to change what it is held to
     net = load_net(folder, run, own)
     model = build_graph(net, run.normalisation, run.temperature, run.image_shape, run.dtype)
     plain = model.SerializeToString(deterministic=True)
     with _keeping(plain, file if keep_rejected else None):
+        prove_independence(onnx_scores(plain), pool, "the translated net")
         proof = prove(plain, evidence, run.names)
         quantised, int8_problem = _make_int8(plain, dataset, run, int8, watch)
         card = make_card(
@@ -129,7 +139,7 @@ def export_run(
                 files.enter_context(_removed_at_last(int8_file))
             record = files.enter_context(whole_file(folder / "parity.json"))
             record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    return Export(written, proof, as_trained, small, quantised, int8_problem)
+    return Export(written, proof, as_trained, small, quantised, int8_problem, said)
 
 
 @contextmanager

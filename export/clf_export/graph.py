@@ -14,11 +14,14 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from clf_export.assumptions import check_assumptions
 from clf_export.errors import TranslationError
+from clf_export.interrupts import interruptible
 from clf_export.rewriting import rewrite
 from clf_export.silence import silenced
 from clf_runtime.errors import brief
 from clf_train.evaluate import Normalisation
+from clf_train.own_code import told
 
 OPSET = 18
 IR_VERSION = 8
@@ -26,6 +29,8 @@ INPUT, OUTPUT, BATCH = "image", "probabilities", "batch"
 _DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
 # What the exporter says when an operator has no translation, and how its report lists all of them.
 _WHILE_TRANSLATING = "Error when translating node"
+_OF_THE_BATCH = re.compile(rf"Constraints violated \({BATCH}\)|Expected op to be .* for {BATCH} ")
+_NODE = re.compile(r"target=torch\.ops\.([\w.]+)")
 _REPORT_HEADING = "Errors grouped by operator"
 _REPORTED = re.compile(r"^- `([^`]+)`:", re.MULTILINE)
 
@@ -46,7 +51,7 @@ class _Deployed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Uint8 or float32 [B, C, H, W] → float32 [B, K]."""
-        x = image.float()
+        x = image.float() if self.shifts or self.scales else image.float().clone()  # the net may change it in place
         if self.shifts:
             x = x - self.mean
         if self.scales:
@@ -93,18 +98,18 @@ def translate(
     except Exception as error:  # the exporter wraps whatever it met
         raise TranslationError(f"the net cannot be translated to ONNX: {_reason(error, deployed, example)}") from None
     assert program is not None
+    check_assumptions(program, BATCH)
     model = program.model_proto
     _strip(model)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "clf-edge", ""
     onnx.checker.check_model(model, full_check=True)
-    _check_batch(model)
     return model
 
 
 def _export(deployed: nn.Module, example: Tensor, report_in: Path | None = None) -> torch.onnx.ONNXProgram | None:
     """Call the exporter; with `report_in`, have it write what it found into that folder if it fails."""
-    with silenced():
+    with silenced(), interruptible():
         return torch.onnx.export(
             deployed,
             (example,),
@@ -125,10 +130,18 @@ def _reason(error: Exception, deployed: nn.Module, example: Tensor) -> str:
     cause = error.__cause__ or error
     if type(cause).__name__ == "GuardOnDataDependentSymNode":
         return f"what it does depends on the values of an image, and a graph does always the same ({brief(cause, 120)})"
-    operators = _untranslatable(deployed, example) if _WHILE_TRANSLATING in str(cause) else []
+    if _OF_THE_BATCH.search(str(cause)):
+        return "what it does depends on the number of images, and a graph does always the same"
+    if _WHILE_TRANSLATING not in str(cause):
+        return brief(cause, 300)
+    operators = _untranslatable(deployed, example)
     if operators:
         return f"there is no ONNX for {', '.join(operators)}"
-    return brief(cause, 300)
+    node = _NODE.search(str(cause))
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    why, _, _ = brief(cause, 160).partition(" Signature: ")
+    return f"the exporter fails at {node[1]}: {why}" if node else why
 
 
 def _untranslatable(deployed: nn.Module, example: Tensor) -> list[str]:
@@ -148,22 +161,9 @@ def _check_forward(deployed: nn.Module, images: Tensor) -> None:
             with torch.inference_mode():
                 shape = list(deployed(images[:count]).shape)
         except Exception as error:
-            raise TranslationError(f"the net fails on a batch of {count}: {brief(error)}") from None
+            raise TranslationError(f"the net fails on a batch of {count}: {told(error)}") from None
         if len(shape) != 2 or shape[0] != count:
             raise TranslationError(f"the net gives {shape} for a batch of {count}; wanted: [{count}, classes]")
-
-
-def _check_batch(model: onnx.ModelProto) -> None:
-    """Raise TranslationError if the graph is for one size of batch only."""
-    shapes = [
-        [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
-        for value in (*model.graph.input, *model.graph.output)
-    ]
-    if any(shape[0] != BATCH for shape in shapes):
-        raise TranslationError(
-            f"the net can be translated for a batch of {shapes[0][0]} only: its forward() must not take the number of "
-            "images as a plain number, as a loop over them does"
-        )
 
 
 def _strip(model: onnx.ModelProto) -> None:

@@ -6,16 +6,29 @@ so that one mistake in the preprocessing cannot stand on both sides.
 Letters in shapes: N images, C channels, H height, W width, K classes.
 """
 
+import contextlib
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 
+from clf_export.errors import ParityError
+from clf_runtime.errors import ModelError, brief
 from clf_runtime.session import open_session
 from clf_runtime.sources import TEST_BATCH
 
 TOLERANCE = 1e-4  # of a probability
 _BLOCK = TEST_BATCH
 _FEW = 10  # differing predictions that are listed
+_NOT_RUN = "onnxruntime does not run the model, so no file is written"
+_LACKING = re.compile(r"Could not find an implementation for (\w+)\(")
+_UNUSUAL = {
+    onnx.TensorProto.DOUBLE: "float64",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.BFLOAT16: "bfloat16",
+}
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,43 @@ def run_onnx(model: bytes, images: np.ndarray, *, batch: int = _BLOCK) -> np.nda
         answers[i : i + batch] = block
     assert answers is not None
     return answers
+
+
+def open_onnx(model: bytes) -> Callable[[np.ndarray], np.ndarray]:
+    """What answers a batch of images [B, C, H, W], all of it at once, with the output of a model on the CPU [B, K].
+
+    Raises ParityError if onnxruntime does not run the model, then or with a batch.
+    """
+    try:
+        session = open_session(model, "the exported model", device="cpu").ort
+    except ModelError as error:
+        raise ParityError(f"{_NOT_RUN}: {_why(model, error)}") from None
+    name = session.get_inputs()[0].name
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        try:
+            answers: np.ndarray = session.run(None, {name: np.ascontiguousarray(images)})[0]
+        except Exception as error:  # onnxruntime's exceptions share no base but Exception
+            raise ParityError(f"{_NOT_RUN}: a batch of {len(images)}: {brief(error)}") from None
+        return answers
+
+    return answer
+
+
+def _why(model: bytes, error: ModelError) -> str:
+    """Why onnxruntime cannot open a model, in one line: an operator that it has not for a type of numbers, by name."""
+    lacking = _LACKING.search(str(error))
+    if lacking is None:
+        return brief(error)
+    proto = onnx.ModelProto.FromString(model)
+    with contextlib.suppress(onnx.shape_inference.InferenceError):
+        proto = onnx.shape_inference.infer_shapes(proto)
+    graph = proto.graph
+    types = {t.name: t.data_type for t in graph.initializer}
+    types |= {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.output, *graph.value_info)}
+    used = {types.get(i, 0) for node in graph.node if node.op_type == lacking[1] for i in node.input}
+    unusual = " or ".join(name for number, name in _UNUSUAL.items() if number in used)
+    return f"it has no {lacking[1]}" + (f" of {unusual}: forward() must compute in float32" if unusual else "")
 
 
 def compare(reference: np.ndarray, answers: np.ndarray, labels: np.ndarray) -> Comparison:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clf_export.errors import ParityError
+from clf_export.errors import ExportError, ParityError
 from clf_export.parity import TOLERANCE, Comparison, compare, run_onnx
 from clf_runtime.errors import brief
 
@@ -96,6 +96,8 @@ def prove(model: bytes, evidence: Evidence, names: Sequence[str]) -> Proof:
                 made = edge_images(kind, batch, images.shape[1:], images.dtype, evidence.value_range)
                 found = compare(evidence.answer(made), run_onnx(model, made, batch=batch), np.zeros(batch, np.int64))
                 edges.append(Edge(kind, batch, found.max_difference, found.untied))
+    except ExportError:  # the net itself fails
+        raise
     except Exception as error:  # onnxruntime's exceptions share no base but Exception
         raise ParityError(f"onnxruntime does not run the model, so no file is written: {brief(error)}") from None
     proof = Proof(test, tuple(edges))

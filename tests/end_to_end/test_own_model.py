@@ -83,7 +83,10 @@ def test_tied_weights_and_a_net_that_fails_in_training(guide, tmp_path):
     assert run(tied, cwd=tmp_path).returncode == 0
     assert run(["clf-export", "tied", "--model", "odd:tied", "--quiet"], cwd=tmp_path).returncode == 0
     failed = run(["clf-train", "--model", "odd:Fails", "--out", "fails", "--quiet"], cwd=tmp_path)
-    assert (failed.returncode, failed.stderr) == (2, "clf-train: odd:Fails: fails in training: not today\n")
+    assert (failed.returncode, failed.stderr) == (
+        2,
+        "clf-train: odd:Fails: fails in training: RuntimeError: not today (odd.py, line 11)\n",
+    )
     assert not list(tmp_path.glob("fails*"))
 
 
@@ -104,3 +107,16 @@ def test_what_is_exported_or_repeated_is_the_net_that_was_trained(guide, tmp_pat
         "the weights' SHA-256 and the probe are those of the training; the test accuracy is found anew"
         in exported.stdout
     )
+
+
+def test_a_net_that_ends_in_a_softmax_gets_a_hint_in_training_and_in_the_export(tmp_path):
+    (tmp_path / "sure.py").write_text(
+        "from torch import nn\n"
+        "def twice(image_shape, classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3072, classes), nn.Softmax(1))\n"
+    )
+    train = ["clf-train", "--model", "sure:twice", "--epochs", "1", "--out", "run"]
+    for command in (train, ["clf-export", "run", "--model", "sure:twice"]):
+        ended = run(command, cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stderr.count("sure:twice: the net seems to end in a softmax") == 1

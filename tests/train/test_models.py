@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from clf_train.errors import DataError, FactoryError
-from clf_train.models import ConvNN, SimpleNN, build_model, count_parameters
+from clf_train.models import ConvNN, SimpleNN, build_model, count_parameters, hint
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("simple", 828_490), ("conv", 23_998), ("resnet8", 77_946)])
@@ -75,7 +76,7 @@ def wrong_size(image_shape, classes): return nn.Sequential(nn.Flatten(), nn.Line
         ("own_nets:fails", r"cannot be made for images of \(3, 16, 16\): ValueError: no way"),
         ("own_nets:no_net", r"gave a int; wanted: a torch\.nn\.Module"),
         ("own_nets:no_parameters", "has no parameters to train"),
-        ("own_nets:wrong_shape", r"gives torch\.float32 \[2, 4\] for 2 images; wanted: logits, float32 \[2, 3\]"),
+        ("own_nets:wrong_shape", r"gives float32 \[2, 4\] for 2 images; wanted: logits, float32 \[2, 3\]"),
         ("own_nets:wrong_size", r"fails on images of \[2, 3, 16, 16\]: RuntimeError"),
         ("nowhere.nets:tiny", r"nowhere\.nets cannot be imported: ModuleNotFoundError"),
         (":tiny", "cannot be imported"),
@@ -124,3 +125,61 @@ def test_a_file_of_the_name_of_an_installed_module_is_not_taken_for_it(tmp_path,
     (tmp_path / f"{name}.py").write_text("tiny = 1")
     with pytest.raises(FactoryError, match=rf"{name}\.py has the name of a module that is installed; give it another"):
         build_model(f"{name}:tiny", (3, 8, 8), 3)
+
+
+class Ends(nn.Module):
+    def __init__(self, end):
+        super().__init__()
+        self.fc, self.end = nn.Linear(48, 3), end
+
+    def forward(self, x):
+        return self.end(self.fc(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("end", "hinted"),
+    [(lambda x: x.softmax(1), True), (lambda x: x, False), (lambda x: x.log_softmax(1), False), (torch.sigmoid, False)],
+)
+def test_a_net_that_ends_in_a_softmax_is_noticed(end, hinted):
+    net = Ends(end).train()
+    before = torch.random.get_rng_state()
+    assert (hint(net, (3, 4, 4)) is not None) is hinted
+    assert net.training
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_an_error_in_a_users_net_names_its_file_and_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("its_nets.py").write_text(
+        "from torch import nn\n"
+        "class Deep(nn.Module):\n"
+        "    def __init__(self, shape, classes):\n"
+        "        super().__init__()\n"
+        "        self.fc = nn.Linear(5, classes)\n"
+        "    def forward(self, x):\n"
+        "        return self.inner(x)\n"
+        "    def inner(self, x):\n"
+        "        return self.fc(x)\n"
+        "def typed(shape, classes):\n"
+        "    return nn.Linear('a', classes)\n"
+    )
+    with pytest.raises(FactoryError, match=r"fails on images .*RuntimeError: .* \(its_nets\.py, line 9\)$"):
+        build_model("its_nets:Deep", (3, 4, 4), 3)
+    with pytest.raises(FactoryError, match=r"cannot be made .*TypeError: .* \(its_nets\.py, line 11\)$"):
+        build_model("its_nets:typed", (3, 4, 4), 3)
+
+
+def test_scores_in_float64_are_refused(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "wide_nets.py").write_text(
+        "from torch import nn\n"
+        "class Wide(nn.Module):\n"
+        "    def __init__(self, shape, classes):\n"
+        "        super().__init__()\n"
+        "        self.fc = nn.Linear(48, classes).double()\n"
+        "    def forward(self, x):\n"
+        "        return self.fc(x.flatten(1).double())\n"
+    )
+    with pytest.raises(FactoryError, match=r"gives float64 \[2, 3\] for 2 images; wanted: logits, float32"):
+        build_model("wide_nets:Wide", (3, 4, 4), 3)

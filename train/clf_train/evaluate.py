@@ -21,9 +21,9 @@ class Normalisation:
     std: tuple[float, ...]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Uint8 or float32 [B, C, H, W] → float32 [B, C, H, W] on the same device; perhaps `images` themselves."""
+        """Uint8 or float32 [B, C, H, W] → float32 [B, C, H, W] on the same device, a copy that a net may change."""
         if not any(self.mean) and all(s == 1 for s in self.std):
-            return images.float()
+            return images.float() if images.dtype != torch.float32 else images.clone()
         mean, std = (torch.tensor(v, device=images.device).view(1, -1, 1, 1) for v in (self.mean, self.std))
         centred = images - mean if images.is_floating_point() else images.float().sub_(mean)
         return centred.div_(std)

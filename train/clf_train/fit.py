@@ -36,13 +36,14 @@ class Watcher:
     """Who is told of every few steps and of every epoch, and asked whether to stop.
 
     `step` gets the epoch, from 1, the images of these steps, and the mean loss of the epoch so far; `begin`, before the
-    first step, the epochs that are behind: none unless the training is gone on with.
+    first step, the epochs that are behind: none unless the training is gone on with; `note` a sentence for the user.
     """
 
     step: Callable[[int, int, float], None] = lambda epoch, images, loss: None
     epoch: Callable[[Epoch], None] = lambda epoch: None
     stopping: Callable[[], bool] = lambda: False
     begin: Callable[[Sequence[Epoch]], None] = lambda behind: None
+    note: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True)

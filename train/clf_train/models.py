@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clf_runtime.errors import brief
 from clf_train.errors import DataError, FactoryError
+from clf_train.own_code import told
 from clf_train.pooling import norm_pool_relu
 from clf_train.recipe import MODELS, Model, is_own
 
@@ -134,7 +134,7 @@ def build_model(name: Model, image_shape: tuple[int, int, int], classes: int) ->
     """Make a model with fresh weights from torch's global generator: one of ours, or that of `package.module:factory`.
 
     Raises DataError if the images are too small, FactoryError if a user's own model cannot be imported or made, or does
-    not turn images into one score a class.
+    not turn images into one float32 score a class.
     """
     if not is_own(name):
         return _OURS[name](image_shape, classes)
@@ -142,7 +142,7 @@ def build_model(name: Model, image_shape: tuple[int, int, int], classes: int) ->
     try:
         net = factory(image_shape, classes)
     except Exception as error:
-        raise FactoryError(f"{name}: cannot be made for images of {image_shape}: {_told(error)}") from None
+        raise FactoryError(f"{name}: cannot be made for images of {image_shape}: {told(error)}") from None
     if not isinstance(net, nn.Module):
         raise FactoryError(f"{name}: gave a {type(net).__name__}; wanted: a torch.nn.Module")
     if not any(p.requires_grad for p in net.parameters()):
@@ -153,11 +153,13 @@ def build_model(name: Model, image_shape: tuple[int, int, int], classes: int) ->
             scores = net(torch.zeros(2, *image_shape))
     except Exception as error:
         raise FactoryError(
-            f"{name}: fails on images of [2, {', '.join(map(str, image_shape))}]: {_told(error)}"
+            f"{name}: fails on images of [2, {', '.join(map(str, image_shape))}]: {told(error)}"
         ) from None
     net.train()
-    if not isinstance(scores, Tensor) or scores.shape != (2, classes) or not scores.is_floating_point():
-        given = f"{scores.dtype} {list(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+    if not isinstance(scores, Tensor) or scores.shape != (2, classes) or scores.dtype != torch.float32:
+        given = type(scores).__name__
+        if isinstance(scores, Tensor):
+            given = f"{str(scores.dtype).removeprefix('torch.')} {list(scores.shape)}"
         raise FactoryError(f"{name}: gives {given} for 2 images; wanted: logits, float32 [2, {classes}]")
     return net
 
@@ -179,15 +181,34 @@ def _import(name: Model) -> Factory:
             raise ImportError(f"{mine.origin} has the name of a module that is installed; give it another")
         found = importlib.import_module(module_name)
     except Exception as error:
-        raise FactoryError(f"{name}: {module_name} cannot be imported: {_told(error)}") from None
+        raise FactoryError(f"{name}: {module_name} cannot be imported: {told(error)}") from None
     factory = getattr(found, attribute, None)
     if not callable(factory):
         raise FactoryError(f"{name}: {module_name} has no function or class {attribute!r}")
     return factory  # type: ignore[no-any-return]
 
 
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {brief(error)}"
+def hint(net: nn.Module, image_shape: tuple[int, int, int]) -> str | None:
+    """What whoever made a net should know of it, one sentence: that its scores seem to be probabilities already.
+
+    They are if those of some images of noise, in evaluation mode, are nowhere negative and sum to one for each image.
+    """
+    device = next((p.device for p in net.parameters()), torch.device("cpu"))
+    noise = torch.randn(4, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
+    modes = [(module, module.training) for module in net.modules()]
+    try:
+        with torch.inference_mode():
+            scores = net.eval()(noise)
+    finally:
+        net.train(modes[0][1])
+        for module, training in modes:
+            module.training = training
+    if (scores < 0).any() or (scores.sum(1) - 1).abs().max() > 1e-4:
+        return None
+    return (
+        "the net seems to end in a softmax; the loss and the exported graph have one of their own, and two of them "
+        "learn badly and are never sure: leave it out of forward()"
+    )
 
 
 def count_parameters(net: nn.Module) -> int:

@@ -46,7 +46,11 @@ def follow(
             if behind and not quiet and not is_terminal:
                 say(name, f"{model}, going on after {epoch_line(behind[-1], recipe.epochs)}")
 
-        return Watcher(on_step, on_epoch, stopping, on_begin)
+        def on_note(text: str) -> None:
+            if not quiet:
+                say(name, text)
+
+        return Watcher(on_step, on_epoch, stopping, on_begin, on_note)
 
     return on_start
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from clf_runtime.errors import brief
 from clf_train import checkpoint, page, plan, probe
 from clf_train.advice import resume_command
 from clf_train.checkpoint import Epoch
@@ -17,7 +16,8 @@ from clf_train.errors import FactoryError, ProcessLost, RecipeError, RunError, S
 from clf_train.fit import Watcher, fit
 from clf_train.folder import holds_state, new_folder, partial_of, refuse_nothing
 from clf_train.metrics_file import add_epoch, write_metrics
-from clf_train.models import build_model
+from clf_train.models import build_model, hint
+from clf_train.own_code import place, told
 from clf_train.places import refuse_among_images
 from clf_train.plan import Plan, read_plan, write_plan
 from clf_train.preparation import choose_normalisation, fit_recipe, hold_out
@@ -155,10 +155,12 @@ def _telling_of_the_net(model: Model) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError:
         raise TrainError("not enough GPU memory: choose a smaller --batch-size") from None
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:
         if isinstance(error, TrainError) or not is_own(model) or is_of_the_network(error):
             raise
-        raise FactoryError(f"{model}: fails in training: {brief(error)}") from None
+        if place(error) is None and not isinstance(error, (RuntimeError, ValueError, TypeError)):
+            raise  # a full disk, say
+        raise FactoryError(f"{model}: fails in training: {told(error)}") from None
 
 
 def _finished(wanted: Plan, model: Model, place: Path) -> Run:
@@ -187,6 +189,8 @@ def _train_one(
     held_out = hold_out(dataset, recipe, seed)
     state_file = None if place is None else place / checkpoint.FILE
     watcher = on_start(model, recipe, device_name)
+    if is_own(model) and (said := hint(net, dataset.image_shape)):
+        watcher.note(f"{model}: {said}")
     with scalars(place if wanted.tensorboard else None) as log:
 
         def begin(behind: Sequence[Epoch]) -> None:
