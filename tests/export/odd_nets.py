@@ -128,18 +128,27 @@ def make_base(folder: Path):
 
 
 def export_net(name: str, base, dataset, folder: Path) -> str:
-    """Write a run folder of an odd net with the weights that it is made with, and export it: `proven`, or the error."""
+    """Write a run folder of an odd net with the weights that it is made with, and export it: `proven`, or the error.
+
+    The run is one of before the probe: most of the wrong nets would not get past it, and here it is the export's turn.
+    """
     from clf_export.exporting import export_run
     from clf_runtime.errors import ClfError
     from clf_train.models import build_model, count_parameters
-    from clf_train.run import write_run
+    from clf_train.rebuild import pack_weights
+    from clf_train.records import write_record
+    from clf_train.run import RECORD, WEIGHTS
 
     module = "sound_nets" if hasattr(sound_nets, name) else "wrong_nets"
     model, place, file = f"{module}:{name}", folder / name, folder / f"{name}.onnx"
     place.mkdir()
     try:
         made = build_model(model, base.image_shape, len(base.names))
-        write_run(place, replace(base, model=model, parameters=count_parameters(made), temperature=1.0), made)
+        old = replace(base, schema=4, weights_sha256=None, probe_sha256=None)
+        run = replace(old, model=model, parameters=count_parameters(made), temperature=1.0)
+        accuracy = _accuracy(made, run, dataset)
+        (place / WEIGHTS).write_bytes(pack_weights(made))
+        write_record(place / RECORD, replace(run, test=replace(run.test, accuracy=accuracy)))
         export_run(place, dataset, file, own=model)
     except ClfError as error:
         said = str(error)
@@ -148,6 +157,19 @@ def export_net(name: str, base, dataset, folder: Path) -> str:
     assert "\n" not in said
     assert file.exists() == (said == "proven")
     return said
+
+
+def _accuracy(net, run, dataset) -> float:
+    """What a net as it was made gets right of the test images; 0 if it does not answer them."""
+    import torch
+
+    from clf_train.evaluate import class_scores
+
+    try:
+        scores = class_scores(net, dataset.test.images, run.normalisation, torch.device("cpu"))
+    except Exception:
+        return 0.0
+    return float((scores.argmax(1).numpy() == dataset.test.labels).mean())
 
 
 def as_expected(name: str, said: str) -> bool:
