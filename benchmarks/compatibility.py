@@ -151,7 +151,7 @@ def try_engine(name: str, models: Sequence[Path], work: Path, scratch: Path, pyt
 def read_cases(model: Path) -> Cases:
     """The golden cases in a file. Raises Refusal if it has none or is no model."""
     from clf_runtime import Classifier, ClfError
-    from clf_runtime.golden import golden_images
+    from clf_runtime.model.golden import golden_images
 
     try:
         card = Classifier.load(model, device="cpu").card

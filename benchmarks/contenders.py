@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clf_runtime.card import ModelCard
+from clf_runtime.model.card import ModelCard
 
 Call = Callable[[], object]
 
@@ -56,8 +56,8 @@ def pytorch(model: str, card: ModelCard, images: np.ndarray) -> Call | None:
         return None
     import torch
 
-    from clf_train.models import build_model
-    from clf_train.recipe import MODELS
+    from clf_train.models.recipe import MODELS
+    from clf_train.models.registry import build_model
 
     if card.model not in MODELS or card.precision != "float32":
         return None

@@ -46,6 +46,6 @@ done
 [ ${#models[@]} -gt 0 ] || { echo "no model is given" >&2; exit 2; }
 for model in "${models[@]}"; do
     echo "$model on $QEMU_CPU:"
-    arm clf_runtime.cli --self-test --model "$model"
-    [ -z "$data" ] || arm clf_runtime.eval_cli "$model" "$data"
+    arm clf_runtime.commands.predict --self-test --model "$model"
+    [ -z "$data" ] || arm clf_runtime.commands.eval "$model" "$data"
 done

@@ -20,14 +20,14 @@ import numpy as np
 import onnx
 import torch
 
-from clf_export.graph import translate
-from clf_export.rewriting import FOLDING, rewrite
-from clf_export.shaping import crop_unused_border, pair_rows, relu_before_pool
-from clf_runtime.session import open_session
-from clf_train.evaluate import Normalisation
-from clf_train.models import build_model
-from clf_train.recipe import MODELS
-from clf_train.run import load_net, read_run
+from clf_export.graph.rewrite import FOLDING, rewrite
+from clf_export.graph.shaping import crop_unused_border, pair_rows, relu_before_pool
+from clf_export.graph.translate import translate
+from clf_runtime.engine.session import open_session
+from clf_train.data.normalisation import Normalisation
+from clf_train.models.recipe import MODELS
+from clf_train.models.registry import build_model
+from clf_train.runs.run import load_net, read_run
 
 Answer = Callable[[np.ndarray], np.ndarray]
 STEPS = {

@@ -8,18 +8,18 @@ seconds are those of the training loop, what it prepares before its first step i
 
 import sys
 
-from clf_train.process import settle
+from clf_train.loop.process import settle
 
 settle()
 
 import torch  # noqa: E402 - after the process is settled
 
 from clf_train import find_recipe, read_source  # noqa: E402
-from clf_train.checkpoint import Epoch  # noqa: E402
-from clf_train.evaluate import class_scores  # noqa: E402
-from clf_train.fit import Watcher, fit  # noqa: E402
-from clf_train.models import build_model  # noqa: E402
-from clf_train.preparation import choose_normalisation, fit_recipe, hold_out  # noqa: E402
+from clf_train.data.preparation import choose_normalisation, fit_recipe, hold_out  # noqa: E402
+from clf_train.evaluation.inference import class_scores  # noqa: E402
+from clf_train.loop.checkpoint import Epoch  # noqa: E402
+from clf_train.loop.fit import Watcher, fit  # noqa: E402
+from clf_train.models.registry import build_model  # noqa: E402
 
 
 def main(source: str, model: str, name: str = "fast", seed: int = 0) -> None:

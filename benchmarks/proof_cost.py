@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from clf_export.exporting import export_run
-from clf_export.independence import make_pool, onnx_scores, prove_gradients, prove_independence, torch_scores
+from clf_export.export import export_run
+from clf_export.proof.independence import make_pool, onnx_scores, prove_gradients, prove_independence, torch_scores
 from clf_train import find_recipe, read_run, read_source
-from clf_train.recipe import change
-from clf_train.run import load_net
+from clf_train.models.recipe import change
+from clf_train.runs.run import load_net
 from clf_train.training import train
 
 

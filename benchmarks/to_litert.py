@@ -12,7 +12,7 @@ import litert_torch
 import torch
 from torch import Tensor, nn
 
-from clf_train.run import load_net, read_run
+from clf_train.runs.run import load_net, read_run
 
 
 class Whole(nn.Module):

@@ -3,9 +3,9 @@
     python benchmarks/training_step.py
 
 Plain is what a notebook does: the same net, contiguous, on the images as uint8 that are cut out by a list of numbers,
-normalised and fed to SGD with momentum, in a process with PyTorch's defaults. Ours is clf_train.fit by the recipe fast
-at that batch size, in a process that is settled as clf-train settles it. `beside` repeats ours, and ours without that
-settling, while another process keeps one core busy. Trust the ratios only. The last line is JSON.
+normalised and fed to SGD with momentum, in a process with PyTorch's defaults. Ours is clf_train.loop.fit by the
+recipe fast at that batch size, in a process that is settled as clf-train settles it. `beside` repeats ours, and ours
+without that settling, while another process keeps one core busy. Trust the ratios only. The last line is JSON.
 """
 
 import argparse
@@ -23,7 +23,7 @@ BUSY = "while True: pass"
 def ours(model: str, batch: int, settled: bool) -> float:
     """Images a second of our loop; this process must not have loaded torch."""
     if settled:
-        from clf_train.process import settle
+        from clf_train.loop.process import settle
 
         settle()
     from dataclasses import replace
@@ -31,10 +31,10 @@ def ours(model: str, batch: int, settled: bool) -> float:
     import torch
 
     from clf_train import find_recipe
-    from clf_train.dataset import Split
-    from clf_train.evaluate import Normalisation
-    from clf_train.fit import fit
-    from clf_train.models import build_model
+    from clf_train.data.dataset import Split
+    from clf_train.data.normalisation import Normalisation
+    from clf_train.loop.fit import fit
+    from clf_train.models.registry import build_model
 
     images, labels = synthetic(COUNT[model])
     recipe = replace(find_recipe("fast", model), batch_size=batch, epochs=3, least_steps=0, validation_share=0)
@@ -50,7 +50,7 @@ def plain(model: str, batch: int) -> float:
     import torch
     import torch.nn.functional as F
 
-    from clf_train.models import build_model
+    from clf_train.models.registry import build_model
 
     images, labels = map(torch.from_numpy, synthetic(COUNT[model]))
     torch.manual_seed(0)

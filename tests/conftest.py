@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
-from clf_runtime.card import ModelCard
-from clf_runtime.metadata import to_metadata
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.metadata import to_metadata
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the processes that they interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -16,12 +16,12 @@ from clf_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clf_export.errors import ExportError, OutputError, ParityError, QuantisationError, TranslationError
-    from clf_export.exporting import Export, ModelFile, export_run
-    from clf_export.parity import Comparison
-    from clf_export.places import find_test_images
-    from clf_export.proof import Edge, Proof
-    from clf_export.quantize import Quantised, Trial
-    from clf_export.verdict import Verdict
+    from clf_export.export import Export, ModelFile, export_run
+    from clf_export.int8.quantize import Quantised, Trial
+    from clf_export.int8.verdict import Verdict
+    from clf_export.outputs import find_test_images
+    from clf_export.proof.parity import Comparison
+    from clf_export.proof.proof import Edge, Proof
 
 __all__ = [
     "Comparison",
@@ -43,11 +43,11 @@ __all__ = [
 
 _HOME = {
     **dict.fromkeys(("ExportError", "OutputError", "ParityError", "QuantisationError", "TranslationError"), "errors"),
-    **dict.fromkeys(("Export", "ModelFile", "export_run"), "exporting"),
-    **dict.fromkeys(("Quantised", "Trial"), "quantize"),
-    "Verdict": "verdict",
-    "find_test_images": "places",
-    "Comparison": "parity",
-    **dict.fromkeys(("Edge", "Proof"), "proof"),
+    **dict.fromkeys(("Export", "ModelFile", "export_run"), "export"),
+    **dict.fromkeys(("Quantised", "Trial"), "int8.quantize"),
+    "Verdict": "int8.verdict",
+    "find_test_images": "outputs",
+    "Comparison": "proof.parity",
+    **dict.fromkeys(("Edge", "Proof"), "proof.proof"),
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -1,5 +1,5 @@
 """`python -m clf_export` is `clf-export`."""
 
-from clf_export.cli import main
+from clf_export.commands.export import main
 
 main()

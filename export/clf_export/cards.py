@@ -2,11 +2,11 @@
 
 from dataclasses import asdict, fields, replace
 
-from clf_export.parity import Comparison
-from clf_export.verdict import Verdict
-from clf_runtime.card import Golden, Int8, ModelCard, Parity
-from clf_runtime.session import import_onnxruntime
-from clf_train.run import Run
+from clf_export.int8.verdict import Verdict
+from clf_export.proof.parity import Comparison
+from clf_runtime.engine.session import import_onnxruntime
+from clf_runtime.model.card import Golden, Int8, ModelCard, Parity
+from clf_train.runs.run import Run
 
 NO_BOUND = 1.0  # of a difference of probabilities
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clf_train.errors import RunError
-from clf_train.recipe import Model, is_own
-from clf_train.run import Run, load_net, read_run
+from clf_train.models.recipe import Model, is_own
+from clf_train.runs.run import Run, load_net, read_run
 
 
 def look_at_runs(folders: Sequence[Path], own: Sequence[Model] | None) -> list[Run]:

@@ -7,9 +7,9 @@ from io import BufferedIOBase
 
 from clf_runtime.classifier import Classifier
 from clf_runtime.errors import ClfError, ImageError, called
-from clf_runtime.inputs import find_files
+from clf_runtime.inputs.paths import find_files
+from clf_runtime.inputs.stream import Records, foreign_kind, read_paths
 from clf_runtime.prediction import Prediction
-from clf_runtime.stream import Records, foreign_kind, read_paths
 
 _LOOK = 512  # bytes of a stream that tell what it holds
 _EMPTY = "standard input: is empty: it holds neither .npy records nor paths"

@@ -8,22 +8,22 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clf_runtime.assume import Prepare, assume_card
-from clf_runtime.assumptions import Assumptions
 from clf_runtime.bounded import as_path
-from clf_runtime.card import ModelCard
+from clf_runtime.engine.bound_buffers import bind
+from clf_runtime.engine.processors import usable_processors
+from clf_runtime.engine.session import CPU, check_log_level, is_onnxruntimes, open_session, plain
+from clf_runtime.engine.threads import run_blocks, share
 from clf_runtime.errors import DeviceError, ImageError, ModelError, called
-from clf_runtime.gather import as_single, gather
-from clf_runtime.given import as_array, is_array
-from clf_runtime.images import BLOCK, read_images, to_batch
-from clf_runtime.integrity import refuse_another, refuse_damaged, sha256_of
-from clf_runtime.metadata import from_metadata
-from clf_runtime.modelfile import default_model, read_model, refuse_key_twice
-from clf_runtime.parallel import run_blocks, share
+from clf_runtime.inputs.array_like import as_array, is_array
+from clf_runtime.inputs.arrays import BLOCK, read_images, to_batch
+from clf_runtime.inputs.gather import as_single, gather
+from clf_runtime.model.assumptions import Assumptions
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.file import default_model, read_model, refuse_key_twice
+from clf_runtime.model.foreign import Prepare, assume_card
+from clf_runtime.model.integrity import refuse_another, refuse_damaged, sha256_of
+from clf_runtime.model.metadata import from_metadata
 from clf_runtime.prediction import UNKNOWN, Prediction, Predictions, check_probability
-from clf_runtime.processors import usable_processors
-from clf_runtime.session import CPU, check_log_level, is_onnxruntimes, open_session, plain
-from clf_runtime.single import bind
 
 _NO_PROBABILITIES = "what are no probabilities (NaN, negative, or not of sum 1)"
 _UINT8 = np.dtype(np.uint8)

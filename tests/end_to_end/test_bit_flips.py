@@ -11,13 +11,14 @@ import torch
 
 from clf_export import export_run
 from clf_runtime import Classifier, ClfError
-from clf_train import checkpoint, find_recipe, read_source
+from clf_train import find_recipe, read_source
 from clf_train.errors import Stopped
-from clf_train.fit import Watcher, _begin
-from clf_train.models import build_model
-from clf_train.plan import read_plan
-from clf_train.recipe import change
-from clf_train.run import load_net, read_run
+from clf_train.loop import checkpoint
+from clf_train.loop.fit import Watcher, _begin
+from clf_train.models.recipe import change
+from clf_train.models.registry import build_model
+from clf_train.runs.plan import read_plan
+from clf_train.runs.run import load_net, read_run
 from clf_train.training import train
 
 FLIPS = int(os.environ.get("CLF_EDGE_FLIPS", "40"))

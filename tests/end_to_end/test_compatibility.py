@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clf_runtime import Classifier, ModelCard
-from clf_runtime.card import Golden
+from clf_runtime.model.card import Golden
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "compatibility.py"
@@ -38,7 +38,7 @@ def here(compatibility, monkeypatch, tmp_path):
     """Instead of making environments, take this one."""
     programs = tmp_path / "bin"
     program(programs / "python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    run = f"import sys; sys.path.insert(0, '{ROOT / 'runtime'}'); from clf_runtime.cli import main; main()"
+    run = f"import sys; sys.path.insert(0, '{ROOT / 'runtime'}'); from clf_runtime.commands.predict import main; main()"
     program(programs / "clf-predict", f'#!/bin/sh\nexec "{sys.executable}" -c "{run}" "$@"\n')
     environment = compatibility.Environment(programs, "1.2.3", "4.5.6", "7.8.9")
     monkeypatch.setattr(compatibility, "make_environment", lambda *_: environment)

@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from clf_runtime import Classifier
-from clf_runtime.eval_cli import main as eval_main
-from clf_runtime.scores import Tally, calibration_error
-from clf_runtime.sources import open_labelled
+from clf_runtime.commands.eval import main as eval_main
+from clf_runtime.datasets.labelled import open_labelled
+from clf_runtime.evaluation.scores import Tally, calibration_error
 from clf_train import read_source
-from clf_train.calibration import reliability
-from clf_train.metrics import measure
+from clf_train.evaluation.calibration import reliability
+from clf_train.evaluation.metrics import measure
 
 NAMES = tuple(f"digit-{i}" for i in range(10))
 
@@ -34,8 +34,8 @@ def save_sources(folder):
 
 
 def test_the_accuracy_is_exactly_the_export_s_on_the_images_of_the_training(command, tmp_path):
-    from clf_export.cli import main as export_main
-    from clf_train.cli import main as train_main
+    from clf_export.commands.export import main as export_main
+    from clf_train.commands.train import main as train_main
 
     sources = save_sources(tmp_path)
     options = ("--model", "conv", "--epochs", 2, "--out", tmp_path / "run", "--quiet")

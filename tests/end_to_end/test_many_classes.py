@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clf_export.exporting import export_run
+from clf_export.export import export_run
 from clf_runtime import Classifier
-from clf_runtime.eval_cli import main as eval_main
-from clf_runtime.scores import MAX_CONFUSION
+from clf_runtime.commands.eval import main as eval_main
+from clf_runtime.evaluation.scores import MAX_CONFUSION
 from clf_train import find_recipe, read_run, read_source
-from clf_train.metrics import measure, most_confused
-from clf_train.page import comparison_page
-from clf_train.report import text_report
+from clf_train.evaluation.metrics import measure, most_confused
+from clf_train.report.page import comparison_page
+from clf_train.report.text import text_report
 from clf_train.training import train
 
 CLASSES = MAX_CONFUSION + 1

@@ -46,12 +46,12 @@ def test_its_extras_and_base_are_the_design_s(wheel):
     base = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
     assert sorted(r.split(">")[0].split("<")[0] for r in base) == ["numpy", "typer"]
     for command in (
-        "clf-train = clf_train.cli:main",
-        "clf-export = clf_export.cli:main",
-        "clf-predict = clf_runtime.cli:main",
-        "clf-eval = clf_runtime.eval_cli:main",
-        "clf-bench = clf_runtime.bench_cli:main",
-        "clf-doctor = clf_runtime.doctor_cli:main",
+        "clf-train = clf_train.commands.train:main",
+        "clf-export = clf_export.commands.export:main",
+        "clf-predict = clf_runtime.commands.predict:main",
+        "clf-eval = clf_runtime.commands.eval:main",
+        "clf-bench = clf_runtime.commands.bench:main",
+        "clf-doctor = clf_runtime.commands.doctor:main",
     ):
         assert command in commands
 

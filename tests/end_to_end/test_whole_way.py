@@ -12,8 +12,8 @@ import torch
 
 from clf_runtime import Classifier
 from clf_train import Dataset, read_run, read_source
-from clf_train.evaluate import probabilities
-from clf_train.run import load_net
+from clf_train.evaluation.inference import probabilities
+from clf_train.runs.run import load_net
 
 MODELS = ("simple", "conv")
 

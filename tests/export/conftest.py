@@ -4,9 +4,9 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from clf_export.rewriting import rewrite
+from clf_export.graph.rewrite import rewrite
 from clf_train import find_recipe, read_source
-from clf_train.recipe import change
+from clf_train.models.recipe import change
 from clf_train.training import train
 
 

@@ -7,15 +7,15 @@ import onnx
 import pytest
 from torch import nn
 
-from clf_export import exporting
+from clf_export import export as exporting
 from clf_export.errors import ParityError
-from clf_export.exporting import export_run
-from clf_export.golden import damages
+from clf_export.export import export_run
+from clf_export.proof.golden import damages
 from clf_runtime import Classifier, self_test
 from clf_train import find_recipe, read_run, read_source
-from clf_train.evaluate import Normalisation
-from clf_train.recipe import change
-from clf_train.records import write_record
+from clf_train.data.normalisation import Normalisation
+from clf_train.models.recipe import change
+from clf_train.runs.records import write_record
 from clf_train.training import train
 
 

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from clf_runtime import Assumptions, Classifier, ImageError, ModelCard, ModelError, answer_files, answer_stream
-from clf_runtime.modelfile import default_model
+from clf_runtime.model.file import default_model
 
 RED = np.zeros((3, 8, 8), np.uint8)
 RED[0] = 200

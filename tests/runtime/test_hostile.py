@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from clf_runtime import Classifier, ClfError, ImageError, ModelCard, ModelError
 from clf_runtime.bounded import open_regular
-from clf_runtime.images import read_images
-from clf_runtime.metadata import PREFIX, from_metadata, to_metadata
+from clf_runtime.inputs.arrays import read_images
+from clf_runtime.model.metadata import PREFIX, from_metadata, to_metadata
 
 CARD = ModelCard("m", ("red", "green", "blue"), (3, 8, 8), "uint8", (0.0, 255.0))
 RED = np.zeros((3, 8, 8), np.uint8)
@@ -35,7 +35,7 @@ ARRAY_LIMIT = 384 << 20  # where there are no pictures
 CHILD = """
 import resource, sys
 import clf_runtime, PIL.Image, PIL.PngImagePlugin, PIL.JpegImagePlugin
-from clf_runtime import npz, stream
+from clf_runtime.inputs import npz, stream
 classifier = clf_runtime.Classifier.load(sys.argv[1])
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]), size + int(sys.argv[2])))
@@ -155,7 +155,8 @@ def no_memory(stream, where):
 
 
 def test_too_little_memory_is_an_error_of_the_image_and_the_rest_goes_on(tiny_model, monkeypatch, tmp_path):
-    from clf_runtime import answer_files, images
+    from clf_runtime import answer_files
+    from clf_runtime.inputs import arrays as images
 
     np.save(tmp_path / "x.npy", RED)
     readers = [images.read_header, no_memory]

@@ -31,12 +31,47 @@ FORBIDDEN = {
 SLOW = {"numpy", "onnxruntime", "torch", "onnx", "sklearn", "matplotlib", "PIL", "rich", "pydantic"}
 
 
-def imported(file):
+# The rooms of each package, and the modules of its public face, from the lowest up: each imports what stands before it.
+ROOMS = {
+    "runtime/clf_runtime": (
+        *("errors", "lazy", "bounded", "engine", "model", "inputs", "prediction", "classifier", "answers"),
+        *("datasets", "evaluation", "diagnostics", "commands"),
+    ),
+    "train/clf_train": (
+        *("errors", "files", "models", "data", "evaluation", "loop", "runs", "report", "scoring", "training"),
+        "commands",
+    ),
+    "export/clf_export": (*("errors", "graph", "proof", "int8", "cards", "outputs", "runs", "export"), "commands"),
+}
+
+
+def modules_imported(file):
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.split(".")[0]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported(file):
+    return {name.split(".")[0] for name in modules_imported(file)}
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_a_room_imports_the_rooms_below_it_only(package):
+    folder, rooms = ROOT / package, ROOMS[package]
+    there = {entry.stem for entry in folder.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").exists()}
+    assert there - {"__init__", "__main__"} == set(rooms)
+    upward = []
+    for room in rooms:
+        place = folder / room
+        for file in place.rglob("*.py") if place.is_dir() else [place.with_suffix(".py")]:
+            for name in modules_imported(file):
+                package_name, _, rest = name.partition(".")
+                target = rest.split(".")[0]
+                if package_name == folder.name and target in rooms and rooms.index(target) > rooms.index(room):
+                    upward.append((str(file.relative_to(folder)), name))
+    assert upward == []
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
@@ -60,9 +95,9 @@ def loaded_after(code):
 
 
 COMMANDS = (
-    *(f"clf_runtime.{name}cli" for name in ("", "eval_", "bench_", "doctor_")),
-    "clf_train.cli",
-    "clf_export.cli",
+    *(f"clf_runtime.commands.{name}" for name in ("predict", "eval", "bench", "doctor")),
+    "clf_train.commands.train",
+    "clf_export.commands.export",
 )
 
 
@@ -85,7 +120,7 @@ def test_a_cold_prediction_loads_nothing_that_it_does_not_need(tiny_file, tmp_pa
     np.save(tmp_path / "x.npy", np.zeros((3, 8, 8), np.uint8))
     code = (
         f"import sys; sys.argv = ['x', {str(tmp_path / 'x.npy')!r}, '--model', {tiny_file!r}]\n"
-        "import clf_runtime.cli as c\ntry: c.main()\nexcept SystemExit: pass"
+        "import clf_runtime.commands.predict as c\ntry: c.main()\nexcept SystemExit: pass"
     )
     needless = {"typer", "click", "zipfile", "csv", "glob", "hashlib", "_hashlib", "PIL", "rich", "pydantic"}
     anyway = loaded_after("import numpy, onnxruntime, pathlib")  # an old numpy loads hashlib, a new pathlib glob

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from small_arrays import make_images
 
-from clf_train import Dataset, spill
-from clf_train.dataset import Part, Parts
+from clf_train import Dataset
+from clf_train.data import spill
+from clf_train.data.dataset import Part, Parts
 
 
 def _save_tensors(folder: Path, suffix: str = "_2", legacy: bool = False, **changes: Any) -> Path:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from clf_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from clf_train.dataset import Dataset, Split
+    from clf_train.data.dataset import Dataset, Split
+    from clf_train.data.sources import read_source
     from clf_train.errors import DataError, RecipeError, RunError, TrainError
-    from clf_train.recipe import Recipe, find_recipe
-    from clf_train.run import Run, read_run
-    from clf_train.sources import read_source
+    from clf_train.models.recipe import Recipe, find_recipe
+    from clf_train.runs.run import Run, read_run
     from clf_train.training import train
 
 __all__ = [
@@ -37,11 +37,11 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("Dataset", "Split"), "dataset"),
+    **dict.fromkeys(("Dataset", "Split"), "data.dataset"),
     **dict.fromkeys(("DataError", "RecipeError", "RunError", "TrainError"), "errors"),
-    **dict.fromkeys(("Recipe", "find_recipe"), "recipe"),
-    **dict.fromkeys(("Run", "read_run"), "run"),
-    "read_source": "sources",
+    **dict.fromkeys(("Recipe", "find_recipe"), "models.recipe"),
+    **dict.fromkeys(("Run", "read_run"), "runs.run"),
+    "read_source": "data.sources",
     "train": "training",
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

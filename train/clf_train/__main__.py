@@ -1,5 +1,5 @@
 """`python -m clf_train` is `clf-train`."""
 
-from clf_train.cli import main
+from clf_train.commands.train import main
 
 main()

@@ -9,18 +9,20 @@ import torch
 from torch import nn
 
 from clf_runtime import __version__
-from clf_train import page, plots, probe
-from clf_train.calibration import ENOUGH_TO_CALIBRATE, calibration, fit_temperature, images_to_fit
-from clf_train.dataset import Dataset
-from clf_train.evaluate import Normalisation, class_scores, softmax
-from clf_train.fit import Fit
-from clf_train.machine import describe_machine
-from clf_train.metrics import measure
-from clf_train.models import count_parameters
-from clf_train.plan import Plan
-from clf_train.rebuild import pack_weights, probe_rebuilt, sha256
-from clf_train.recipe import Model
-from clf_train.run import SCHEMA, DataRecord, Run, write_run
+from clf_train.data.dataset import Dataset
+from clf_train.data.normalisation import Normalisation
+from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, calibration, fit_temperature, images_to_fit
+from clf_train.evaluation.inference import class_scores, softmax
+from clf_train.evaluation.metrics import measure
+from clf_train.loop import probe
+from clf_train.loop.fit import Fit
+from clf_train.loop.rebuild import pack_weights, probe_rebuilt, sha256
+from clf_train.models.recipe import Model
+from clf_train.models.registry import count_parameters
+from clf_train.report import page, plots
+from clf_train.report.machine import describe_machine
+from clf_train.runs.plan import Plan
+from clf_train.runs.run import SCHEMA, DataRecord, Run, write_run
 
 
 def score(

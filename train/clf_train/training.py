@@ -7,26 +7,28 @@ from pathlib import Path
 
 import torch
 
-from clf_train import checkpoint, page, plan, probe
-from clf_train.advice import resume_command
-from clf_train.checkpoint import Epoch
-from clf_train.dataset import Dataset
-from clf_train.device import Device, select_device
+from clf_train.data.dataset import Dataset
+from clf_train.data.preparation import choose_normalisation, fit_recipe, hold_out
 from clf_train.errors import FactoryError, ProcessLost, RecipeError, RunError, Stopped, TrainError
-from clf_train.fit import Watcher, fit
-from clf_train.folder import holds_state, new_folder, partial_of, refuse_nothing
-from clf_train.metrics_file import add_epoch, write_metrics
-from clf_train.models import build_model, hint
-from clf_train.own_code import place, told
-from clf_train.places import refuse_among_images
-from clf_train.plan import Plan, read_plan, write_plan
-from clf_train.preparation import choose_normalisation, fit_recipe, hold_out
-from clf_train.rebuild import rehearse
-from clf_train.recipe import Model, Recipe, is_own
-from clf_train.run import RECORD, Run, folder_name, read_run
+from clf_train.loop import checkpoint, probe
+from clf_train.loop.checkpoint import Epoch
+from clf_train.loop.device import Device, select_device
+from clf_train.loop.distributed import ALONE, World, is_of_the_network, telling_of_loss
+from clf_train.loop.fit import Watcher, fit
+from clf_train.loop.rebuild import rehearse
+from clf_train.models.own_code import place, told
+from clf_train.models.recipe import Model, Recipe, is_own
+from clf_train.models.registry import build_model, hint
+from clf_train.report import page
+from clf_train.report.tensorboard import scalars
+from clf_train.runs import plan
+from clf_train.runs.advice import resume_command
+from clf_train.runs.folder import holds_state, new_folder, partial_of, refuse_nothing
+from clf_train.runs.metrics_file import add_epoch, write_metrics
+from clf_train.runs.output_place import refuse_among_images
+from clf_train.runs.plan import Plan, read_plan, write_plan
+from clf_train.runs.run import RECORD, Run, folder_name, read_run
 from clf_train.scoring import score
-from clf_train.tensorboard import scalars
-from clf_train.world import ALONE, World, is_of_the_network, telling_of_loss
 
 OnStart = Callable[[Model, Recipe, str], Watcher]
 

@@ -1,0 +1,69 @@
+"""The images that an int8 net is made with: some to calibrate, others to choose by, none of the test."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from clf_train.data import spill
+from clf_train.data.dataset import Dataset
+from clf_train.data.preparation import hold_out
+from clf_train.runs.run import Run
+
+CALIBRATION_IMAGES = 1024
+VALIDATION_IMAGES = 5000
+VALIDATION_SHARE = 0.1  # of the training images, where the run held out none
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Images, uint8 or float32 [N, C, H, W], to calibrate and to choose by, and the labels of the latter, int64 [N].
+
+    `unseen` says whether the net was trained without the `validation` images.
+    """
+
+    calibration: np.ndarray
+    validation: np.ndarray
+    labels: np.ndarray
+    unseen: bool
+
+
+def choose_images(
+    dataset: Dataset,
+    run: Run,
+    *,
+    most_calibration: int = CALIBRATION_IMAGES,
+    most_validation: int = VALIDATION_IMAGES,
+) -> HeldOut:
+    """Choose from the training part of `dataset`: the same images whenever it is asked, by the run's seed.
+
+    The validation images are those that the run held out, or a tenth of the training images if it held out none; both
+    at most `most_validation`. At most `most_calibration` of the others calibrate. Each class is in either by its share,
+    and no image in both. The test part is not looked at. Raises DataError if there is no room for copies: see spill.
+    """
+    labels = dataset.train.labels
+    random = np.random.default_rng(run.seed)
+    everything = np.arange(len(labels))
+    held_out = hold_out(dataset, run.recipe, run.seed)
+    if held_out is None:
+        validation = _spread(everything, labels, max(1, round(VALIDATION_SHARE * len(labels))), random)
+    else:
+        validation = held_out
+    others = np.setdiff1d(everything, validation)
+    validation = _spread(validation, labels, most_validation, random)
+    calibration = _spread(others, labels, most_calibration, random)
+    images = dataset.train.images
+    return HeldOut(
+        spill.take(images, calibration), spill.take(images, validation), labels[validation], held_out is not None
+    )
+
+
+def _spread(rows: np.ndarray, labels: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
+    """At most `most` of some rows, sorted, at random but each class by its share."""
+    if len(rows) <= most:
+        return rows
+    shuffled = random.permutation(rows)
+    place = np.empty(len(rows))
+    for label in np.unique(labels[rows]):
+        of_class = np.flatnonzero(labels[shuffled] == label)
+        place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
+    return np.sort(shuffled[np.argsort(place, kind="stable")[:most]])

@@ -1,0 +1,122 @@
+"""Golden cases: a few held-out images with the file's own answers, which let a device prove its own.
+
+Letters in shapes: G golden cases, N images, C channels, H height, W width, K classes.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from clf_export.proof.parity import TOLERANCE, run_onnx
+from clf_runtime.classifier import Classifier
+from clf_runtime.engine.session import import_onnxruntime
+from clf_runtime.errors import ModelError
+from clf_runtime.evaluation.self_test import self_test
+from clf_runtime.model.card import Golden
+from clf_runtime.model.integrity import CHECKSUM_KEY
+
+CASES = 8
+_MOST_BYTES = 2 << 20  # of all golden cases, so that a file of large images or of many classes stays small
+_PROBABILITY_BYTES = 24  # of one as JSON text
+_LEAST_MARGIN = 0.01  # between the two likeliest classes: no tie, which rounding decides
+_MOST_DAMAGES = 32
+_PROVIDER = "CPUExecutionProvider"
+
+
+def choose_cases(probabilities: np.ndarray, labels: np.ndarray, image_bytes: int) -> np.ndarray:
+    """Pick the golden cases among images by their probabilities [N, K] and labels int64 [N]: rows, int64 [G].
+
+    Up to eight, fewer where images of `image_bytes`, or their answers, are large: one class after another, of each in
+    turn the image nearest to the decision boundary (but no tie) and the one farthest from it.
+    """
+    wanted = min(CASES, _MOST_BYTES // (image_bytes + _PROBABILITY_BYTES * probabilities.shape[1]))
+    margins = margins_of(probabilities)
+    classes = np.unique(labels)
+    chosen: list[int] = []
+    for i in range(wanted):
+        its_class = classes[i * len(classes) // wanted] if len(classes) >= wanted else classes[i % len(classes)]
+        rows = np.flatnonzero((labels == its_class) & (margins >= _LEAST_MARGIN))
+        rows = np.setdiff1d(rows, chosen)
+        if len(rows):
+            far = (i + i // len(classes)) % 2
+            chosen.append(int(rows[margins[rows].argmax() if far else margins[rows].argmin()]))
+    return np.array(chosen, np.int64)
+
+
+def margins_of(probabilities: np.ndarray) -> np.ndarray:
+    """How far apart the two likeliest classes lie, of each row of probabilities [N, K]: [N]."""
+    top = np.partition(probabilities, -2, axis=1)[:, -2:]
+    return np.asarray(top[:, 1] - top[:, 0])
+
+
+def make_golden(model: bytes, images: np.ndarray, tolerance: float = TOLERANCE) -> Golden | None:
+    """The golden cases of a model for images [G, C, H, W], answered by onnxruntime on this CPU; None without images.
+
+    How far answers vary here is measured: each image alone and all together, with onnxruntime's optimisations of the
+    graph and without. Raises ModelError if the model cannot be opened.
+    """
+    if not len(images):
+        return None
+    expected = run_onnx(model, images)
+    others = (run_onnx(model, images, batch=1), _run_plainly(model, images))
+    return Golden(
+        images=images.astype(images.dtype.newbyteorder("<")).tobytes(),
+        probabilities=tuple(map(tuple, expected.tolist())),
+        tolerance=tolerance,
+        provider=_PROVIDER,
+        difference=float(max(np.abs(expected - other).max() for other in others)),
+    )
+
+
+def _run_plainly(model: bytes, images: np.ndarray) -> np.ndarray:
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    session = ort.InferenceSession(model, options, providers=[_PROVIDER])
+    answers: np.ndarray = session.run(None, {session.get_inputs()[0].name: images})[0]
+    return answers
+
+
+def unnoticed_damage(data: bytes) -> tuple[list[str], int]:
+    """Damage a file's weights one at a time, and return which its self-test does not notice, and how many there were.
+
+    In each of up to 32 weight tensors the sign of the largest value is flipped, and a bit of its exponent.
+    """
+    missed, tried = [], 0
+    for what, damaged in damages(data):
+        tried += 1
+        with contextlib.suppress(ModelError):  # what cannot even be loaded is noticed
+            if self_test(Classifier(damaged, "the damaged model", device="cpu")).passed:
+                missed.append(what)
+    return missed, tried
+
+
+def damages(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield copies of a model file, each with one damaged weight and no checksum, and what was damaged in it."""
+    model = onnx.ModelProto.FromString(data)
+    for entry in [entry for entry in model.metadata_props if entry.key == CHECKSUM_KEY]:
+        model.metadata_props.remove(entry)
+    weights = [t for t in model.graph.initializer if numpy_helper.to_array(t).dtype in _BITS]
+    for tensor in weights[:: -(-len(weights) // (_MOST_DAMAGES // 2))]:
+        whole = tensor.SerializeToString()
+        values = numpy_helper.to_array(tensor)
+        unsigned, bits = _BITS[values.dtype]
+        largest = np.abs(values.astype(np.float64)).argmax()
+        for name, bit in bits.items():
+            changed = values.copy()
+            changed.reshape(-1).view(unsigned)[largest] ^= unsigned(1 << bit)
+            tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
+            yield f"{tensor.name}, {name}", model.SerializeToString()
+        tensor.ParseFromString(whole)
+
+
+_BITS = {
+    np.dtype(np.float32): (np.uint32, {"sign": 31, "exponent": 30}),
+    np.dtype(np.float16): (np.uint16, {"sign": 15, "exponent": 14}),
+    np.dtype(np.int8): (np.uint8, {"highest bit": 7}),
+    np.dtype(np.uint8): (np.uint8, {"highest bit": 7}),
+}

@@ -1,0 +1,157 @@
+"""The proof that an ONNX file answers as PyTorch did, on real images and on made-up ones, before it gets its name.
+
+Letters in shapes: B images in a batch, N images, C channels, H height, W width, K classes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clf_export.errors import ExportError, ParityError
+from clf_export.proof.parity import TOLERANCE, Comparison, compare, run_onnx
+from clf_runtime.errors import brief
+
+BATCHES = (1, 2, 7, 256)
+KINDS = ("lowest values", "highest values", "one hot pixel", "noise")
+_ALONE = 4  # test images that are also answered one by one
+
+Answer = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Made-up images of one kind in one batch: the largest difference of a probability, and predictions that differ.
+
+    `differing` counts those that are no tie.
+    """
+
+    kind: str
+    batch: int
+    max_difference: float
+    differing: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether the answers agree."""
+        return self.max_difference <= TOLERANCE and self.differing == 0
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How a file's answers compared with PyTorch's: on all test images, and on each made-up batch."""
+
+    test: Comparison
+    edges: tuple[Edge, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all answers agree."""
+        return self.test.passed and all(edge.passed for edge in self.edges)
+
+    @property
+    def edge_images(self) -> int:
+        """How many made-up images there were."""
+        return sum(edge.batch for edge in self.edges)
+
+    @property
+    def edge_difference(self) -> float:
+        """The largest difference of a probability on made-up images."""
+        return max(edge.max_difference for edge in self.edges)
+
+    def problem(self) -> str:
+        """What is wrong, in words, if it did not pass."""
+        if not self.test.passed:
+            return self.test.problem()
+        edge = max(self.edges, key=lambda e: (not e.passed, e.max_difference))
+        where = f"{edge.kind} in a batch of {edge.batch}"
+        most = f"at most {TOLERANCE:g} is allowed"
+        return f"on {where} the largest difference of a probability is {edge.max_difference:.2e} ({most})"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a file is held to: test images [N, C, H, W] with labels int64 [N], and PyTorch's answers.
+
+    `reference` are its probabilities float32 [N, K] of the test images; `answer` gives those of any batch, by the path
+    that training used. Made-up images lie within `value_range`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    reference: np.ndarray
+    answer: Answer
+    value_range: tuple[float, float]
+
+
+def prove(model: bytes, evidence: Evidence, names: Sequence[str]) -> Proof:
+    """Hold a model's answers to PyTorch's. Raises ParityError, with a table of what differs, if they do not agree."""
+    images, reference, labels = evidence.images, evidence.reference, evidence.labels
+    try:
+        test = compare(reference, run_onnx(model, images), labels)
+        alone = compare(reference[:_ALONE], run_onnx(model, images[:_ALONE], batch=1), labels[:_ALONE])
+        edges = [Edge("test images alone", 1, alone.max_difference, alone.untied)]
+        for kind in KINDS:
+            for batch in BATCHES:
+                made = edge_images(kind, batch, images.shape[1:], images.dtype, evidence.value_range)
+                found = compare(evidence.answer(made), run_onnx(model, made, batch=batch), np.zeros(batch, np.int64))
+                edges.append(Edge(kind, batch, found.max_difference, found.untied))
+    except ExportError:  # the net itself fails
+        raise
+    except Exception as error:  # onnxruntime's exceptions share no base but Exception
+        raise ParityError(f"onnxruntime does not run the model, so no file is written: {brief(error)}") from None
+    proof = Proof(test, tuple(edges))
+    if not proof.passed:
+        raise ParityError(
+            f"onnxruntime does not answer as PyTorch does, so no file is written: {proof.problem()}",
+            tuple(table(proof, names)),
+        )
+    return proof
+
+
+def edge_images(
+    kind: str, batch: int, shape: tuple[int, ...], dtype: np.dtype, value_range: tuple[float, float]
+) -> np.ndarray:
+    """A batch of made-up images [B, C, H, W] of one of `KINDS`, the same every time."""
+    low, high = value_range
+    if kind == "noise":
+        rng = np.random.default_rng(batch)
+        if dtype == np.uint8:
+            return rng.integers(int(low), int(high), (batch, *shape), dtype, endpoint=True)
+        return rng.uniform(low, high, (batch, *shape)).astype(dtype)
+    made = np.full((batch, *shape), high if kind == "highest values" else low, dtype)
+    if kind == "one hot pixel":
+        flat = made.reshape(batch, -1)
+        flat[np.arange(batch), np.arange(batch) * 7919 % flat.shape[1]] = high  # a prime, so that they spread
+    return made
+
+
+def table(proof: Proof, names: Sequence[str]) -> list[str]:
+    """The figures of a proof for people, aligned, a line each; what failed is marked."""
+    test = proof.test
+    lines = [
+        f"test images                      {test.images:,}",
+        f"largest difference, probability  {test.max_difference:.2e}  (at most {test.tolerance:g})"
+        + _failed(test.max_difference <= test.tolerance),
+        f"mean difference, probability     {test.mean_difference:.2e}",
+        f"predictions that differ          {test.differing:,}{_failed(test.untied == 0)}",
+        *(
+            f"  image {d.image}: {names[d.torch_class]}, onnxruntime {names[d.onnx_class]}; {d.margin:.2e} apart"
+            for d in test.first_differing
+        ),
+        f"accuracy of PyTorch              {100 * test.torch_accuracy:.2f} %",
+        f"accuracy of onnxruntime          {100 * test.onnx_accuracy:.2f} %",
+    ]
+    if test.onnx_class_accuracies != test.torch_class_accuracies:
+        pairs = zip(names, test.torch_class_accuracies, test.onnx_class_accuracies, strict=True)
+        lines += [f"  {name}: {100 * a:.2f} and {100 * b:.2f} %" for name, a, b in pairs if a != b]
+    lines.append(f"largest difference, made-up      {proof.edge_difference:.2e}  ({proof.edge_images:,} images)")
+    for edge in proof.edges:
+        if not edge.passed:
+            where = f"  {edge.kind}, batch {edge.batch}"
+            lines.append(f"{where}: {edge.max_difference:.2e}, {edge.differing:,} predictions differ  FAILED")
+    return lines
+
+
+def _failed(passed: bool) -> str:
+    return "" if passed else "  FAILED"

@@ -1,0 +1,1 @@
+"""The commands: one thin module each, what they have in common, and how results are printed."""

@@ -1,0 +1,54 @@
+"""The command `clf-doctor`: examine, print."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from clf_runtime.commands.shell import EXIT_FAILED, one_line
+from clf_runtime.commands.typer_app import make_app, run_app, show_version
+
+NAME = "clf-doctor"
+
+
+def doctor(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]", readable=False, help="An .onnx file.  [default: the CIFAR-10 model that ships]"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> int:
+    """Look for what is wrong with this device: Python, numpy, onnxruntime, its providers, and a model on it.
+
+    A line each: ok, warning or problem, and what to do. Whatever may crash is tried in a process of its own.
+
+    Exit codes: 0 no problem was found (there may be warnings); 1 one or more were; 2 if clf-doctor itself went wrong.
+    """
+    from clf_runtime.diagnostics.doctor import examine
+
+    checks = []
+    for check in examine(model):
+        checks.append(check)
+        if not as_json:
+            advice = f"; {check.advice}" * bool(check.advice)
+            print(one_line(f"{check.status:8} {check.name}: {check.text}{advice}"), flush=True)
+    problems, warnings = (sum(check.status == status for check in checks) for status in ("problem", "warning"))
+    if as_json:
+        record = {"problems": problems, "warnings": warnings, "checks": [asdict(check) for check in checks]}
+        print(json.dumps(record, allow_nan=False))
+    return EXIT_FAILED if problems else 0
+
+
+app = make_app(doctor)
+
+
+def main() -> NoReturn:
+    """Run `clf-doctor`."""
+    run_app(app, NAME, "cpu")

@@ -1,0 +1,75 @@
+"""The command `clf-eval`: parse, evaluate, print."""
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from clf_runtime.commands.progress import following
+from clf_runtime.commands.shell import EXIT_FAILED, say
+from clf_runtime.commands.typer_app import (
+    AssumeOption,
+    DeviceOption,
+    LogOption,
+    ThreadsOption,
+    make_app,
+    run_app,
+    show_version,
+)
+
+NAME = "clf-eval"
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", readable=False, help="The .onnx file to evaluate.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Labelled images: .npz with images and labels; the CIFAR-10 binary version, its folder or "
+            "test_batch.bin; or class-named folders of PNG or JPEG.",
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 1,
+    assume: AssumeOption = None,
+    ort_log: LogOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> int:
+    """Score an ONNX model on labelled images: accuracy, each class, confusion matrix, calibration, near ties, time.
+
+    Where DATA has a test part, that is what is evaluated. On the images of the export the accuracy must be the one on
+    the model's card; what differs elsewhere is told beside the near ties, which rounding decides.
+
+    Exit codes: 0 all well; 1 if the images are the export's and the accuracy differs by more than near ties explain; 2
+    if anything went wrong, one bad image included.
+    """
+    from clf_runtime.classifier import Classifier
+    from clf_runtime.commands.eval_text import eval_json, eval_lines
+    from clf_runtime.datasets.labelled import open_labelled
+    from clf_runtime.evaluation.evaluate import evaluate as score
+    from clf_runtime.model.assumptions import parse_assumptions
+
+    said = None if assume is None else parse_assumptions(assume)
+    classifier = Classifier.load(model, device=device, threads=threads, log=ort_log, assume=said)
+    labelled = open_labelled(data, classifier.card)
+    if not quiet:
+        say(NAME, f"{model.name} on {classifier.provider}, {labelled.images:,} images: {labelled.part}")
+        for note in (*classifier.notes, *labelled.notes):
+            say(NAME, note)
+    with following(NAME, quiet) as watch:
+        result = score(classifier, labelled, lambda done: watch(f"{done:,} of {labelled.images:,} images"))
+    print(eval_json(classifier, labelled, result) if as_json else "\n".join(eval_lines(classifier, labelled, result)))
+    return EXIT_FAILED if result.agreement == "different" else 0
+
+
+app = make_app(evaluate)
+
+
+def main() -> NoReturn:
+    """Run `clf-eval`."""
+    run_app(app, NAME, "cpu")

@@ -1,0 +1,203 @@
+"""Images as they come, made into what a model takes: `.npy`, `.npz`, PNG and JPEG files, and arrays of either layout.
+
+What is known to be meant is converted (uint8 for floats in [0, 1] and back); what could be a mistake is refused with
+the range that the model wants, since a wrong range gives a confident wrong answer.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import IO
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from clf_runtime.bounded import as_path, open_regular, read_bounded
+from clf_runtime.errors import ImageError
+from clf_runtime.inputs.array_like import as_array
+from clf_runtime.inputs.npy import NpyHeader, read_data, read_header, read_rows
+from clf_runtime.inputs.pictures import MAX_FILE_BYTES, PICTURE_STARTS, decode_picture, is_picture, to_pixels
+from clf_runtime.model.card import ModelCard
+
+MAX_ARRAY_BYTES = 256 << 20  # of what cannot be read in blocks: one image, or a batch in Fortran order
+MAX_BLOCK_BYTES = 32 << 20
+BLOCK = 256  # images that are read at a time, fewer if they are large
+
+_FIXED_RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
+
+
+def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple[int | None, np.ndarray]]:
+    """Yield a file's images as `to_batch` takes them: (None, one image), or (index of the first, block of a batch).
+
+    The format is told by the first bytes, not by the name. An `.npz` holds its images in an array `images`, or in the
+    only one that it has. Raises ImageError if the file cannot be read or is neither a `.npy` or `.npz` of images of the
+    model's shape nor a PNG or JPEG picture, MissingExtraError if Pillow is needed and absent.
+    """
+    where = as_path(path)
+    try:
+        with open_regular(where) as stream:
+            start = stream.read(8)
+            stream.seek(0)
+            if start.startswith(b"\x93NUMPY"):
+                yield from _read_npy(stream, card, where)
+            elif start.startswith(b"PK"):
+                yield from _read_npz(stream, card, where)
+            elif start.startswith(PICTURE_STARTS):
+                data = read_bounded(stream, MAX_FILE_BYTES)
+                if data is None:
+                    raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
+                yield None, decode_picture(data, where, card.image_shape[0], card.image_shape[1:]).transpose(2, 0, 1)
+            else:
+                raise ImageError(f"{where}: neither a .npy or .npz array nor a PNG or JPEG picture")
+    except OSError as error:
+        raise ImageError(f"{where}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{where}: cannot be read: {error}") from None  # a path with a NUL in it
+
+
+def _read_npy(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:
+    header = read_header(stream, where)
+    is_batch = check_header(header, card, where)
+    there = os.fstat(stream.fileno()).st_size - stream.tell()
+    if there < header.data_bytes:
+        raise ImageError(f"{where}: cut short: {header.data_bytes - there:,} bytes of the array are missing")
+    if there > header.data_bytes:
+        raise ImageError(f"{where}: damaged .npy: {there - header.data_bytes:,} bytes more than its header says")
+    if is_batch and not header.fortran_order:
+        yield from numbered(read_rows(stream, header, where, BLOCK, MAX_BLOCK_BYTES))
+    else:
+        yield from in_blocks(read_data(stream, header, where, MAX_ARRAY_BYTES), is_batch)
+
+
+def _read_npz(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:
+    from clf_runtime.inputs.npz import npz_in
+
+    with npz_in(stream, where) as archive:
+        if "images" not in archive.names and len(archive.names) != 1:
+            there = ", ".join(name[:60] for name in archive.names[:5]) or "nothing"
+            raise ImageError(f"{where}: holds no array images, and not one array alone (it holds {there})")
+        name = "images" if "images" in archive.names else archive.names[0]
+        header = archive.peek(name)
+        is_batch = check_header(header, card, where)
+        if is_batch and not header.fortran_order:
+            yield from numbered(archive.rows(name, BLOCK, MAX_BLOCK_BYTES))
+        else:
+            yield from in_blocks(archive.read(name, MAX_ARRAY_BYTES), is_batch)
+
+
+def numbered(blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each block with the index of its first image."""
+    first = 0
+    for block in blocks:
+        yield first, block
+        first += len(block)
+
+
+def in_blocks(array: np.ndarray, is_batch: bool) -> Iterator[tuple[int | None, np.ndarray]]:
+    """Yield an array that was read at once: alone, or in blocks, so that what is made of them stays small too."""
+    if not is_batch:
+        yield None, array
+        return
+    rows = max(1, min(BLOCK, MAX_BLOCK_BYTES * len(array) // array.nbytes))
+    for first in range(0, len(array), rows):
+        yield first, array[first : first + rows]
+
+
+def check_header(header: NpyHeader, card: ModelCard, where: str) -> bool:
+    """Tell whether an array is a batch. Raises ImageError if it holds no images for this model or no numbers."""
+    is_batch, _ = _layout(header.shape, card, where)
+    if header.shape[0] == 0:
+        raise ImageError(f"{where}: holds no image (shape {_x(header.shape)})")
+    if header.dtype.kind not in "biuf":
+        raise ImageError(f"{where}: values of dtype {str(header.dtype)[:20]}; {_wants(card)}")
+    return is_batch
+
+
+def to_batch(images: ArrayLike, card: ModelCard, where: str = "image") -> np.ndarray:
+    """Turn one image or a batch into the model's input: its dtype and layout, [batch, channels, height, width].
+
+    `images` is [channels, height, width] or [height, width, channels], or a batch of either, perhaps an empty one; for
+    a model of one channel the channel axis may be absent. Channels come first where both fit, as they do for a model
+    of 3x3x3. A picture of Pillow is taken as its file would be. Dtypes: that of the model; whole numbers in 0..255 for
+    a model of uint8, or of floats in [0, 1] or [0, 255]; floats in [0, 1] for a model of uint8 (times 255, rounded).
+    Raises ImageError, naming `where` and the first image at fault, for any other shape, dtype or range, for NaN, and
+    for masked values.
+    """
+    if is_picture(images):
+        images = to_pixels(images, where, card.image_shape[0], card.image_shape[1:]).transpose(2, 0, 1)
+    images = as_array(images, where)
+    is_batch, is_hwc = _layout(images.shape, card, where)
+    if not is_batch:
+        images = images[None]
+    if images.ndim == 3:
+        images = images[:, None]
+    elif is_hwc:
+        images = images.transpose(0, 3, 1, 2)
+    values = _to_model_values(images, card, (lambda i: f"{where}[{i}]") if is_batch else (lambda _: where))
+    if card.layout == "NHWC":
+        values = values.transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(values)
+
+
+def _layout(shape: tuple[int, ...], card: ModelCard, where: str) -> tuple[bool, bool]:
+    """Tell whether an array of this shape is a batch, and whether its channels come last. Raises ImageError."""
+    chw = card.image_shape
+    hwc = (*chw[1:], chw[0])
+    if shape == chw or shape[1:] == chw:
+        is_batch, is_hwc = shape != chw, False
+    elif shape == hwc or shape[1:] == hwc:
+        is_batch, is_hwc = shape != hwc, True
+    elif chw[0] == 1 and (shape == chw[1:] or shape[1:] == chw[1:]):
+        is_batch, is_hwc = shape != chw[1:], False
+    else:
+        raise ImageError(f"{where}: shape {_x(shape)}, the model wants {_x(chw)} or {_x(hwc)}, or a batch of them")
+    return is_batch, is_hwc
+
+
+def _to_model_values(nchw: np.ndarray, card: ModelCard, label: Callable[[int], str]) -> np.ndarray:
+    """Convert the values of [n, channels, height, width], or refuse the first image that the model does not take."""
+    dtype, (low, high) = nchw.dtype, card.value_range
+    wants = _wants(card)
+    if dtype == np.uint8 and card.dtype == "uint8":
+        return nchw
+    if dtype.kind in "iu":
+        if dtype != np.uint8:
+            _refuse(nchw, (nchw < 0) | (nchw > 255), label, f"{dtype} values outside 0..255; {wants}")
+        if card.dtype == "uint8":
+            return nchw.astype(np.uint8)
+        if (low, high) == (0, 1):
+            return nchw.astype(np.float32) / np.float32(255)
+        if (low, high) == (0, 255):
+            return nchw.astype(np.float32)
+        raise ImageError(f"{label(0)}: {dtype} values; {wants}")
+    if dtype.kind != "f":
+        raise ImageError(f"{label(0)}: values of dtype {str(dtype)[:60]}; {wants}")
+    _refuse(nchw, ~np.isfinite(nchw), label, f"a value that is NaN or infinite; {wants}")
+    if card.dtype == "uint8":
+        _refuse(nchw, (nchw < -1e-3) | (nchw > 1 + 1e-3), label, f"floats outside 0..1; {wants}, or floats in 0..1")
+        return np.clip(np.rint(nchw.astype(np.float32) * 255), 0, 255).astype(np.uint8)
+    # A fixed range is exact but for rounding; one that was only seen in the training images may be left a little.
+    slack = (1e-3 if card.value_range in _FIXED_RANGES else 0.25) * (high - low)
+    _refuse(nchw, (nchw < low - slack) | (nchw > high + slack), label, f"values outside the model's range; {wants}")
+    if (low, high) == (0, 255):
+        peak = nchw.max(axis=(1, 2, 3), keepdims=True)
+        _refuse(nchw, (peak > 0) & (peak <= 1), label, f"no value above 1, so it looks scaled to 0..1; {wants}")
+    return nchw.astype(np.float32, copy=False)
+
+
+def _wants(card: ModelCard) -> str:
+    low, high = card.value_range
+    return f"the model wants {card.dtype} in {low:g}..{high:g}"
+
+
+def _refuse(nchw: np.ndarray, wrong: np.ndarray, label: Callable[[int], str], problem: str) -> None:
+    if wrong.any():
+        i = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1)))
+        finite = nchw[i][np.isfinite(nchw[i])]
+        found = f" (found {finite.min():g}..{finite.max():g})" if finite.size else ""
+        raise ImageError(f"{label(i)}: {problem}{found}")
+
+
+def _x(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape) or "of a single number"

@@ -1,0 +1,193 @@
+"""Read `.npz` archives that nobody vouches for: what is asked for and no more, nothing written to disk.
+
+An `.npz` is a zip file of `.npy` members. No size that it claims is believed: reads are small pieces of what is really
+there, a member must hold exactly what its `.npy` header says, and its checksum is compared before anything is returned.
+"""
+
+import io
+import os
+import zipfile
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import numpy as np
+
+from clf_runtime.bounded import as_path, open_regular, stamp
+from clf_runtime.errors import ImageError, brief
+from clf_runtime.inputs.npy import NpyHeader, read_data, read_header, read_rows
+
+MAX_MEMBERS = 1000
+MAX_BYTES = 256 << 20  # of all arrays that `read_members` returns
+_PIECE = 1 << 20
+_HELD_BYTES = 8 << 20  # of an array that is unpacked once only, and held until its checksum has been compared
+
+
+def read_members(
+    path: str | os.PathLike[str], wanted: Collection[str] = (), max_bytes: int = MAX_BYTES
+) -> dict[str, np.ndarray]:
+    """Read the arrays that are called `wanted` (all of them without), together at most `max_bytes`.
+
+    A name that is wanted and not there is left out; members that are not wanted are not looked at.
+    Raises ImageError if the file cannot be read, is no `.npz`, is damaged, or holds more than `max_bytes`.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    with open_npz(path) as archive:
+        for name in archive.names:
+            if not wanted or name in wanted:
+                arrays[name] = archive.read(name, max_bytes)
+                max_bytes -= arrays[name].nbytes
+    return arrays
+
+
+class Npz:
+    """An open archive; see `open_npz`. `names` are those of its arrays, in the file's order, `stamp` is the file's own.
+
+    Whatever is wrong with the archive raises ImageError where it is met.
+    """
+
+    names: tuple[str, ...]
+    stamp: tuple[int, ...]
+
+    def __init__(self, archive: zipfile.ZipFile, status: os.stat_result, where: str) -> None:
+        """Look at the directory of an archive, whose file has this status; `where` names it in errors."""
+        self._archive, self._where = archive, where
+        self.stamp = stamp(status)
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        infos = archive.infolist()
+        if len(infos) > MAX_MEMBERS:
+            raise ImageError(f"{where}: {len(infos):,} arrays in one .npz; at most {MAX_MEMBERS:,} are read")
+        if sum(info.compress_size for info in infos) > status.st_size:
+            raise ImageError(f"{where}: damaged .npz: its members are larger than the file")
+        for info in infos:
+            name = info.filename.removesuffix(".npy")
+            if name in self._members:
+                raise ImageError(f"{where}: damaged .npz: holds an array {name[:60]!r} twice")
+            self._members[name] = info
+        self.names = tuple(self._members)
+
+    def peek(self, name: str) -> NpyHeader:
+        """The header of an array, held against the size that the archive states, before the array is read."""
+        with self._open(name) as stream:
+            header = read_header(stream, self._called(name))
+            there = self._members[name].file_size - stream.tell()
+        if there != header.data_bytes:
+            claimed = f"its header says {header.data_bytes:,} bytes, there are {there:,}"
+            raise ImageError(f"{self._called(name)}: damaged: {claimed}")
+        return header
+
+    def read(self, name: str, max_bytes: int) -> np.ndarray:
+        """Read an array of at most `max_bytes`."""
+        header = self.peek(name)
+        with self._reopen(name, header) as stream:
+            array = read_data(stream, header, self._called(name), max_bytes)
+            self._end(name, stream)
+        return array
+
+    def rows(self, name: str, rows: int, max_bytes: int) -> Iterator[np.ndarray]:
+        """Yield an array in C order in blocks of up to `rows` rows and `max_bytes`.
+
+        Nothing is yielded before the whole is known to be undamaged: a small array is unpacked once, and held, a
+        larger one twice.
+        """
+        header = self.peek(name)
+        if 0 < header.data_bytes <= min(max_bytes, _HELD_BYTES):
+            whole = self.read(name, max_bytes)
+            yield from (whole[first : first + rows] for first in range(0, len(whole), rows))
+            return
+        with self._reopen(name, header) as stream:
+            while stream.read(_PIECE):
+                pass  # up to the end, where zipfile compares the checksum
+        with self._reopen(name, header) as stream:
+            yield from read_rows(stream, header, self._called(name), rows, max_bytes)
+            self._end(name, stream)
+
+    def _end(self, name: str, stream: IO[bytes]) -> None:
+        """Read the end of an array, where zipfile compares the checksum."""
+        if stream.read(1):
+            raise ImageError(f"{self._called(name)}: damaged: more bytes than its header says")
+
+    def _called(self, name: str) -> str:
+        return f"{self._where}, array {name[:60]}"
+
+    @contextmanager
+    def _reopen(self, name: str, header: NpyHeader) -> Iterator[IO[bytes]]:
+        with self._open(name) as stream:
+            if read_header(stream, self._called(name)) != header:
+                raise ImageError(f"{self._called(name)}: changed while it was read")
+            yield stream
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[IO[bytes]]:
+        info = self._members[name]
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ImageError(f"{self._called(name)}: packed as numpy never does; save it with numpy.savez")
+        with _told(self._called(name)), self._archive.open(info) as stream:
+            yield stream
+
+
+@contextmanager
+def open_npz(path: str | os.PathLike[str], same: tuple[int, ...] | None = None) -> Iterator[Npz]:
+    """Open an archive; with `same`, only the file that had this `stamp`. Raises ImageError if it cannot be."""
+    where = as_path(path)
+    with _told(where):
+        plain = open_regular(where)
+    with plain:
+        if same is not None and stamp(os.fstat(plain.fileno())) != same:
+            raise ImageError(f"{where}: another file than the one that was looked at, or changed since")
+        with npz_in(plain, where) as npz:
+            yield npz
+
+
+@contextmanager
+def npz_in(stream: IO[bytes], where: str) -> Iterator[Npz]:
+    """Look into an open file, named `where`. Raises ImageError if it is no archive."""
+    with _told(where):
+        archive = zipfile.ZipFile(_InPieces(stream))
+    with archive:
+        yield Npz(archive, os.fstat(stream.fileno()), where)
+
+
+def as_texts(names: np.ndarray, where: str) -> list[str]:
+    """An array of names as texts. Raises ImageError if it holds no texts, or none that can be encoded."""
+    if names.ndim != 1 or names.dtype.kind not in "US":
+        raise ImageError(f"{where}: names must be one text a class, not {names.dtype} of shape {names.shape}")
+    try:
+        texts = [n.decode() if isinstance(n, bytes) else n for n in names.tolist()]
+        "".join(texts).encode()
+    except (UnicodeError, ValueError, SystemError):  # numpy lets any number stand for a character
+        raise ImageError(f"{where}: names must be text in UTF-8") from None
+    return texts
+
+
+@contextmanager
+def _told(where: str) -> Iterator[None]:
+    """Tell as an ImageError whatever zipfile and its decompressors raise."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except OSError as error:
+        raise ImageError(f"{where}: cannot be read: {error.strerror or brief(error)}") from None
+    except Exception as error:  # BadZipFile, zlib.error, RuntimeError, EOFError, UnicodeDecodeError, ...
+        raise ImageError(f"{where}: not an .npz archive, or damaged: {brief(error, 120)}") from None
+
+
+class _InPieces(io.BufferedIOBase):
+    """A file that gives a piece at most, since zipfile asks for as much as the archive claims that its directory has.
+
+    1 MiB is a directory of about 20,000 members.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.seek: Callable[..., int] = stream.seek
+        self.tell: Callable[[], int] = stream.tell
+
+    def seekable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > _PIECE:
+            raise zipfile.BadZipFile(f"a directory of {size:,} bytes")
+        return self._stream.read(_PIECE if size is None or size < 0 else size)

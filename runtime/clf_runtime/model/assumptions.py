@@ -1,0 +1,139 @@
+"""What a user says of a model file that carries no card: what its pixels are, and what its classes are called."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from clf_runtime.bounded import read_bounded
+from clf_runtime.errors import UsageError
+from clf_runtime.model.names import MAX_NAMES_TEXT, names_fault
+
+WORDS = (
+    "range=LOW..HIGH, mean=A,B,C, std=A,B,C, names=FILE|A,B,C, layout=NCHW|NHWC, channels=RGB|BGR, "
+    "output=logits|probabilities"
+)
+EXAMPLES = (
+    "--assume range=0..1 for values as they stand, --assume 'range=0..1 mean=0.485,0.456,0.406 std=0.229,0.224,0.225' "
+    "for ImageNet's"
+)
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "layout": ("NCHW", "NHWC"),
+    "channels": ("RGB", "BGR"),
+    "output": ("logits", "probabilities"),
+}
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What has to be known of a foreign model to answer with it; what is None or empty is not said.
+
+    The values of an image lie in `value_range` before the model's `mean` is subtracted from each channel and the rest
+    divided by its `std`: one number for all channels or one a channel, in the units of that range and in the order in
+    which the model takes channels; without them values reach the model as they stand. `layout` is that of its input,
+    `channels` their order (images come as RGB), `output` what it gives: logits get a softmax, probabilities none.
+
+    Raises UsageError, naming the field, if a value is impossible.
+    """
+
+    value_range: tuple[float, float] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+    layout: Literal["NCHW", "NHWC"] | None = None
+    channels: Literal["RGB", "BGR"] = "RGB"
+    output: Literal["logits", "probabilities"] | None = None
+
+    def __post_init__(self) -> None:
+        low_high = self.value_range
+        if low_high is not None and not (_are_finite(low_high) and len(low_high) == 2 and low_high[0] < low_high[1]):
+            raise UsageError(f"assume: range must be a lowest and a highest value, not {low_high}")
+        if not (_are_finite(self.mean) and _are_finite(self.std) and all(s > 0 for s in self.std)):
+            raise UsageError(f"assume: mean and std must be numbers, std positive, not {self.mean} and {self.std}")
+        if fault := names_fault(self.names):
+            raise UsageError(f"assume: {fault}")
+        for field, possible in _CHOICES.items():
+            value = getattr(self, field)
+            if value not in possible and not (value is None and field != "channels"):
+                raise UsageError(f"assume: {field} must be {' or '.join(possible)}, not {value!r}")
+
+
+def _are_finite(values: object) -> bool:
+    return isinstance(values, tuple) and all(type(v) in (int, float) and math.isfinite(v) for v in values)
+
+
+def parse_assumptions(text: str) -> Assumptions:
+    """Read what follows `--assume`: words such as `range=0..1`, blanks between them, quotes around those with blanks.
+
+    `names` is a text file with one a line, or names with commas between. Raises UsageError for anything else.
+    """
+    import shlex
+
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--assume {text}: {error}") from None
+    found: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in (*_READERS, *_CHOICES):
+            raise UsageError(f"--assume: {word[:60]!r} is not known; known are {WORDS}")
+        field = "value_range" if key == "range" else key
+        if field in found:
+            raise UsageError(f"--assume: {key} is there twice")
+        try:
+            found[field] = _READERS[key](value) if key in _READERS else value
+        except ValueError as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(f"--assume: {word[:60]!r} is no {key}; known are {WORDS}") from None
+    if not found:
+        raise UsageError(f"--assume says nothing; known are {WORDS}")
+    return Assumptions(**found)
+
+
+def _read_numbers(value: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in value.split(","))
+
+
+def _read_range(value: str) -> tuple[float, ...]:
+    low, _, high = value.partition("..")
+    return float(low), float(high)
+
+
+def _read_names(value: str) -> tuple[str, ...]:
+    if not os.path.isfile(value):
+        if "," not in value:
+            raise UsageError(
+                f"--assume: names={value}: no such file; give one with a name a line, or names with commas"
+            )
+        return tuple(name.strip() for name in value.split(","))
+    try:
+        data = read_bounded(value, MAX_NAMES_TEXT)
+        text = None if data is None else data.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"--assume: names={value}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--assume: names={value}: must be text in UTF-8, one name a line") from None
+    if text is None:
+        raise UsageError(f"--assume: names={value}: larger than {MAX_NAMES_TEXT >> 20} MiB")
+    return tuple(name.strip() for name in text.rstrip().splitlines())
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "range": _read_range,
+    "mean": _read_numbers,
+    "std": _read_numbers,
+    "names": _read_names,
+}
+
+
+def told_assumptions(assumed: Assumptions) -> str:
+    """How values are prepared for the model, in words; empty if they reach it as they stand."""
+    parts = [
+        f"{name} {' '.join(f'{v:g}' for v in values)}"
+        for name, values in (("mean", assumed.mean), ("std", assumed.std))
+        if values
+    ]
+    return " and ".join(parts)

@@ -1,0 +1,144 @@
+"""A model file on the disk: which one ships, its bytes, and what its head says, without numpy or onnxruntime.
+
+It is read from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/), of which three fields of
+ONNX's ModelProto are wanted: ir_version = 1, opset_import = 8 and metadata_props = 14
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from clf_runtime.bounded import open_regular, read_bounded
+from clf_runtime.errors import ModelError, brief
+
+MAX_MODEL_BYTES = 512 << 20
+_MAX_FIELDS = 10_000
+_MAX_OPSETS = 64
+_MAX_DOMAIN_BYTES = 200
+_FIXED = {1: 8, 5: 4}  # bytes of a field of these wire types
+
+
+def default_model() -> Path:
+    """The model that ships: inside the installed package, or in a checkout among the artifacts."""
+    packaged = Path(__file__).parents[1] / "conv.onnx"
+    return packaged if packaged.exists() else Path(__file__).parents[3] / "artifacts" / "conv.onnx"
+
+
+def read_model(file: str | os.PathLike[str]) -> bytes:
+    """Read a whole model file. Raises ModelError if it cannot be read, or is larger than a model may be."""
+    try:
+        model = read_bounded(file, MAX_MODEL_BYTES)
+    except OSError as error:
+        raise ModelError(f"{file}: the model cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a path with a NUL in it
+        raise ModelError(f"{file}: the model cannot be read: {error}") from None
+    if model is None:
+        raise ModelError(f"{file}: larger than a model may be ({MAX_MODEL_BYTES >> 20} MiB)")
+    return model
+
+
+@dataclass(frozen=True)
+class ModelHead:
+    """The versions that a model file is stamped with: of ONNX's IR, and of each operator set by its domain."""
+
+    ir_version: int
+    opsets: dict[str, int]
+
+
+def read_head(file: str | os.PathLike[str]) -> ModelHead:
+    """Read the versions that an `.onnx` file is stamped with; all else in it is skipped, whatever its size.
+
+    The operators of ONNX itself have the domain "". Raises ModelError if the file cannot be read or is no ModelProto.
+    """
+    ir_version = 0
+    opsets: dict[str, int] = {}
+    try:
+        with open_regular(file) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            for field, value, length in _fields(stream, size):
+                if field == 1 and length is None:
+                    ir_version = value
+                elif field == 8 and length is not None and len(opsets) < _MAX_OPSETS:
+                    domain, version = _opset(stream, stream.tell() + length)
+                    opsets[domain] = version
+    except OSError as error:
+        raise ModelError(f"{file}: the model cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # also a path with a NUL in it
+        raise ModelError(f"{file}: not an ONNX model, or cut short: {error}") from None
+    if not ir_version or not opsets:
+        raise ModelError(f"{file}: not an ONNX model: it states no version")
+    return ModelHead(ir_version, opsets)
+
+
+def refuse_key_twice(model: bytes, where: str) -> None:
+    """Raise ModelError if a model's metadata holds a key twice: onnxruntime gives the last one, others may not.
+
+    The rest of the model is stepped over. `where` names the file.
+    """
+    stream, keys = io.BytesIO(model), set()
+    try:
+        for field, _, length in _fields(stream, len(model)):
+            if field != 14 or length is None:
+                continue
+            key = b""
+            for part, _, part_length in _fields(stream, stream.tell() + length):
+                if part == 1 and part_length is not None:
+                    key = stream.read(part_length)
+            if key in keys:
+                name = brief(Exception(key.decode("utf-8", "backslashreplace")), 60)
+                raise ModelError(f"{where}: its metadata holds the key {name!r} twice; export it again")
+            keys.add(key)
+    except ValueError as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"{where}: not an ONNX model as tools write it: {error}") from None
+
+
+def _opset(stream: IO[bytes], end: int) -> tuple[str, int]:
+    domain, version = "", 0
+    for field, value, length in _fields(stream, end):
+        if field == 1 and length is not None:
+            if length > _MAX_DOMAIN_BYTES:
+                raise ValueError(f"a domain of {length:,} bytes")
+            domain = stream.read(length).decode("utf-8", "replace")
+        elif field == 2 and length is None:
+            version = value
+    return ("" if domain == "ai.onnx" else domain), version
+
+
+def _fields(stream: IO[bytes], end: int) -> Iterator[tuple[int, int, int | None]]:
+    """Yield (field number, value, None) of numbers and (number, 0, length) of all else, and step over the latter."""
+    for _ in range(_MAX_FIELDS):
+        if stream.tell() >= end:
+            return
+        key = _varint(stream)
+        number, wire_type = key >> 3, key & 7
+        if wire_type == 0:
+            yield number, _varint(stream), None
+            continue
+        length = _varint(stream) if wire_type == 2 else _FIXED.get(wire_type)
+        start = stream.tell()
+        if not number or length is None or start + length > end:
+            raise ValueError(f"field {number} of type {wire_type} at byte {start:,}")
+        yield number, 0, length
+        stream.seek(start + length)
+    raise ValueError(f"more than {_MAX_FIELDS:,} fields")
+
+
+def _varint(stream: IO[bytes]) -> int:
+    byte = stream.read(1)
+    if byte and byte[0] < 0x80:
+        return byte[0]
+    value = 0
+    for shift in range(0, 64, 7):
+        byte = stream.read(1) if shift else byte
+        if not byte:
+            raise ValueError("it ends within a number")
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    raise ValueError("a number of more than 64 bits")

@@ -1,0 +1,234 @@
+"""Class-named folders of pictures: which folders are which part, and which names are no class or picture."""
+
+import contextlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from clf_train.data import folders
+from clf_train.data.sources import read_source
+from clf_train.errors import DataError
+
+Write = Callable[..., Path]
+HEIGHT, WIDTH = 8, 6
+SIX = [f"{part}/{name}" for part in ("train/cat", "train/dog", "test/cat") for name in ("1.png", "2.png")]
+
+
+def make_picture(seed: int = 0) -> Image.Image:
+    """An RGB picture of noise, WIDTH x HEIGHT."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+
+
+def planes(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture).transpose(2, 0, 1)
+
+
+def test_train_and_test_folders_become_the_parts_with_the_classes_in_sorted_order(
+    tmp_path: Path, write_pictures: Write
+) -> None:
+    write_pictures(
+        tmp_path, "train/dog/2.png", "train/dog/10.png", "train/cat/x.png", "test/dog/1.png", "test/cat/1.png"
+    )
+    assert folders.recognises(tmp_path)
+    read = read_source(tmp_path)
+    assert read.layout == "class-named folders"
+    assert read.names == ("cat", "dog")
+    assert read.train.labels.tolist() == [0, 1, 1]
+    assert read.test.labels.tolist() == [0, 1]
+    assert read.train.images.dtype == np.uint8
+    assert read.image_shape == (3, HEIGHT, WIDTH)
+    np.testing.assert_array_equal(read.train.images[0], planes(make_picture(2)))  # train/cat/x.png
+    np.testing.assert_array_equal(read.train.images[1], planes(make_picture(1)))  # train/dog/10.png, before 2.png
+    np.testing.assert_array_equal(read.train.images[2], planes(make_picture(0)))
+    np.testing.assert_array_equal(read.test.images[1], planes(make_picture(3)))
+    assert read.notes == ()
+
+
+def test_train_alone_has_a_part_held_out(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *(f"train/{name}/{i}.png" for name in ("cat", "dog") for i in range(5)))
+    read = read_source(tmp_path)
+    assert np.bincount(read.train.labels).tolist() == [4, 4]
+    assert np.bincount(read.test.labels).tolist() == [1, 1]
+    assert "2 of 10 images are held out" in read.notes[0]
+
+
+def test_class_folders_alone_have_a_part_held_out(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *(f"{name}/{i}.png" for name in ("cat", "dog", "owl") for i in range(5)))
+    read = read_source(tmp_path)
+    assert read.names == ("cat", "dog", "owl")
+    assert (len(read.train), len(read.test)) == (12, 3)
+    assert "3 of 15 images are held out" in read.notes[0]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_a_validation_folder_stands_in_for_test(tmp_path: Path, write_pictures: Write, name: str) -> None:
+    write_pictures(tmp_path, "train/cat/1.png", "train/dog/1.png", f"{name}/dog/1.png")
+    read = read_source(tmp_path)
+    assert read.test.labels.tolist() == [1]
+    np.testing.assert_array_equal(read.test.images[0], planes(make_picture(2)))
+    assert read.notes == ("the test part has no image of cat",)
+
+
+@pytest.mark.parametrize("other", ["val", "valid", "validation"])
+def test_both_a_test_and_a_validation_folder_are_refused(tmp_path: Path, write_pictures: Write, other: str) -> None:
+    write_pictures(tmp_path, *SIX, f"{other}/cat/1.png")
+    with pytest.raises(DataError, match=rf"both test/ and {other}/; keep one"):
+        read_source(tmp_path)
+
+
+def test_a_folder_whose_pictures_are_all_of_one_kind_and_upper_case_is_recognised(
+    tmp_path: Path, write_pictures: Write
+) -> None:
+    write_pictures(tmp_path, *(f"{name}/{i}.JPG" for name in ("cat", "dog") for i in range(2)))
+    assert folders.recognises(tmp_path)
+
+
+STRAY = {  # what is written: what is named
+    "notes.txt": "notes.txt",
+    "train/labels.csv": "train/labels.csv",
+    "train/1.png": "train/1.png",
+    "train/cat/notes.txt": "train/cat/notes.txt",
+    "train/cat/1.gif": "train/cat/1.gif",
+    "train/cat/no suffix": "train/cat/no suffix",
+    "train/cat/more/1.png": "train/cat/more",
+    "train/cat/more.png/1.png": "train/cat/more.png",
+    "test/1.png": "test/1.png",
+    "test/dog/clip.mp4": "test/dog/clip.mp4",
+    "extra/cat/1.png": "extra",
+}
+
+
+@pytest.mark.parametrize("name", STRAY)
+def test_a_stray_file_or_folder_is_refused_by_name(tmp_path: Path, write_pictures: Write, name: str) -> None:
+    write_pictures(tmp_path, *SIX, name)
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / STRAY[name]}: ") + ".*; move it away"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "1.png", "cat/notes.txt"])
+def test_a_stray_file_beside_class_folders_is_refused_by_name(tmp_path: Path, write_pictures: Write, name: str) -> None:
+    write_pictures(tmp_path, *(f"{label}/{i}.png" for label in ("cat", "dog") for i in range(3)), name)
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / name}: ") + ".*; move it away"):
+        read_source(tmp_path)
+
+
+UNSEEN = (
+    ".DS_Store",
+    "train/.hidden",
+    "train/cat/._1.png",
+    "train/.cache/1.png",
+    "train/cat/.thumb/1.png",
+    "test/.x.png",
+    "train/cat/Thumbs.db",
+    "train/desktop.ini",
+    "README.md",
+    "LICENSE",
+    "train/readme.txt",
+    "test/cat/readme",
+)
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_hidden_files_and_those_that_describe_the_data_are_ignored(
+    tmp_path: Path, write_pictures: Write, name: str
+) -> None:
+    write_pictures(tmp_path, *SIX)
+    write_pictures(tmp_path, name, content=b"no picture")
+    read = read_source(tmp_path)
+    assert (len(read.train), len(read.test)) == (4, 2)
+    assert read.names == ("cat", "dog")
+
+
+def test_an_empty_class_folder_is_named_as_a_class_without_training_images(
+    tmp_path: Path, write_pictures: Write
+) -> None:
+    write_pictures(tmp_path, *SIX)
+    (tmp_path / "train" / "cow").mkdir()
+    with pytest.raises(DataError, match=r"train: class 1 \(cow\) has no training images"):
+        read_source(tmp_path)
+
+
+def test_an_empty_test_class_is_a_note(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *SIX)
+    (tmp_path / "test" / "dog").mkdir()
+    assert read_source(tmp_path).notes == ("the test part has no image of dog",)
+
+
+@pytest.mark.parametrize("classes", [(), ("cat",), ("cat", "dog")], ids=["no class", "one class", "both classes"])
+def test_a_test_folder_without_any_picture_is_refused(
+    tmp_path: Path, write_pictures: Write, classes: tuple[str, ...]
+) -> None:
+    write_pictures(tmp_path, "train/cat/1.png", "train/dog/1.png")
+    for folder in ("", *classes):
+        (tmp_path / "test" / folder).mkdir(parents=True, exist_ok=True)
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / 'test'}: no pictures")):
+        read_source(tmp_path)
+
+
+def test_training_folders_without_any_picture_are_no_known_layout(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, "test/cat/1.png", "test/dog/1.png")
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    with pytest.raises(DataError, match="no layout that is known"):
+        read_source(tmp_path)
+
+
+def test_a_test_class_that_was_not_trained_is_named(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *SIX, "test/owl/1.png")
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / 'test' / 'owl'}: a class without training images")):
+        read_source(tmp_path)
+
+
+def test_the_case_of_a_class_name_counts(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *SIX, "test/Cat/1.png")
+    with pytest.raises(DataError, match=r"test/Cat: a class without training images"):
+        read_source(tmp_path)
+
+
+def test_a_single_class_is_refused(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *(f"train/cat/{i}.png" for i in range(4)))
+    with pytest.raises(DataError, match="all images are of one class"):
+        read_source(tmp_path)
+
+
+def test_class_names_of_any_script_and_with_blanks_are_kept(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, "train/été/1.png", "train/polar bear/1.png", "train/猫/1.png", "test/猫/1.png")
+    assert read_source(tmp_path).names == ("polar bear", "été", "猫")
+
+
+def test_linked_pictures_and_class_folders_are_read_like_others(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path / "elsewhere", "cat/1.png", "one.png")
+    write_pictures(tmp_path / "set", "train/dog/1.png", "test/dog/1.png")
+    (tmp_path / "set/train/cat").symlink_to(tmp_path / "elsewhere/cat")
+    (tmp_path / "set/train/dog/2.png").symlink_to(tmp_path / "elsewhere/one.png")
+    read = read_source(tmp_path / "set")
+    assert read.train.labels.tolist() == [0, 1, 1]
+    np.testing.assert_array_equal(read.train.images[2], planes(make_picture(1)))
+
+
+def test_a_dangling_link_is_named(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *SIX)
+    (tmp_path / "train/cat/lost.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(DataError, match=r"train/cat/lost\.png: "):
+        read_source(tmp_path)
+
+
+def test_a_class_named_license_is_read_or_refused(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png", "license/0.png", "license/1.png")
+    with contextlib.suppress(DataError):
+        assert read_source(tmp_path).names == ("a", "b", "license")
+
+
+def test_a_picture_named_readme_is_read_or_refused(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png", "a/readme.png")
+    with contextlib.suppress(DataError):
+        made = read_source(tmp_path)
+        assert len(made.train) + len(made.test) == 5
+
+
+def test_a_class_named_train(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *(f"{name}/{i}.png" for name in ("bus", "train") for i in range(2)))
+    assert read_source(tmp_path).names == ("bus", "train")

@@ -1,0 +1,77 @@
+"""Pickles that once took the reader of CIFAR-10 too long or too far: each of these was a bug."""
+
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from clf_train.data import cifar10_pickle
+from clf_train.data.cifar10_pickle import unpickle
+from clf_train.errors import DataError
+
+
+def run(data):
+    code = """if True:
+        import sys
+        from clf_train.errors import DataError
+        from clf_train.data.cifar10_pickle import unpickle
+        try:
+            unpickle(sys.stdin.buffer.read(), "here")
+        except DataError:
+            print("refused")
+    """
+    return subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=10)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02})" + b"\x85" * 1_000_000 + b"Ns.",
+        b"\x80\x02})" + b"".join(b"q%ch%ch%c\x87" % (i, i, i) for i in range(40)) + b"Ns.",
+        b"\x80\x02}("
+        + b"".join(b"\x8a\x0a" + (i * (2**61 - 1)).to_bytes(10, "little") + b"N" for i in range(100_000))
+        + b"u.",
+    ],
+    ids=["deep tuple key: segmentation fault", "shared tuple key: exponential", "colliding int keys: quadratic"],
+)
+def test_hostile_keys(data):
+    assert run(data).stdout.split() == [b"refused"]
+
+
+def test_memory_bomb_of_encode():
+
+    bomb = (
+        b"\x80\x02}U\x01x(c_codecs\nencode\nq\x00X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"U\x06latin1\x86q\x01"
+    )
+    bomb += b"h\x00h\x01R" * 500 + b"ls."
+    code = """if True:
+        import resource, sys
+        from clf_train.errors import DataError
+        from clf_train.data.cifar10_pickle import unpickle
+        data = sys.stdin.buffer.read()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            unpickle(data, "here")
+        except DataError:
+            pass
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    """
+    out = subprocess.run([sys.executable, "-c", code], input=bomb, capture_output=True, timeout=60)
+    assert int(out.stdout) < 100
+
+
+def test_a_pickle_cannot_change_the_reader():
+    data = b"\x80\x02}U\x01xcnumpy\ndtype\nN}U\x0c__defaults__K\x07\x85s\x86bs."
+    before = cifar10_pickle._dtype.__defaults__ if hasattr(cifar10_pickle, "_dtype") else None
+    with pytest.raises(DataError):
+        unpickle(data, "here")
+    assert not hasattr(cifar10_pickle, "_dtype") or cifar10_pickle._dtype.__defaults__ == before
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x80\x02}U\x01xcnumpy\ndtype\ns.", b"\x80\x02}U\x01x](K\x01K\x02\x86es.", b"\x80\x02}U\x01x}s."]
+)
+def test_only_what_is_promised_comes_out(data):
+    with pytest.raises(DataError):
+        unpickle(data, "here")

@@ -1,0 +1,128 @@
+"""Several processes: what each takes of a batch, and two real ones that train together."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from clf_train import read_run
+from clf_train.loop.distributed import ALONE, World
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
+def test_the_parts_of_a_batch_are_all_of_it_and_their_mean_is_its_mean(size):
+    batch = np.random.default_rng(0).random(size)
+    for processes in (1, 2, 3):
+        parts = [World(rank, processes).part_of(size) for rank in range(processes)]
+        taken = [batch[part] for part, weight in parts if weight]
+        assert sorted(np.concatenate(taken)) == sorted(batch)
+        assert all(len(batch[part]) for part, _ in parts)
+        mean = sum(batch[part].mean() * weight for part, weight in parts) / processes
+        assert mean == pytest.approx(batch.mean())
+
+
+def test_alone_nothing_is_told_to_anyone():
+    assert ALONE.writes
+    assert ALONE.sum((1, True)) == (1, 1)
+    assert ALONE.share_bytes(b"x") == b"x"
+    net = torch.nn.Linear(2, 2)
+    assert ALONE.synchronise(net, torch.device("cpu")) is net
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    file = tmp_path_factory.mktemp("source") / "images.npz"
+    rng = np.random.default_rng(0)
+    labels = np.arange(1001) % 3  # an odd number: the last batch is shared unequally
+    images = rng.integers(0, 200, (1001, 3, 32, 32), dtype=np.uint8)
+    images[np.arange(1001), labels] += 55
+    np.savez(file, images=images, labels=labels)
+    return file
+
+
+def start(*arguments, cwd, processes=2):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={port}"]
+    command = [sys.executable, *(launch if processes > 1 else []), "-m", "clf_train", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def test_two_processes_train_what_one_does(source, tmp_path):
+    shared = ("--data", source, "--model", "simple,conv", "--epochs", 2, "--flip", "on", "--shift", 1)
+    for processes in (1, 2):
+        code, out, err = ended(start(*shared, "--out", f"with-{processes}", cwd=tmp_path, processes=processes))
+        assert code == 0, err
+        assert out.count("run folder:") == 1
+        assert err.count("training conv by recipe") == 1
+    one, two = (load_file(tmp_path / f"with-{n}" / "simple" / "weights.safetensors") for n in (1, 2))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=2e-5, rtol=1e-3)
+    alone, together = (read_run(tmp_path / f"with-{n}" / "conv") for n in (1, 2))
+    assert (alone.processes, together.processes) == (1, 2)
+    assert together.test.accuracy == pytest.approx(alone.test.accuracy, abs=0.1)  # batch statistics differ
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["with-1", "with-2"]
+
+
+def ranks(launcher):
+    """The process of each rank, by the environment that torchrun gave it."""
+    found = {}
+    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(launcher.pid)], capture_output=True, text=True)
+    for pid in map(int, children.stdout.split()):
+        with open(f"/proc/{pid}/environ", "rb") as stream:
+            variables = dict(v.split(b"=", 1) for v in stream.read().split(b"\0") if b"=" in v)
+        if b"RANK" in variables:
+            found[int(variables[b"RANK"])] = pid
+    return found
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="finds the processes in /proc")
+def test_a_killed_process_ends_all_with_a_line_and_the_training_goes_on(source, tmp_path):
+    launcher = start("--data", source, "--model", "conv", "--epochs", 60, "--out", "run", "--quiet", cwd=tmp_path)
+    state = tmp_path / "run.partial" / "state.pt"
+    while not state.exists():
+        assert launcher.poll() is None
+        time.sleep(0.05)
+    os.kill(ranks(launcher)[1], signal.SIGKILL)
+    code, _, err = ended(launcher)
+    assert code != 0
+    ours = [line for line in err.splitlines() if line.startswith("clf-train: ")]
+    assert len(ours) == 1
+    assert "another process of this training was lost" in ours[0]
+    assert ours[0].endswith("go on with: torchrun --nproc-per-node=2 -m clf_train --resume run")
+    alone = ended(start("--resume", "run", "--quiet", cwd=tmp_path, processes=1))
+    assert (alone[0], alone[2]) == (2, "clf-train: the training had 2 processes, not 1: start as many with torchrun\n")
+    code, _, err = ended(start("--resume", "run", "--quiet", cwd=tmp_path))
+    assert code == 0, err
+    assert read_run(tmp_path / "run").processes == 2
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_one_of_several_processes_ends_without_taking_the_interpreter_down(launched):
+    """Where a thread of gloo still holds a tensor that would abort it; what it printed is out."""
+    code = (
+        "import atexit, sys; atexit.register(print, 'taken down'); sys.argv[1:] = ['--version']\n"
+        "from clf_train.commands.train import main; main()"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "RANK"} | ({"RANK": "0"} if launched else {})
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("clf-edge ")
+    assert ("taken down" in ended.stdout) is not launched

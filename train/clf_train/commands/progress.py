@@ -1,0 +1,63 @@
+"""How a training is followed: a bar on a terminal, a line an epoch where there is none."""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from clf_runtime.commands.shell import say
+from clf_train.data.dataset import Dataset
+from clf_train.data.preparation import hold_out
+from clf_train.loop.checkpoint import Epoch
+from clf_train.loop.fit import Watcher
+from clf_train.models.recipe import Model, Recipe
+
+
+def follow(
+    name: str, dataset: Dataset, seed: int, bars: ExitStack, quiet: bool, stopping: Callable[[], bool]
+) -> Callable[[Model, Recipe, str], Watcher]:
+    """What `train` is to call for each model: a progress bar on a terminal, which `bars` closes, else lines on stderr.
+
+    `name` is the command's, which the lines begin with. A bar shows epoch, loss and images a second.
+    """
+
+    def on_start(model: Model, recipe: Recipe, device: str) -> Watcher:
+        from tqdm import tqdm
+
+        bars.close()
+        held_out = hold_out(dataset, recipe, seed)
+        if not quiet:
+            say(name, f"training {model} by recipe {recipe.name} on {device}")
+            if held_out is None and recipe.validation_share:
+                say(name, "a class has a single training image, so none are held out: the last epoch is kept")
+        is_terminal = sys.stderr.isatty()
+        total = recipe.epochs * (len(dataset.train) - (0 if held_out is None else len(held_out)))
+        hidden = quiet or not is_terminal
+        bar = bars.enter_context(tqdm(total=total, unit=" images", unit_scale=True, disable=hidden, dynamic_ncols=True))
+
+        def on_step(epoch: int, images: int, loss: float) -> None:
+            bar.set_description(f"{model} epoch {epoch}/{recipe.epochs} loss {loss:.3f}", refresh=False)
+            bar.update(images)
+
+        def on_epoch(epoch: Epoch) -> None:
+            if not quiet and not is_terminal:
+                say(name, f"{model}, {epoch_line(epoch, recipe.epochs)}")
+
+        def on_begin(behind: Sequence[Epoch]) -> None:
+            if behind and not quiet and not is_terminal:
+                say(name, f"{model}, going on after {epoch_line(behind[-1], recipe.epochs)}")
+
+        def on_note(text: str) -> None:
+            if not quiet:
+                say(name, text)
+
+        return Watcher(on_step, on_epoch, stopping, on_begin, on_note)
+
+    return on_start
+
+
+def epoch_line(epoch: Epoch, epochs: int) -> str:
+    """The figures of an epoch of so many in a line for people."""
+    parts = [f"loss {epoch.loss:.3f}", f"accuracy {100 * epoch.accuracy:.2f} %"]
+    if epoch.validation_accuracy is not None:
+        parts.append(f"validation accuracy {100 * epoch.validation_accuracy:.2f} %")
+    return f"epoch {epoch.epoch}/{epochs}: {', '.join(parts)}, {epoch.seconds:.1f} s"

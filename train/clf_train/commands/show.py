@@ -1,0 +1,61 @@
+"""`clf-train --show`: what a source holds, in words and as a sheet of samples."""
+
+from pathlib import Path
+
+import numpy as np
+
+from clf_runtime.commands.shell import one_line
+from clf_train.data.dataset import Dataset
+from clf_train.errors import RunError
+from clf_train.files import whole_file
+from clf_train.report.plots import save_sheet
+from clf_train.runs.output_place import refuse_among_images
+
+
+def show_source(dataset: Dataset, out: Path | None) -> None:
+    """Print what a source holds, and draw its sheet of samples into the folder or file `out`, or here.
+
+    Raises RunError if the sheet would lie among the images, OSError as the system does.
+    """
+    file = _sheet_file(dataset, out)
+    refuse_among_images(file, dataset.source)
+    width = max(len(name) for name in dataset.names)
+    counts = [np.bincount(part.labels, minlength=len(dataset.names)) for part in (dataset.train, dataset.test)]
+    print(f"source       {one_line(dataset.source)}")
+    print(f"layout       {dataset.layout}")
+    for title, part in (("training", dataset.train), ("test", dataset.test)):
+        print(f"{title:<12} {part.images.dtype} {'x'.join(map(str, part.images.shape))}, labels {part.labels.dtype}")
+    low, high = dataset.value_range
+    print(f"value range  {low:g}..{high:g}")
+    print(f"mean         {'  '.join(f'{m:.4f}' for m in dataset.mean)}")
+    print(f"deviation    {'  '.join(f'{s:.4f}' for s in dataset.std)}")
+    print(f"fingerprint  {dataset.fingerprint}")
+    print(f"classes      {len(dataset.names)}, images of each to train and to test:")
+    for label, name in enumerate(dataset.names):
+        print(f"  {label:>3}  {one_line(name):<{width}}  {counts[0][label]:>8,}  {counts[1][label]:>8,}")
+    with whole_file(file) as partial:
+        save_sheet(dataset, partial)
+    print(f"samples      {file}")
+
+
+def refuse_sheet(out: Path | None, overwrite: bool) -> None:
+    """Raise RunError if `out` is a file already, and not a PNG to `overwrite`."""
+    if out is not None and out.exists() and not out.is_dir() and not (overwrite and _is_png(out)):
+        raise RunError(f"{out}: is there already; choose another --out{', or pass --overwrite' * _is_png(out)}")
+
+
+def _sheet_file(dataset: Dataset, out: Path | None) -> Path:
+    """Where the sheet of samples goes: the PNG `out`, or a file of our own naming in the folder `out`, or here."""
+    if out is None or out.is_dir() or not _is_png(out):
+        return (out or Path()) / f"{stem(dataset.source)}-samples.png"
+    return out
+
+
+def _is_png(out: Path) -> bool:
+    return out.suffix.lower() == ".png"
+
+
+def stem(source: str) -> str:
+    """A source's or model's name as a part of a file's name."""
+    name = Path(source).name.split(".")[0]
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data"

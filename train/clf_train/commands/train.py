@@ -1,0 +1,261 @@
+"""The command `clf-train`: parse, read, train, print."""
+
+import os
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn, cast
+
+import typer
+
+from clf_runtime.commands.shell import one_line, say
+from clf_runtime.commands.typer_app import make_app, run_app, show_version
+from clf_train.errors import RecipeError, Stopped
+from clf_train.loop.process import settle
+from clf_train.loop.signals import stopping_on_signals
+from clf_train.models.recipe import MODELS, Model, Optimizer, Precision, Schedule, change, find_recipe, is_own
+
+NAME = "clf-train"
+_OnOff = Literal["on", "off"]
+_CHANGES = (
+    *("epochs", "optimizer", "schedule", "learning_rate", "momentum", "nesterov", "batch_size", "weight_decay"),
+    *("label_smoothing", "flip", "shift", "validation_share", "patience", "precision"),
+)
+_BESIDE = {"resume": {"data", "model", "quiet"}, "like": {"data", "model", "out", "overwrite", "tensorboard", "quiet"}}
+
+
+def train(
+    context: typer.Context,
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="SOURCE",
+            help="Labelled images: a folder of the four torch.save tensors, class-named folders of PNG or JPEG, "
+            "CIFAR-10's binary or python version (packed or not), .npz files, or one of the words digits (embedded) "
+            "and cifar10 (downloaded once). The layout is found by looking.",
+        ),
+    ] = "digits",
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[,NAME]",
+            help=f"What to train: {', '.join(MODELS)}, both (simple and conv), or your own as package.module:factory.",
+        ),
+    ] = "both",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="How: seed (the plain loops that the models came with), fast, or best (longer, for photographs: it "
+            "mirrors images).",
+        ),
+    ] = "fast",
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training images.")] = None,
+    optimizer: Annotated[
+        Optimizer | None, typer.Option(help="Brings its own rate, momentum and weight decay, unless they are given.")
+    ] = None,
+    schedule: Annotated[Schedule | None, typer.Option(help="How the learning rate moves.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Its highest value.")] = None,
+    momentum: Annotated[float | None, typer.Option(metavar="SHARE", help="Of sgd and muon.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(metavar="SHARE", help="Pull of the weights to zero.")] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Of each label, spread over all.")
+    ] = None,
+    nesterov: Annotated[_OnOff | None, typer.Option(help="Nesterov's momentum, of sgd.")] = None,
+    flip: Annotated[_OnOff | None, typer.Option(help="Mirror half of the images left to right.")] = None,
+    shift: Annotated[int | None, typer.Option(metavar="PIXELS", help="Move images by up to so much.")] = None,
+    validation_share: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Of the training images, held out to choose the epoch and the temperature."),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(metavar="N", help="Stop after N epochs without a better one; 0 never does.")
+    ] = None,
+    precision: Annotated[
+        Precision | None, typer.Option(help="bf16 computes the net in bfloat16, on CUDA only.")
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Of weights and order.")] = 0,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        typer.Option(help="auto takes CUDA when it works, else the CPU; cuda never falls back."),
+    ] = "auto",
+    names: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|A,B,C", help="Class names, one a line in a file, or with commas between."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The run folder to make; with --show the PNG or its folder.  [default: a new one below artifacts/]",
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there under --out.")] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Train again as the run folder RUN says: the same images, recipe, seed and threads."
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Go on with the training that was to make RUN, after a stop or a kill.",
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write scalars for TensorBoard into the run folder too.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Describe the source and draw a sheet of samples; train nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Fit small image classifiers to labelled images and compare them.
+
+    Leaves a run folder with the weights, run.json, metrics.csv, plots and report.html; clf-export makes an ONNX file
+    of it. Without options it trains simple and conv on the embedded digits. Stopped by Ctrl-C or a signal, it saves its
+    state; --resume goes on from there. Under torchrun (torchrun --nproc-per-node=2 -m clf_train ...) several processes
+    train together.
+
+    Exit codes: 0 all well; 2 any error; 130 or 143 stopped by SIGINT or SIGTERM.
+    """
+    settle()
+    given = {
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+    }
+    changes = {name: context.params[name] for name in _CHANGES if name in given}
+    changes.update({name: changes[name] == "on" for name in ("nesterov", "flip") if name in changes})
+    models = _models(model)
+    for again in _BESIDE.keys() & given:
+        _refuse_beside(again, given)
+    recipes = {} if like or resume else {m: change(find_recipe(recipe, m), changes) for m in models}
+    if tensorboard:
+        from clf_train.report.tensorboard import check_installed
+
+        check_installed()
+
+    import torch
+
+    from clf_train import training
+    from clf_train.commands.progress import follow
+    from clf_train.commands.show import refuse_sheet, show_source, stem
+    from clf_train.data.sources import read_source
+    from clf_train.loop.device import select_device
+    from clf_train.loop.distributed import agree, join
+    from clf_train.report import text as report
+    from clf_train.runs.folder import free_name, partial_of, refuse_early, refuse_nothing
+    from clf_train.runs.output_place import refuse_among_images
+    from clf_train.runs.plan import check_models, check_plan, plan_like, read_plan
+    from clf_train.runs.run import find_runs, folder_name, load_net, read_run
+
+    # What can be refused at once is not refused after minutes of reading.
+    plan = None
+    if resume is not None:
+        out = resume if resume.name and not resume.name.endswith(".partial") else resume.resolve()
+        out = out.with_name(out.name.removesuffix(".partial"))
+        refuse_nothing(out.resolve())
+        plan = read_plan(partial_of(out.resolve()))
+    elif like is not None:
+        runs = {folder: read_run(folder) for folder in find_runs(like)}
+        plan = plan_like(list(runs.values()))
+    if plan is not None:
+        check_models(plan, models if "model" in given else ())
+        if like is not None:  # what is trained again must be the net that was trained
+            for folder, run in runs.items():
+                load_net(folder, run, run.model if is_own(run.model) else None)
+        device = "cuda" if plan.device == "cuda" else "cpu"
+    chosen = "cpu" if show else select_device(device)[0].type
+    with join(chosen) as world:
+        quiet = quiet or not world.writes
+        place = data if plan is None or "data" in given else plan.source
+        if show:
+            refuse_sheet(out, overwrite)
+        elif resume is None and world.writes:
+            refuse_among_images(out or Path("artifacts", "run"), place)
+            if out is not None:
+                refuse_early(out, overwrite)
+        if not quiet:
+            say(NAME, f"reading {place}")
+        dataset = read_source(place, names if plan is None else plan.names)
+        if not quiet:
+            for note in dataset.notes:
+                say(NAME, note)
+        if show:
+            show_source(dataset, out)
+            return
+        agree(world, dataset.fingerprint)
+        if plan is not None:
+            check_plan(plan, dataset, world.size)
+            recipes = plan.recipes
+        if out is None:
+            label = "-".join(folder_name(m) for m in recipes)
+            out = free_name(Path("artifacts"), f"{stem(dataset.source)}-{label}-{datetime.now():%Y%m%d-%H%M%S}")
+        with stopping_on_signals() as stop, ExitStack() as bars:
+            on_start = follow(NAME, dataset, seed if plan is None else plan.seed, bars, quiet, stop.asked)
+            try:
+                if resume is not None:
+                    trained = training.resume(dataset, out, on_start=on_start, world=world)
+                else:
+                    if plan is not None:
+                        torch.set_num_threads(plan.threads)
+                        seed = plan.seed
+                    trained = training.train(
+                        dataset,
+                        recipes,
+                        out,
+                        device=device,
+                        seed=seed,
+                        overwrite=overwrite,
+                        tensorboard=tensorboard,
+                        on_start=on_start,
+                        world=world,
+                    )
+            except Stopped as stopped:
+                bars.close()
+                if world.writes:
+                    say(NAME, str(stopped))
+                raise typer.Exit(stop.exit_code()) from None
+        if world.writes:
+            for each in trained:
+                print("\n".join(one_line(line) for line in report.text_report(each)) + "\n")
+            print("\n".join(report.text_table(report.comparison_rows(trained))))
+            print(f"run folder: {out}")
+
+
+def _models(text: str) -> tuple[Model, ...]:
+    models = ("simple", "conv") if text == "both" else tuple(name.strip() for name in text.split(","))
+    if not all(models):
+        raise RecipeError(f"--model {text}: a name between the commas is empty")
+    if len(set(models)) < len(models):
+        raise RecipeError(f"--model {text}: names a model twice")
+    return models
+
+
+def _refuse_beside(again: str, given: set[str]) -> None:
+    """Refuse what cannot change where a training is repeated or gone on with."""
+    for name in sorted(given - {again} - _BESIDE[again]):
+        beside = ", ".join(f"--{n}" for n in sorted(_BESIDE[again]))
+        raise RecipeError(f"--{name.replace('_', '-')} cannot stand beside --{again}; what can: {beside}")
+
+
+app = make_app(train)
+
+
+def main() -> NoReturn:
+    """Run `clf-train`."""
+    try:
+        run_app(app, NAME, "all")
+    except SystemExit as end:
+        if "RANK" in os.environ:
+            # One of several processes ends at once: threads of gloo may still hold tensors, and have aborted one as the
+            # interpreter was taken down under them (https://github.com/pytorch/pytorch/pull/179291).
+            os._exit(cast(int, end.code))
+        raise

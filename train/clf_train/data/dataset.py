@@ -1,0 +1,294 @@
+"""Dataset: labelled images in one shape, checked, whatever layout they came in.
+
+Letters in shapes: N images, C channels, H height, W width.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from clf_runtime.datasets.holdout import SPLIT_SEED, TEST_SHARE, hold_out
+from clf_runtime.model.names import names_fault
+from clf_train.data import spill
+from clf_train.errors import DataError
+
+CHANNELS = (1, 3, 4)
+_FEW = 20  # classes that are named
+_CHUNK_BYTES = 16 << 20
+_WIDE_BYTES = 1 << 20  # of a chunk as float64, small enough for the cache
+
+
+@dataclass(frozen=True)
+class Part:
+    """The training or the test part of a source as it was read: images [N, C, H, W] or [N, H, W, C] or [N, H, W].
+
+    `where` names its files in errors.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    where: str
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a source gives: its layout for people, its parts (perhaps no test part), and class names if it has any."""
+
+    layout: str
+    train: Part
+    test: Part | None = None
+    names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images, uint8 or float32 [N, C, H, W], perhaps mapped from a file, and labels, int64 [N] in 0..classes-1."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A source, read and checked.
+
+    `value_range` is 0..255 for uint8; for floats the first of 0..1, 0..255 and -1..1 that holds all training images,
+    else what they span. `mean` and `std`, one a channel, are of the training images in their own units.
+    `fingerprint` is a SHA-256 over the values, shapes and labels of both parts. `notes` are sentences for people.
+    """
+
+    source: str
+    layout: str
+    train: Split
+    test: Split
+    names: tuple[str, ...]
+    value_range: tuple[float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+    @property
+    def dtype(self) -> str:
+        """`uint8` or `float32`."""
+        return str(self.train.images.dtype)
+
+
+def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None) -> Dataset:
+    """Check the parts of a source and make them one Dataset; `names` stand in for the source's own.
+
+    Raises DataError, naming the part, for a wrong shape or dtype, unequal lengths, NaN, labels that are not 0..n-1, a
+    class without training images, or names that do not fit.
+    """
+    notes: list[str] = []
+    train = Split(_as_images(parts.train), _as_labels(parts.train, is_train=True))
+    if parts.test is None:
+        train, test = split_off(train, TEST_SHARE, SPLIT_SEED, parts.train.where)
+        notes.append(
+            f"there is no test part: {len(test):,} of {len(train) + len(test):,} images are held out for it "
+            f"(stratified, seed {SPLIT_SEED})"
+        )
+    else:
+        test = Split(_as_images(parts.test), _as_labels(parts.test))
+        a, b = train.images, test.images
+        if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
+            raise DataError(
+                f"{parts.test.where}: images of {b.dtype} {_x(b.shape[1:])}, "
+                f"but {parts.train.where} has {a.dtype} {_x(a.shape[1:])}"
+            )
+    if (note := _either_layout(parts.train)) is not None:
+        notes.append(note)
+    names, missing = _check_classes(parts, train, test, names or parts.names)
+    if missing:
+        more = f", and of {len(missing) - _FEW:,} other classes" if len(missing) > _FEW else ""
+        notes.append(f"the test part has no image of {', '.join(missing[:_FEW])}{more}")
+
+    digest = hashlib.sha256()
+    low, high, mean, std = _scan(train, parts.train.where, digest)
+    test_where = parts.test.where if parts.test else parts.train.where
+    test_low, test_high, _, _ = _scan(test, test_where, digest)
+    value_range = (0.0, 255.0) if train.images.dtype == np.uint8 else _find_range(low, high)
+    slack = 1e-3 * (value_range[1] - value_range[0])
+    if test_low < value_range[0] - slack or test_high > value_range[1] + slack:
+        notes.append(
+            f"test images span {test_low:g}..{test_high:g}, training images {low:g}..{high:g}: are both scaled alike?"
+        )
+    return Dataset(source, parts.layout, train, test, names, value_range, mean, std, digest.hexdigest(), tuple(notes))
+
+
+def split_off(split: Split, share: float, seed: int, where: str) -> tuple[Split, Split]:
+    """Hold out a share of each class as a part of its own; returns (the rest, the held out), copied, in file order.
+
+    Raises DataError if a class has a single image, which cannot be in both, or if there is no room: see spill.
+    """
+    parts = split_rows(split.labels, share, seed, where)
+    kept, held = (Split(spill.take(split.images, rows), split.labels[rows]) for rows in parts)
+    return kept, held
+
+
+def split_rows(labels: np.ndarray, share: float, seed: int, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Choose a share of each class at random from `seed`: the rows of the rest and of the chosen, int64, sorted.
+
+    Raises DataError if a class has a single image, which cannot be in both.
+    """
+    counts = np.bincount(labels)
+    for label in np.flatnonzero(counts == 1):
+        raise DataError(f"{where}: class {label} has one image, too few to hold one out")
+    held = hold_out(labels, share, seed)
+    return np.setdiff1d(np.arange(len(labels)), held, assume_unique=True), held
+
+
+def _as_images(part: Part) -> np.ndarray:
+    """Return uint8 or float32 [N, C, H, W], a view where the values need no conversion."""
+    images, where = part.images, part.where
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim != 4 or 0 in images.shape:
+        raise DataError(f"{where}: images of shape {_x(part.images.shape)}; wanted: N x channels x height x width")
+    if images.shape[1] not in CHANNELS:
+        if images.shape[3] not in CHANNELS:
+            raise DataError(
+                f"{where}: images of shape {_x(part.images.shape)}: neither the second nor the last axis is 1, 3 or 4 "
+                "channels"
+            )
+        images = images.transpose(0, 3, 1, 2)
+    if part.labels.ndim and len(images) != len(part.labels):
+        raise DataError(f"{where}: {len(images):,} images, but {len(part.labels):,} labels")
+    if images.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # becomes infinity, which is refused with its image's number
+            is_fit = images.dtype == np.float32 and images.flags.aligned  # inside of a mapped .npz nothing need be
+            return images if is_fit else spill.convert(images, np.float32)
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind in "iu":
+        if images.min() < 0 or images.max() > 255:
+            raise DataError(f"{where}: {images.dtype} images with values {images.min()}..{images.max()}, not 0..255")
+        return spill.convert(images, np.uint8)
+    raise DataError(f"{where}: images of dtype {images.dtype}; wanted: uint8 or float32")
+
+
+def _either_layout(part: Part) -> str | None:
+    """What to say of images whose channels may stand on the second axis and on the last; both is rare."""
+    shape = part.images.shape
+    if len(shape) != 4 or shape[1] not in CHANNELS or shape[3] not in CHANNELS:
+        return None
+    n, a, b, c = shape
+    return (
+        f"images of shape {_x((n, a, b, c))} are read as {a} channel{'s' * (a > 1)} of {b}x{c}, the channels first; if "
+        f"they are {c} channel{'s' * (c > 1)} of {a}x{b}, the channels last, give images.transpose(0, 3, 1, 2)"
+    )
+
+
+def _as_labels(part: Part, is_train: bool = False) -> np.ndarray:
+    """Return int64 [N]."""
+    labels, where = part.labels, part.where
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise DataError(f"{where}: labels of shape {_x(labels.shape)}; wanted: one number an image")
+    if labels.dtype.kind not in "iufb":
+        raise DataError(f"{where}: labels of dtype {labels.dtype}; wanted: whole numbers")
+    with np.errstate(invalid="ignore"):  # NaN and infinity become some number, and then differ from it
+        whole: np.ndarray = labels.astype(np.int64)
+    if not np.array_equal(whole, labels):
+        i = int(np.argmax(whole != labels))
+        raise DataError(f"{where}: label {i} is {labels[i]}, not a whole number")
+    if len(whole) and whole.min() < 0:
+        raise DataError(f"{where}: label {int(np.argmin(whole))} is {whole.min()}; labels are 0 to n-1")
+    if len(whole) and is_train and whole.max() > len(whole):
+        raise DataError(
+            f"{where}: a label is {whole.max():,} where there are {len(whole):,} images; labels are 0 to n-1"
+        )
+    return whole
+
+
+def _check_classes(
+    parts: Parts, train: Split, test: Split, names: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the class names, and those of them that the test part lacks."""
+    where = parts.train.where
+    highest = int(train.labels.max())
+    counts = np.bincount(train.labels, minlength=len(names or ()))
+    if names is not None and len(names) < len(counts):
+        raise DataError(f"{where}: labels go up to {highest}, but there are {len(names)} class names")
+    names = check_names(names or [str(i) for i in range(len(counts))], where)
+    for label in np.flatnonzero(counts == 0):
+        raise DataError(f"{where}: class {label} ({names[label]}) has no training images; labels must be 0 to n-1")
+    if len(counts) < 2:
+        raise DataError(f"{where}: all images are of one class; a classifier needs two or more")
+    beyond = test.labels >= len(counts)
+    if beyond.any():
+        test_where = parts.test.where if parts.test else where
+        raise DataError(
+            f"{test_where}: label {int(np.argmax(beyond))} is {test.labels[beyond][0]}, a class without training images"
+        )
+    tested = np.bincount(test.labels, minlength=len(counts))
+    return names, [names[i] for i in np.flatnonzero(tested == 0)]
+
+
+def _scan(
+    split: Split, where: str, digest: "hashlib._Hash"
+) -> tuple[float, float, tuple[float, ...], tuple[float, ...]]:
+    """Read all images once, in chunks: hash them, refuse NaN; return lowest, highest, each channel's mean and std."""
+    images = split.images
+    n, channels, height, width = images.shape
+    digest.update(f"{images.dtype} {images.shape}\n".encode())
+    low, high = np.inf, -np.inf
+    total, squares = np.zeros(channels), np.zeros(channels)
+    rows = max(1, _CHUNK_BYTES // (channels * height * width * images.dtype.itemsize))
+    few = max(1, _WIDE_BYTES // (channels * height * width * 8))
+    most = max(1, _WIDE_BYTES // (channels * 8))  # pixels of an image; where `few` fit, it is all of them
+    for first in range(0, n, rows):
+        chunk: np.ndarray[Any, Any] = np.ascontiguousarray(images[first : first + rows])
+        digest.update(chunk.data)
+        lowest, highest = float(chunk.min()), float(chunk.max())
+        if not (np.isfinite(lowest) and np.isfinite(highest)):
+            bad = ~np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
+            raise DataError(f"{where}: image {first + int(np.argmax(bad))} holds NaN or infinity")
+        low, high = min(low, lowest), max(high, highest)
+        planes = chunk.reshape(len(chunk), channels, -1)
+        for i in range(0, len(planes), few):
+            for j in range(0, height * width, most):
+                wide = planes[i : i + few, :, j : j + most].astype(np.float64)
+                total += wide.sum(axis=(0, 2))
+                squares += np.einsum("ncp,ncp->c", wide, wide)
+    digest.update(split.labels.astype("<i8", copy=False).data)
+    count = n * height * width
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return low, high, tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _find_range(low: float, high: float) -> tuple[float, float]:
+    for usual in ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)):
+        if usual[0] <= low and high <= usual[1]:
+            return usual
+    if low == high:
+        return low, low + 1
+    return low, high
+
+
+def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """Strip class names. Raises DataError, naming `where`, if there is none, or they are not what names must be."""
+    stripped = tuple(name.strip() for name in names)
+    if not stripped:
+        raise DataError(f"{where}: holds no class name")
+    if fault := names_fault(stripped):
+        raise DataError(f"{where}: {fault}")
+    return stripped
+
+
+def _x(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape)

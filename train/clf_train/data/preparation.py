@@ -1,0 +1,35 @@
+"""What follows from the images and a recipe before the first step: held-out rows, normalisation, number of epochs."""
+
+import numpy as np
+
+from clf_train.data.dataset import Dataset, split_rows
+from clf_train.data.normalisation import Normalisation
+from clf_train.models.recipe import Recipe, fit_to
+
+
+def hold_out(dataset: Dataset, recipe: Recipe, seed: int) -> np.ndarray | None:
+    """The rows of the training part that a recipe holds out for validation, int64 [M].
+
+    None if it holds out none, or if a class has a single training image, which cannot be spared.
+    """
+    if not recipe.validation_share or np.bincount(dataset.train.labels).min() < 2:
+        return None
+    return split_rows(dataset.train.labels, recipe.validation_share, seed, dataset.source)[1]
+
+
+def choose_normalisation(dataset: Dataset, recipe: Recipe) -> Normalisation:
+    """The training images' mean and standard deviation if the recipe normalises, else the values as they stand.
+
+    As they stand means floats untouched and uint8 scaled to 0..1, which is what the user's float images are. A channel
+    that never changes is only shifted.
+    """
+    if recipe.normalise:
+        return Normalisation(dataset.mean, tuple(s if s > 1e-6 else 1.0 for s in dataset.std))
+    channels = dataset.image_shape[0]
+    return Normalisation((0.0,) * channels, (255.0 if dataset.dtype == "uint8" else 1.0,) * channels)
+
+
+def fit_recipe(recipe: Recipe, dataset: Dataset, seed: int) -> Recipe:
+    """A recipe with the epochs that it takes on these images."""
+    held_out = hold_out(dataset, recipe, seed)
+    return fit_to(recipe, len(dataset.train) - (0 if held_out is None else len(held_out)))

@@ -1,0 +1,1 @@
+"""Evaluation with PyTorch: from images to scores, the test metrics, and the softmax temperature."""

@@ -1,0 +1,120 @@
+"""What a model's answers on the test images are worth.
+
+Letters in shapes: N images, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clf_runtime.evaluation.scores import MAX_CONFUSION
+
+_FIRST = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One test image: its place in the test part, its label, and the class and probability that the model gave."""
+
+    index: int
+    label: int
+    predicted: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class TestMetrics:
+    """A model's test: shares in [0, 1], the mean cross-entropy in nats, and the confusion matrix as counts.
+
+    `confusion[i][j]` counts the images of class i taken for class j, and is None for more than a thousand classes;
+    `class_accuracy` is None for a class without test images; `first` holds the first ten answers.
+    """
+
+    images: int
+    accuracy: float
+    loss: float
+    class_accuracy: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...] | None
+    first: tuple[Answer, ...]
+
+
+def measure(probabilities: np.ndarray, labels: np.ndarray) -> TestMetrics:
+    """Score float32 [N, K] probabilities against int64 [N] labels."""
+    n, classes = probabilities.shape
+    predicted = probabilities.argmax(axis=1)
+    counts = np.bincount(labels, minlength=classes).tolist()
+    hits = np.bincount(labels[predicted == labels], minlength=classes).tolist()
+    confusion = None
+    if classes <= MAX_CONFUSION:
+        confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    of_label = probabilities[np.arange(n), labels].astype(np.float64)
+    return TestMetrics(
+        images=n,
+        accuracy=float((predicted == labels).mean()),
+        loss=float(-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean()),
+        class_accuracy=tuple(h / n if n else None for h, n in zip(hits, counts, strict=True)),
+        confusion=None if confusion is None else tuple(map(tuple, confusion.tolist())),
+        first=tuple(
+            Answer(i, int(labels[i]), int(predicted[i]), float(probabilities[i, predicted[i]]))
+            for i in range(min(_FIRST, n))
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Images of class `label` that were taken for class `predicted`, and how many."""
+
+    label: str
+    predicted: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.label} taken for {self.predicted}, {self.count:,}"
+
+
+def most_confused(metrics: TestMetrics, names: Sequence[str], most: int = 10) -> list[ConfusedPair]:
+    """The pairs of classes that are mistaken most often, the worst first; pairs that never happen are left out.
+
+    None at all where there is no confusion matrix.
+    """
+    pairs = [
+        ConfusedPair(names[i], names[j], count)
+        for i, row in enumerate(metrics.confusion or ())
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    return sorted(pairs, key=lambda pair: -pair.count)[:most]
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The `count` test images of class `label` that were taken for class `predicted`, and some of them as examples."""
+
+    label: int
+    predicted: int
+    count: int
+    examples: tuple[Answer, ...]
+
+
+def confused_examples(
+    probabilities: np.ndarray, labels: np.ndarray, most_pairs: int = 6, most_examples: int = 8
+) -> list[Mistakes]:
+    """The pairs of classes mistaken most often, the worst first, in the order of `most_confused`, with images of each.
+
+    From float32 [N, K] probabilities and int64 [N] labels. The examples are the surest mistakes of the pair, the surest
+    first: those where the wrong class was given the highest probability. No mistake at all gives an empty list.
+    """
+    predicted = probabilities.argmax(axis=1)
+    given = probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    pairs, counts = np.unique(np.stack([labels[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True)
+    mistakes = []
+    for i in np.argsort(-counts, kind="stable")[:most_pairs]:
+        label, taken_for = (int(c) for c in pairs[i])
+        rows = wrong[(labels[wrong] == label) & (predicted[wrong] == taken_for)]
+        surest = rows[np.argsort(-given[rows], kind="stable")][:most_examples]
+        examples = tuple(Answer(int(row), label, taken_for, float(given[row])) for row in surest)
+        mistakes.append(Mistakes(label, taken_for, int(counts[i]), examples))
+    return mistakes

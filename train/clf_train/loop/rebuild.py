@@ -1,0 +1,97 @@
+"""A net rebuilt from its weights must be the net that they were saved of.
+
+Only parameters and persistent buffers are saved. What else a net's answers depend on, be it a buffer that is not
+persistent, an attribute that forward() changes or random numbers, is gone once the training ends: such a net is refused
+before it is trained for long, and at the end, before there is a run.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from clf_runtime.errors import brief
+from clf_train.data.dataset import Dataset
+from clf_train.data.normalisation import Normalisation, as_tensor
+from clf_train.errors import FactoryError, RunError
+from clf_train.loop import probe
+from clf_train.loop.extra_state import changed, outside_state
+from clf_train.models.recipe import Model
+from clf_train.models.registry import build_model
+
+_REHEARSAL_IMAGES = 8
+
+
+def pack_weights(net: nn.Module) -> bytes:
+    """The parameters and persistent buffers of a net as the bytes of a safetensors file."""
+    from safetensors.torch import save
+
+    # Copies, since safetensors refuses tensors that share their memory, as tied weights do.
+    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()})
+
+
+def build_from(weights: bytes, model: Model, image_shape: tuple[int, int, int], classes: int, where: str) -> nn.Module:
+    """Build a model on the CPU with weights of `pack_weights`, in evaluation mode.
+
+    Raises RunError, naming the file `where`, if they are damaged or of another model, and what `build_model` raises.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    net = build_model(model, image_shape, classes)
+    try:
+        net.load_state_dict(load(weights))
+    except (SafetensorError, RuntimeError) as error:
+        raise RunError(f"{where}: damaged, or not the weights of this run: {brief(error)}") from None
+    return net.eval()
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def probe_rebuilt(
+    net: nn.Module, weights: bytes, model: Model, images: np.ndarray, normalise: Normalisation
+) -> probe.Probe:
+    """Probe a net, which comes to lie on the CPU, on images [P, C, H, W], and hold one rebuilt from `weights` to it.
+
+    Raises FactoryError if the two differ, or if the net's answers change from call to call.
+    """
+    cpu = torch.device("cpu")
+    net.to(cpu)
+    scores = probe.answer(net, images, normalise, cpu)
+    if difference := probe.differing(scores, probe.answer(net, images, normalise, cpu, draw=1)):
+        raise FactoryError(
+            f"{model}: answers the same images otherwise from call to call in evaluation mode ({difference}): "
+            "forward() must draw no random numbers unless self.training"
+        )
+    rebuilt = build_from(weights, model, images.shape[1:], scores.shape[1], "the weights of this net")
+    if difference := probe.differing(scores, probe.answer(rebuilt, images, normalise, cpu)):
+        raise FactoryError(
+            f"{model}: rebuilt from its weights, the net answers otherwise ({difference}): it keeps state outside of "
+            f"its state_dict{_suspects(net, rebuilt)}; make that a persistent buffer or a parameter"
+        )
+    return probe.Probe(images, scores)
+
+
+def rehearse(net: nn.Module, model: Model, dataset: Dataset, normalise: Normalisation, images: np.ndarray) -> None:
+    """Take one small step with a net that will not be used further, and probe it as at the end of a training.
+
+    Raises FactoryError as `probe_rebuilt` does, and whatever the net raises.
+    """
+    few = slice(min(_REHEARSAL_IMAGES, len(dataset.train)))
+    x, y = normalise(as_tensor(dataset.train.images[few])), as_tensor(dataset.train.labels[few])
+    net.train()
+    F.cross_entropy(net(x), y).backward()  # type: ignore[no-untyped-call]
+    torch.optim.SGD(net.parameters(), 1e-3).step()
+    net.zero_grad()
+    probe_rebuilt(net, pack_weights(net), model, images, normalise)
+
+
+def _suspects(net: nn.Module, rebuilt: nn.Module) -> str:
+    """What two nets hold otherwise outside of their state_dict, in words, or nothing."""
+    names = sorted(changed(outside_state(rebuilt), outside_state(net)))
+    return f" ({', '.join(names[:5])}{', ...' * (len(names) > 5)})" if names else ""

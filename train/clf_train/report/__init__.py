@@ -1,0 +1,1 @@
+"""Reports for people: plots, HTML pages, text and TensorBoard."""

@@ -1,0 +1,182 @@
+"""The pictures of a run, as PNG: sample sheets, learning curves, confusion matrices, mistaken images.
+
+Made with matplotlib's Figure alone: no window system, no global state. Plots are black on white, which a page can turn
+around for a dark screen. A sheet of mistakes holds photographs, which it cannot, so that one has no background and grey
+writing, and can be read on either.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from clf_train.data.dataset import Dataset
+from clf_train.evaluation.calibration import Calibration
+from clf_train.evaluation.metrics import TestMetrics, confused_examples
+from clf_train.loop.checkpoint import Epoch
+
+_SAMPLES = 10  # images of each class in a sheet
+_MOST_CLASSES = 20  # in a sheet, and with numbers in the cells of a confusion matrix
+_MOST_EXAMPLES = 8  # images of each confused pair
+_LONGEST_NAME = 40  # characters of a class's name in a heading
+DPI = 160
+_GREY = "#7b7f87"  # as far from white as from a dark page
+
+
+def save_sheet(dataset: Dataset, file: Path) -> None:
+    """Draw the first ten training images of each class (of the first twenty), a row a class, its name beside it."""
+    names = dataset.names[:_MOST_CLASSES]
+    figure = Figure(figsize=(1.6 + 0.8 * _SAMPLES, 0.85 * len(names) + 0.4), layout="constrained")
+    axes = figure.subplots(len(names), _SAMPLES, squeeze=False)
+    for label, row in enumerate(axes):
+        indices = np.flatnonzero(dataset.train.labels == label)[:_SAMPLES]
+        for axis in row:
+            axis.set_axis_off()
+        for axis, index in zip(row, indices, strict=False):
+            axis.imshow(for_display(dataset.train.images[index], dataset.value_range), cmap="gray", vmin=0, vmax=1)
+        row[0].text(-0.15, 0.5, names[label], transform=row[0].transAxes, ha="right", va="center", clip_on=False)
+    _save(figure, file)
+
+
+def for_display(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+    """Turn one image [channels, height, width] into float32 [height, width, 3 or none] in 0..1, as it is seen."""
+    low, high = value_range
+    hwc = (image.astype(np.float32).transpose(1, 2, 0) - low) / (high - low)
+    clipped: np.ndarray = hwc.clip(0, 1)
+    return clipped[:, :, 0] if clipped.shape[2] == 1 else clipped[:, :, :3]
+
+
+def save_curves(history: Sequence[Epoch], file: Path) -> None:
+    """Draw loss, accuracy and learning rate by epoch, side by side."""
+    epochs = [e.epoch for e in history]
+    figure = Figure(figsize=(11, 3), layout="constrained")
+    held = [e for e in history if e.validation_loss is not None and e.validation_accuracy is not None]
+    panels = [
+        ("loss (nats)", [e.loss for e in history], [e.validation_loss for e in held]),
+        (
+            "accuracy (%)",
+            [100 * e.accuracy for e in history],
+            [100 * e.validation_accuracy for e in held if e.validation_accuracy is not None],
+        ),
+        ("learning rate at the end of the epoch", [e.learning_rate for e in history], []),
+    ]
+    for axis, (title, values, held_values) in zip(figure.subplots(1, 3), panels, strict=True):
+        axis.plot(epochs, values, marker="o", markersize=3, label="training, as the weights moved")
+        if held_values:
+            axis.plot([e.epoch for e in held], held_values, marker="o", markersize=3, label="validation")
+            axis.legend(fontsize=8, frameon=False)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("epoch")
+        if len(epochs) == 1:
+            axis.set_xlim(0, 2)
+        _quiet(axis)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    _save(figure, file)
+
+
+def save_reliability(calibration: Calibration, file: Path) -> None:
+    """Draw the reliability diagram, accuracy by probability, and beside it accuracy by the share that is answered."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot([0, 1], [0, 1], color="gray", linewidth=1)
+    left.bar(
+        [b.probability for b in calibration.bins],
+        [b.accuracy for b in calibration.bins],
+        width=1 / 18,
+        edgecolor="white",
+    )
+    left.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability that the model gives", ylabel="accuracy")
+    left.set_title(f"calibration error {100 * calibration.error:.1f} %", fontsize=10)
+    right.plot(
+        [100 * c.share for c in calibration.coverage], [100 * c.accuracy for c in calibration.coverage], marker="o"
+    )
+    right.set(xlabel="images answered, the surest first (%)", ylabel="accuracy on them (%)", xlim=(0, 103))
+    for axis in (left, right):
+        _quiet(axis)
+    _save(figure, file)
+
+
+def save_confusion(metrics: TestMetrics, names: Sequence[str], file: Path) -> None:
+    """Draw the confusion matrix: the colour of a cell is its share of the class's test images, its number the count.
+
+    Where there is none, no file is made.
+    """
+    if metrics.confusion is None:
+        return
+    counts = np.array(metrics.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(2.5 + 0.55 * len(names), 14)
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axis = figure.subplots()
+    picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(picture, ax=axis, label="share of the class's test images", shrink=0.8)
+    if len(names) <= _MOST_CLASSES:
+        for (i, j), count in np.ndenumerate(counts):
+            axis.text(j, i, str(count), ha="center", va="center", fontsize=8, color="w" if shares[i, j] > 0.5 else "k")
+        axis.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(len(names)), names)
+    axis.set_xlabel("taken for")
+    axis.set_ylabel("is")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    _save(figure, file)
+
+
+def save_confused(dataset: Dataset, probabilities: np.ndarray, file: Path) -> None:
+    """Draw the test images of the most confused pairs, a row a pair, the surest mistakes first.
+
+    `probabilities` are the model's for the test images, float32 [N, K]; under each image stands the one that it gave to
+    the wrong class, and the image's place in the test part. Without a mistake no file is made.
+    """
+    mistakes = confused_examples(probabilities, dataset.test.labels, most_examples=_MOST_EXAMPLES)
+    if not mistakes:
+        return
+    # Inches: a row is a heading, images as high as their shape wants, and a line under them.
+    cell, heading, under, gap = 1.0, 0.3, 0.32, 0.12
+    image = cell * min(max(dataset.image_shape[1] / dataset.image_shape[2], 0.5), 2)
+    row_height = heading + image + under
+    width = _MOST_EXAMPLES * cell + (_MOST_EXAMPLES - 1) * gap
+    height = len(mistakes) * row_height
+    figure = Figure(figsize=(width, height))
+    for row, pair in enumerate(mistakes):
+        top = height - row * row_height
+        is_, taken_for = (_short(dataset.names[label]) for label in (pair.label, pair.predicted))
+        images = "image" if pair.count == 1 else "images"
+        text = f"{is_}, taken for {taken_for}: {pair.count:,} {images}"
+        figure.text(0, (top - 0.22) / height, text, color=_GREY, fontsize=10, fontweight="bold")
+        for column, answer in enumerate(pair.examples):
+            left, bottom = column * (cell + gap), top - heading - image
+            axis = figure.add_axes((left / width, bottom / height, cell / width, image / height))
+            axis.set_axis_off()
+            shown = for_display(dataset.test.images[answer.index], dataset.value_range)
+            axis.imshow(shown, cmap="gray", vmin=0, vmax=1)
+            for x, side, note in ((0, "left", f"{answer.probability:.2f}"), (1, "right", f"no. {answer.index}")):
+                place = ((left + x * cell) / width, (bottom - 0.14) / height)
+                figure.text(*place, note, ha=side, color=_GREY, fontsize=8)
+    _save(figure, file, transparent=True)
+
+
+def _quiet(axis: Axes) -> None:
+    axis.grid(alpha=0.3)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _short(name: str) -> str:
+    name = " ".join(name.split())
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+
+
+def _save(figure: Figure, file: Path, transparent: bool = False) -> None:
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)  # a class may be called $x$
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing", UserWarning
+        )  # a script that the font lacks shows as boxes
+        figure.savefig(file, dpi=DPI, format="png", transparent=transparent)

@@ -1,0 +1,106 @@
+"""What a training was asked for: made of a command's options, kept beside its state, and found again in its runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clf_train.data.dataset import Dataset
+from clf_train.errors import DataError, RunError
+from clf_train.models.recipe import MODELS, Model, Recipe, is_own
+from clf_train.runs.records import read_record, write_record
+from clf_train.runs.run import Run
+
+SCHEMA = 3
+FILE = "plan.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides a training's results.
+
+    `source` is a word or an absolute path, `names` and `fingerprint` are the dataset's, `recipes` one a model in the
+    order of training, `device` is cpu or cuda, `threads` how many PyTorch uses in each of the `processes`.
+    """
+
+    schema: int
+    source: str
+    names: tuple[str, ...]
+    fingerprint: str
+    recipes: dict[Model, Recipe]
+    seed: int
+    device: str
+    threads: int
+    processes: int
+    overwrite: bool = False
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.threads <= 4096 and 1 <= self.processes <= 1 << 20 and 0 <= self.seed < 1 << 32):
+            raise ValueError("threads, processes or seed hold an impossible value")
+        if self.device not in ("cpu", "cuda") or not self.recipes:
+            raise ValueError(f"device is {self.device!r}, and there are {len(self.recipes)} recipes")
+        for model in self.recipes:
+            if model not in MODELS and not is_own(model):
+                raise ValueError(f"a model is {model!r}")
+
+
+def write_plan(partial: Path, plan: Plan) -> None:
+    """Write plan.json into a partial folder."""
+    write_record(partial / FILE, plan)
+
+
+def read_plan(partial: Path) -> Plan:
+    """Read plan.json. Raises RunError if it is missing, damaged, or of another schema."""
+    plan: Plan = read_record(Plan, partial / FILE, SCHEMA)
+    return plan
+
+
+def plan_like(runs: Sequence[Run]) -> Plan:
+    """The plan that these runs, of one training, came from. Raises RunError if they are of several."""
+    first = runs[0]
+    for run in runs:
+        for field in ("names", "seed", "device", "threads", "processes"):
+            if getattr(run, field) != getattr(first, field) or run.data.fingerprint != first.data.fingerprint:
+                raise RunError("the runs in this folder are of several trainings; name the folder of one of them")
+    device = "cuda" if first.device.startswith("cuda") else "cpu"
+    recipes = {run.model: run.recipe for run in runs}
+    data = first.data
+    try:
+        return Plan(
+            SCHEMA,
+            data.source,
+            first.names,
+            data.fingerprint,
+            recipes,
+            first.seed,
+            device,
+            first.threads,
+            first.processes,
+        )
+    except ValueError as error:
+        raise RunError(f"the run cannot be repeated: {error}") from None
+
+
+def check_plan(plan: Plan, dataset: Dataset, processes: int) -> None:
+    """Hold a plan that was read against the images and processes there are.
+
+    Raises DataError or RunError, saying what differs and what to do.
+    """
+    if dataset.fingerprint != plan.fingerprint:
+        raise DataError(f"{dataset.source}: holds other images than the training had; pass --data SOURCE with those")
+    if processes != plan.processes:
+        raise RunError(f"the training had {plan.processes} processes, not {processes}: start as many with torchrun")
+
+
+def check_models(plan: Plan, own: Sequence[Model]) -> None:
+    """Hold a plan that was read against the models that were named, whose code may then be imported.
+
+    Raises RunError if one is of another training, or a user's own model of the plan was not named.
+    """
+    for model in own:
+        if model not in plan.recipes:
+            raise RunError(f"the training is of {', '.join(plan.recipes)}, not of {model}")
+    needed = [model for model in plan.recipes if is_own(model)]
+    if not set(needed) <= set(own):
+        all_of_them = ",".join(needed)
+        raise RunError(f"it is of the model {all_of_them}; to import the code of that name, pass --model {all_of_them}")
