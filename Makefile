@@ -18,7 +18,7 @@ demo: $(DEMO)/conv.onnx $(DEMO)/image.npy
 	$(BIN)/clf-predict $(DEMO)/image.npy --model $(DEMO)/conv.onnx --top 3
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -47,7 +47,7 @@ def way(request, tmp_path_factory):
         for name, split in (("train", digits.train), ("test", digits.test)):
             torch.save(torch.from_numpy(split.images).float() / 255, source / f"{name}_data_2")
             torch.save(torch.from_numpy(split.labels).to(torch.uint8), source / f"{name}_labels_2")
-    trained, _ = run("clf_train", "--data", source, "--epochs", 3, "--out", "run", cwd=folder)
+    trained, _ = run("clf_train", "--data", source, "--epochs", 2, "--out", "run", cwd=folder)
     exported, _ = run("clf_export", "run", cwd=folder)
     return Way(read_source(source), folder / "run", trained, exported)
 
