@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -8,6 +10,17 @@ from clf_export.graph.rewrite import rewrite
 from clf_train import find_recipe, read_source
 from clf_train.models.recipe import change
 from clf_train.training import train
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_registry():
+    """PyTorch makes its table of ONNX translations anew for each export, which takes it 0.4 s: here it is kept."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
+    yield
+    patch.undo()
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ def ranks(launcher):
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="finds the processes in /proc")
 def test_a_killed_process_ends_all_with_a_line_and_the_training_goes_on(source, tmp_path):
-    launcher = start("--data", source, "--model", "conv", "--epochs", 60, "--out", "run", "--quiet", cwd=tmp_path)
+    launcher = start("--data", source, "--model", "conv", "--epochs", 12, "--out", "run", "--quiet", cwd=tmp_path)
     state = tmp_path / "run.partial" / "state.pt"
     while not state.exists():
         assert launcher.poll() is None

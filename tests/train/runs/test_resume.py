@@ -37,7 +37,7 @@ def ended(process, timeout=300):
     return process.returncode, out, err
 
 
-def options(source, epochs=6):
+def options(source, epochs=4):
     return "--data", source, "--model", "simple,conv", "--epochs", epochs, "--out", "run", "--quiet"
 
 
@@ -54,7 +54,7 @@ def weights(run):
 
 
 def test_kills_at_random_instants_do_not_change_a_bit(source, never_stopped, tmp_path):
-    kills = int(os.environ.get("CLF_EDGE_KILLS", "4"))
+    kills = int(os.environ.get("CLF_EDGE_KILLS", "3"))
     seed = random.randrange(1 << 30)
     print(f"instants drawn from seed {seed}")  # shown if the test fails
     instants = random.Random(seed)
