@@ -16,9 +16,9 @@ from clf_train.loop.device import Device, select_device
 from clf_train.loop.distributed import ALONE, World, is_of_the_network, telling_of_loss
 from clf_train.loop.fit import Watcher, fit
 from clf_train.loop.rebuild import rehearse
-from clf_train.models.own_code import place, told
-from clf_train.models.recipe import Model, Recipe, is_own
-from clf_train.models.registry import build_model, hint
+from clf_train.models.own import describe_error, location, softmax_hint
+from clf_train.models.recipe import Recipe
+from clf_train.models.registry import Model, build_model, find_architecture, is_own
 from clf_train.report import page
 from clf_train.report.tensorboard import scalars
 from clf_train.runs import plan
@@ -160,9 +160,9 @@ def _telling_of_the_net(model: Model) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, TrainError) or not is_own(model) or is_of_the_network(error):
             raise
-        if place(error) is None and not isinstance(error, (RuntimeError, ValueError, TypeError)):
+        if location(error) is None and not isinstance(error, (RuntimeError, ValueError, TypeError)):
             raise  # a full disk, say
-        raise FactoryError(f"{model}: fails in training: {told(error)}") from None
+        raise FactoryError(f"{model}: fails in training: {describe_error(error)}") from None
 
 
 def _finished(wanted: Plan, model: Model, place: Path) -> Run:
@@ -191,7 +191,7 @@ def _train_one(
     held_out = hold_out(dataset, recipe, seed)
     state_file = None if place is None else place / checkpoint.FILE
     watcher = on_start(model, recipe, device_name)
-    if is_own(model) and (said := hint(net, dataset.image_shape)):
+    if is_own(model) and (said := softmax_hint(net, dataset.image_shape)):
         watcher.note(f"{model}: {said}")
     with scalars(place if wanted.tensorboard else None) as log:
 
@@ -219,6 +219,7 @@ def _train_one(
                 state_file,
                 world,
                 probe.choose_images(dataset, seed),
+                find_architecture(model).tricks,
             )
     if place is None:
         return None

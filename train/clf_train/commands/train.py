@@ -13,7 +13,8 @@ from clf_runtime.commands.typer_app import make_app, run_app, show_version
 from clf_train.errors import RecipeError, Stopped
 from clf_train.loop.process import settle
 from clf_train.loop.signals import stopping_on_signals
-from clf_train.models.recipe import MODELS, Model, Optimizer, Precision, Schedule, change, find_recipe, is_own
+from clf_train.models.recipe import Optimizer, Precision, Schedule, change
+from clf_train.models.registry import MODELS, Model, find_recipe, is_own
 
 NAME = "clf-train"
 _OnOff = Literal["on", "off"]
