@@ -8,9 +8,9 @@ seconds are those of the training loop, what it prepares before its first step i
 
 import sys
 
-from clf_train.loop.process import settle
+from clf_train.loop.process import configure_process
 
-settle()
+configure_process()
 
 import torch  # noqa: E402 - after the process is settled
 

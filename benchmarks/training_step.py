@@ -23,9 +23,9 @@ BUSY = "while True: pass"
 def ours(model: str, batch: int, settled: bool) -> float:
     """Images a second of our loop; this process must not have loaded torch."""
     if settled:
-        from clf_train.loop.process import settle
+        from clf_train.loop.process import configure_process
 
-        settle()
+        configure_process()
     from dataclasses import replace
 
     import torch

@@ -13,7 +13,7 @@ from clf_train.errors import FactoryError, ProcessLost, RecipeError, RunError, S
 from clf_train.loop import checkpoint, probe
 from clf_train.loop.checkpoint import Epoch
 from clf_train.loop.device import Device, select_device
-from clf_train.loop.distributed import ALONE, World, is_of_the_network, telling_of_loss
+from clf_train.loop.distributed import ALONE, World, explaining_process_loss, is_of_the_network
 from clf_train.loop.fit import Watcher, fit
 from clf_train.loop.rebuild import rehearse
 from clf_train.models.own import describe_error, location, softmax_hint
@@ -110,7 +110,7 @@ def _carry_out(
     for model, recipe in wanted.recipes.items():  # what cannot be made leaves no folder
         net = build_model(model, dataset.image_shape, len(dataset.names))
         if is_own(model):
-            with _telling_of_the_net(model):
+            with _explaining_net_errors(model):
                 images = probe.choose_images(dataset, wanted.seed)
                 rehearse(net, model, dataset, choose_normalisation(dataset, recipe), images)
     runs: list[Run] = []
@@ -124,7 +124,7 @@ def _carry_out(
                 if partial is not None:
                     place = partial if len(wanted.recipes) == 1 else partial / folder_name(model)
                     place.mkdir(exist_ok=True)
-                with telling_of_loss():
+                with explaining_process_loss():
                     run = _train_one(wanted, dataset, model, place, on_start, world)
                 runs += [run] if run else []
             if partial is not None and len(runs) > 1:
@@ -151,7 +151,7 @@ def _with_advice(error: Exception, folder: Path, partial: Path | None, wanted: P
 
 
 @contextmanager
-def _telling_of_the_net(model: Model) -> Iterator[None]:
+def _explaining_net_errors(model: Model) -> Iterator[None]:
     """Turn what PyTorch raises in a training into errors for people: no memory, or a user's net that fails."""
     try:
         yield
@@ -180,7 +180,7 @@ def _train_one(
     """Fit one model, unless it is finished, and write its run into `place`; returns it where there is one."""
     recipe, seed = wanted.recipes[model], wanted.seed
     done = place is not None and (place / RECORD).is_file()
-    if world.share((float(done),))[0]:
+    if world.broadcast((float(done),))[0]:
         if place is not None:
             (place / checkpoint.FILE).unlink(missing_ok=True)  # a kill may have left it beside the finished run
         return _finished(wanted, model, place) if place is not None else None
@@ -206,7 +206,7 @@ def _train_one(
             watcher.epoch(epoch)
             log(epoch)
 
-        with _telling_of_the_net(model):
+        with _explaining_net_errors(model):
             fitted = fit(
                 net,
                 dataset.train,

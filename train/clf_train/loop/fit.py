@@ -139,7 +139,7 @@ def _memory_format(recipe: Recipe) -> torch.memory_format:
 def _go_on(job: _Job, state: State) -> None:
     """Bring a new state to where the saved one was, if there is one."""
     file, world = job.state_file, job.world
-    saved = world.share_bytes(_read(file) if file and file.exists() else b"")
+    saved = world.broadcast_bytes(_read(file) if file and file.exists() else b"")
     if not saved:
         return
     scores = checkpoint.unpack(saved, state, job.recipe, job.seed, str(file))

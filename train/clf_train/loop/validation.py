@@ -27,7 +27,7 @@ def validate_epoch(
 ) -> Epoch:
     """Add the validation figures to an epoch, and keep the weights if they are the best yet."""
     figures = validate(state.net, split, held_out, normalise, device) if world.writes else (0.0, 0.0)
-    loss, accuracy = world.share(figures)
+    loss, accuracy = world.broadcast(figures)
     if state.best is None or (accuracy, -loss) > (state.best.accuracy, -state.best.loss):
         weights = {name: value.clone() for name, value in state.net.state_dict().items()}
         state.best = Best(epoch.epoch, accuracy, loss, weights)
