@@ -56,8 +56,7 @@ def pytorch(model: str, card: ModelCard, images: np.ndarray) -> Call | None:
         return None
     import torch
 
-    from clf_train.models.recipe import MODELS
-    from clf_train.models.registry import build_model
+    from clf_train.models.registry import MODELS, build_model
 
     if card.model not in MODELS or card.precision != "float32":
         return None

@@ -25,8 +25,7 @@ from clf_export.graph.shaping import crop_unused_border, pair_rows, relu_before_
 from clf_export.graph.translate import translate
 from clf_runtime.engine.session import open_session
 from clf_train.data.normalisation import Normalisation
-from clf_train.models.recipe import MODELS
-from clf_train.models.registry import build_model
+from clf_train.models.registry import MODELS, build_model
 from clf_train.runs.run import load_net, read_run
 
 Answer = Callable[[np.ndarray], np.ndarray]

@@ -8,9 +8,9 @@ seconds are those of the training loop, what it prepares before its first step i
 
 import sys
 
-from clf_train.loop.process import settle
+from clf_train.loop.process import configure_process
 
-settle()
+configure_process()
 
 import torch  # noqa: E402 - after the process is settled
 
@@ -19,7 +19,7 @@ from clf_train.data.preparation import choose_normalisation, fit_recipe, hold_ou
 from clf_train.evaluation.inference import class_scores  # noqa: E402
 from clf_train.loop.checkpoint import Epoch  # noqa: E402
 from clf_train.loop.fit import Watcher, fit  # noqa: E402
-from clf_train.models.registry import build_model  # noqa: E402
+from clf_train.models.registry import build_model, find_architecture  # noqa: E402
 
 
 def main(source: str, model: str, name: str = "fast", seed: int = 0) -> None:
@@ -40,7 +40,8 @@ def main(source: str, model: str, name: str = "fast", seed: int = 0) -> None:
         print(line, f"test_accuracy {accuracy:.4f}", flush=True)
 
     held_out = hold_out(dataset, recipe, seed)
-    fit(net, dataset.train, recipe, normalise, device, seed, Watcher(epoch=tell), held_out)
+    tricks = find_architecture(model).tricks
+    fit(net, dataset.train, recipe, normalise, device, seed, Watcher(epoch=tell), held_out, tricks=tricks)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ BUSY = "while True: pass"
 def ours(model: str, batch: int, settled: bool) -> float:
     """Images a second of our loop; this process must not have loaded torch."""
     if settled:
-        from clf_train.loop.process import settle
+        from clf_train.loop.process import configure_process
 
-        settle()
+        configure_process()
     from dataclasses import replace
 
     import torch
@@ -34,14 +34,15 @@ def ours(model: str, batch: int, settled: bool) -> float:
     from clf_train.data.dataset import Split
     from clf_train.data.normalisation import Normalisation
     from clf_train.loop.fit import fit
-    from clf_train.models.registry import build_model
+    from clf_train.models.registry import build_model, find_architecture
 
     images, labels = synthetic(COUNT[model])
     recipe = replace(find_recipe("fast", model), batch_size=batch, epochs=3, least_steps=0, validation_share=0)
     torch.manual_seed(0)
     net = build_model(model, (3, 32, 32), 10)
     normalise = Normalisation((120.0,) * 3, (60.0,) * 3)
-    fitted = fit(net, Split(images, labels), recipe, normalise, torch.device("cpu"), 0)
+    tricks = find_architecture(model).tricks
+    fitted = fit(net, Split(images, labels), recipe, normalise, torch.device("cpu"), 0, tricks=tricks)
     return max(epoch.images_per_second for epoch in fitted.history[1:])
 
 

@@ -33,8 +33,8 @@ from clf_runtime.model.metadata import to_metadata
 from clf_train.data.dataset import Dataset
 from clf_train.evaluation.inference import probabilities
 from clf_train.files import whole_file
-from clf_train.models.recipe import Model, is_own
-from clf_train.models.registry import hint
+from clf_train.models.own import softmax_hint
+from clf_train.models.registry import Model, is_own
 from clf_train.runs.run import Run, load_net, read_run
 
 Int8Mode = Literal["off", "auto", "require"]
@@ -106,7 +106,7 @@ def export_run(
         refuse_existing(place, overwrite=overwrite)
     run = read_run(folder)
     reference = load_net(folder, run, own)
-    said = hint(reference, run.image_shape) if is_own(run.model) else None
+    said = softmax_hint(reference, run.image_shape) if is_own(run.model) else None
     pool = make_pool(dataset.test.images, run.value_range)
     prove_independence(torch_scores(reference, run.normalisation), pool, "the net")
     prove_gradients(reference, run.normalisation, pool)

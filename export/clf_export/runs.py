@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clf_train.errors import RunError
-from clf_train.models.recipe import Model, is_own
+from clf_train.models.registry import Model, is_own
 from clf_train.runs.run import Run, load_net, read_run
 
 

@@ -14,7 +14,7 @@ from clf_runtime import Classifier, ClfError
 from clf_train import find_recipe, read_source
 from clf_train.errors import Stopped
 from clf_train.loop import checkpoint
-from clf_train.loop.fit import Watcher, _begin
+from clf_train.loop.fit import Watcher
 from clf_train.models.recipe import change
 from clf_train.models.registry import build_model
 from clf_train.runs.plan import read_plan
@@ -51,7 +51,7 @@ def read_net(folder):
 def read_state(folder):
     plan = read_plan(folder / "stopped.partial")
     recipe = plan.recipes["conv"]
-    state = _begin(build_model("conv", (3, 32, 32), 10), recipe, torch.device("cpu"), plan.seed)
+    state = checkpoint.new_state(build_model("conv", (3, 32, 32), 10), recipe, torch.device("cpu"), plan.seed)
     data = (folder / "stopped.partial" / "state.pt").read_bytes()
     scores = checkpoint.unpack(data, state, recipe, plan.seed, "state.pt")
     return [p.tolist() for p in state.net.parameters()], scores.tolist(), state.epoch, state.batch, state.history

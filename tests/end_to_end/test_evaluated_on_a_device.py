@@ -3,16 +3,12 @@
 import json
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from clf_runtime import Classifier
 from clf_runtime.commands.eval import main as eval_main
 from clf_runtime.datasets.labelled import open_labelled
-from clf_runtime.evaluation.scores import Tally, calibration_error
 from clf_train import read_source
-from clf_train.evaluation.calibration import reliability
-from clf_train.evaluation.metrics import measure
 
 NAMES = tuple(f"digit-{i}" for i in range(10))
 
@@ -50,15 +46,3 @@ def test_the_accuracy_is_exactly_the_export_s_on_the_images_of_the_training(comm
         [block] = open_labelled(source, card).blocks()
         np.testing.assert_array_equal(block.images, read_source(sources[0]).test.images)
         np.testing.assert_array_equal(block.labels, read_source(sources[0]).test.labels)
-
-
-def test_scores_on_a_device_are_the_figures_of_a_training_s_report():
-    rng = np.random.default_rng(0)
-    probabilities = rng.dirichlet(np.full(5, 0.3), 400).astype(np.float32)
-    labels = rng.integers(0, 4, 400)
-    tally = Tally(5, 1e-4)
-    tally.add(probabilities, labels, [""] * 400)
-    scores, expected = tally.scores(), measure(probabilities, labels)
-    assert (scores.accuracy, scores.class_accuracy) == (expected.accuracy, expected.class_accuracy)
-    assert scores.confusion == expected.confusion
-    assert scores.calibration_error == pytest.approx(calibration_error(reliability(probabilities, labels)))

@@ -40,6 +40,14 @@ def test_it_carries_the_model_that_ships(wheel):
         assert "clf_runtime/py.typed" in archive.namelist()
 
 
+def test_it_carries_the_templates_of_the_reports(wheel):
+    folder = ROOT / "train" / "clf_train" / "report"
+    templates = {f"clf_train/report/{file.name}" for file in folder.iterdir() if file.suffix in (".j2", ".css")}
+    with zipfile.ZipFile(wheel) as archive:
+        assert templates
+        assert templates <= set(archive.namelist())
+
+
 def test_its_extras_and_base_are_the_design_s(wheel):
     with zipfile.ZipFile(wheel) as archive:
         metadata = BytesParser().parsebytes(archive.read(f"{OWN}/METADATA"))

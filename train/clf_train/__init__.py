@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from clf_train.data.dataset import Dataset, Split
     from clf_train.data.sources import read_source
     from clf_train.errors import DataError, RecipeError, RunError, TrainError
-    from clf_train.models.recipe import Recipe, find_recipe
+    from clf_train.models.recipe import Recipe
+    from clf_train.models.registry import find_recipe
     from clf_train.runs.run import Run, read_run
     from clf_train.training import train
 
@@ -39,8 +40,9 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("Dataset", "Split"), "data.dataset"),
     **dict.fromkeys(("DataError", "RecipeError", "RunError", "TrainError"), "errors"),
-    **dict.fromkeys(("Recipe", "find_recipe"), "models.recipe"),
     **dict.fromkeys(("Run", "read_run"), "runs.run"),
+    "Recipe": "models.recipe",
+    "find_recipe": "models.registry",
     "read_source": "data.sources",
     "train": "training",
 }

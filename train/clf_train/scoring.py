@@ -17,8 +17,7 @@ from clf_train.evaluation.metrics import measure
 from clf_train.loop import probe
 from clf_train.loop.fit import Fit
 from clf_train.loop.rebuild import pack_weights, probe_rebuilt, sha256
-from clf_train.models.recipe import Model
-from clf_train.models.registry import count_parameters
+from clf_train.models.registry import Model, count_parameters
 from clf_train.report import page, plots
 from clf_train.report.machine import describe_machine
 from clf_train.runs.plan import Plan

@@ -13,12 +13,12 @@ from clf_train.errors import FactoryError, ProcessLost, RecipeError, RunError, S
 from clf_train.loop import checkpoint, probe
 from clf_train.loop.checkpoint import Epoch
 from clf_train.loop.device import Device, select_device
-from clf_train.loop.distributed import ALONE, World, is_of_the_network, telling_of_loss
+from clf_train.loop.distributed import ALONE, World, explaining_process_loss, is_of_the_network
 from clf_train.loop.fit import Watcher, fit
 from clf_train.loop.rebuild import rehearse
-from clf_train.models.own_code import place, told
-from clf_train.models.recipe import Model, Recipe, is_own
-from clf_train.models.registry import build_model, hint
+from clf_train.models.own import describe_error, location, softmax_hint
+from clf_train.models.recipe import Recipe
+from clf_train.models.registry import Model, build_model, find_architecture, is_own
 from clf_train.report import page
 from clf_train.report.tensorboard import scalars
 from clf_train.runs import plan
@@ -110,7 +110,7 @@ def _carry_out(
     for model, recipe in wanted.recipes.items():  # what cannot be made leaves no folder
         net = build_model(model, dataset.image_shape, len(dataset.names))
         if is_own(model):
-            with _telling_of_the_net(model):
+            with _explaining_net_errors(model):
                 images = probe.choose_images(dataset, wanted.seed)
                 rehearse(net, model, dataset, choose_normalisation(dataset, recipe), images)
     runs: list[Run] = []
@@ -124,7 +124,7 @@ def _carry_out(
                 if partial is not None:
                     place = partial if len(wanted.recipes) == 1 else partial / folder_name(model)
                     place.mkdir(exist_ok=True)
-                with telling_of_loss():
+                with explaining_process_loss():
                     run = _train_one(wanted, dataset, model, place, on_start, world)
                 runs += [run] if run else []
             if partial is not None and len(runs) > 1:
@@ -151,7 +151,7 @@ def _with_advice(error: Exception, folder: Path, partial: Path | None, wanted: P
 
 
 @contextmanager
-def _telling_of_the_net(model: Model) -> Iterator[None]:
+def _explaining_net_errors(model: Model) -> Iterator[None]:
     """Turn what PyTorch raises in a training into errors for people: no memory, or a user's net that fails."""
     try:
         yield
@@ -160,9 +160,9 @@ def _telling_of_the_net(model: Model) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, TrainError) or not is_own(model) or is_of_the_network(error):
             raise
-        if place(error) is None and not isinstance(error, (RuntimeError, ValueError, TypeError)):
+        if location(error) is None and not isinstance(error, (RuntimeError, ValueError, TypeError)):
             raise  # a full disk, say
-        raise FactoryError(f"{model}: fails in training: {told(error)}") from None
+        raise FactoryError(f"{model}: fails in training: {describe_error(error)}") from None
 
 
 def _finished(wanted: Plan, model: Model, place: Path) -> Run:
@@ -180,7 +180,7 @@ def _train_one(
     """Fit one model, unless it is finished, and write its run into `place`; returns it where there is one."""
     recipe, seed = wanted.recipes[model], wanted.seed
     done = place is not None and (place / RECORD).is_file()
-    if world.share((float(done),))[0]:
+    if world.broadcast((float(done),))[0]:
         if place is not None:
             (place / checkpoint.FILE).unlink(missing_ok=True)  # a kill may have left it beside the finished run
         return _finished(wanted, model, place) if place is not None else None
@@ -191,7 +191,7 @@ def _train_one(
     held_out = hold_out(dataset, recipe, seed)
     state_file = None if place is None else place / checkpoint.FILE
     watcher = on_start(model, recipe, device_name)
-    if is_own(model) and (said := hint(net, dataset.image_shape)):
+    if is_own(model) and (said := softmax_hint(net, dataset.image_shape)):
         watcher.note(f"{model}: {said}")
     with scalars(place if wanted.tensorboard else None) as log:
 
@@ -206,7 +206,7 @@ def _train_one(
             watcher.epoch(epoch)
             log(epoch)
 
-        with _telling_of_the_net(model):
+        with _explaining_net_errors(model):
             fitted = fit(
                 net,
                 dataset.train,
@@ -219,6 +219,7 @@ def _train_one(
                 state_file,
                 world,
                 probe.choose_images(dataset, seed),
+                find_architecture(model).tricks,
             )
     if place is None:
         return None

@@ -77,7 +77,7 @@ def export(
     from clf_export.outputs import find_test_images, int8_beside, output_files
     from clf_export.proof.proof import table
     from clf_export.runs import look_at_runs
-    from clf_train.models.recipe import is_own
+    from clf_train.models.registry import is_own
     from clf_train.runs.output_place import refuse_among_images
     from clf_train.runs.run import find_runs
 

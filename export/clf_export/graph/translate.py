@@ -21,7 +21,7 @@ from clf_export.graph.quiet import silenced
 from clf_export.graph.rewrite import rewrite
 from clf_runtime.errors import brief
 from clf_train.data.normalisation import Normalisation
-from clf_train.models.own_code import told
+from clf_train.models.own import describe_error
 
 OPSET = 18
 IR_VERSION = 8
@@ -161,7 +161,7 @@ def _check_forward(deployed: nn.Module, images: Tensor) -> None:
             with torch.inference_mode():
                 shape = list(deployed(images[:count]).shape)
         except Exception as error:
-            raise TranslationError(f"the net fails on a batch of {count}: {told(error)}") from None
+            raise TranslationError(f"the net fails on a batch of {count}: {describe_error(error)}") from None
         if len(shape) != 2 or shape[0] != count:
             raise TranslationError(f"the net gives {shape} for a batch of {count}; wanted: [{count}, classes]")
 

@@ -20,7 +20,7 @@ from torch import nn
 from clf_export.errors import ParityError, TranslationError
 from clf_export.proof.parity import open_onnx
 from clf_train.data.normalisation import Normalisation, as_tensor
-from clf_train.models.own_code import told
+from clf_train.models.own import describe_error
 
 SIZES = (2, 3, 7, 64, 100, 257, 300)
 _BESIDE = (2, 7, 257)  # sizes of the batches whose neighbours are changed
@@ -147,7 +147,7 @@ def torch_scores(net: nn.Module, normalise: Normalisation) -> Scores:
             with torch.inference_mode():
                 given = net(normalise(as_tensor(images)))
         except Exception as error:
-            raise TranslationError(f"the net fails on a batch of {len(images)}: {told(error)}") from None
+            raise TranslationError(f"the net fails on a batch of {len(images)}: {describe_error(error)}") from None
         if given.ndim != 2 or len(given) != len(images):
             raise TranslationError(
                 f"the net gives {list(given.shape)} for a batch of {len(images)}; wanted: [{len(images)}, classes]"

@@ -16,8 +16,6 @@ BATCHES = (1, 2, 7, 256)
 KINDS = ("lowest values", "highest values", "one hot pixel", "noise")
 _ALONE = 4  # test images that are also answered one by one
 
-Answer = Callable[[np.ndarray], np.ndarray]
-
 
 @dataclass(frozen=True)
 class Edge:
@@ -80,7 +78,7 @@ class Evidence:
     images: np.ndarray
     labels: np.ndarray
     reference: np.ndarray
-    answer: Answer
+    answer: Callable[[np.ndarray], np.ndarray]
     value_range: tuple[float, float]
 
 

@@ -1,5 +1,6 @@
-"""What answers are worth, gathered block by block, so that memory does not grow with the images.
+"""Accuracy, confusion and calibration of a model, for training and device alike.
 
+They are gathered block by block, so that memory does not grow with the images.
 Letters in shapes: n images of a block, K classes.
 """
 
@@ -71,9 +72,9 @@ class Scores:
 
 
 class Tally:
-    """Scores in the making: `add` blocks of answers, then take the `scores`."""
+    """Scores in the making: `add` blocks of answers, then take the `scores`; a `margin` of 0 counts no near ties."""
 
-    def __init__(self, classes: int, margin: float) -> None:
+    def __init__(self, classes: int, margin: float = 0.0) -> None:
         self._classes, self._margin = classes, margin
         self._counts = np.zeros((2, classes), np.int64)  # images, right
         self._confusion = np.zeros((classes, classes), np.int64) if classes <= MAX_CONFUSION else None
@@ -81,7 +82,7 @@ class Tally:
         self._near = np.zeros(3, np.int64)  # near ties, those where the label is the first, the second
         self._ties: list[NearTie] = []
 
-    def add(self, probabilities: np.ndarray, labels: np.ndarray, places: Sequence[str]) -> None:
+    def add(self, probabilities: np.ndarray, labels: np.ndarray, places: Sequence[str] = ()) -> None:
         """Count answers float32 [n, K] to images of labels int64 [n]; `places` says in words which images they are."""
         predicted = probabilities.argmax(axis=1)
         right = predicted == labels
@@ -93,7 +94,8 @@ class Tally:
         index = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
         for row, weights in zip(self._bins, (np.ones(len(labels)), confidence, right), strict=True):
             row += np.bincount(index, weights, BINS)
-        self._add_ties(probabilities, predicted, labels, places)
+        if self._margin:
+            self._add_ties(probabilities, predicted, labels, places)
 
     def _add_ties(
         self, probabilities: np.ndarray, predicted: np.ndarray, labels: np.ndarray, places: Sequence[str]
@@ -127,6 +129,13 @@ class Tally:
             ties_second=ties_second,
             first_ties=tuple(self._ties),
         )
+
+
+def score(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
+    """Score float32 [n, K] probabilities, all at once, against int64 [n] labels; near ties are left out."""
+    tally = Tally(probabilities.shape[1])
+    tally.add(probabilities, labels)
+    return tally.scores()
 
 
 def calibration_error(bins: Iterable[Bin]) -> float:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from clf_runtime.evaluation.scores import MAX_CONFUSION, MAX_TIES, Tally
+from clf_runtime.evaluation.scores import MAX_CONFUSION, MAX_TIES, Tally, score
 
 
 def made(count, classes, seed=0):
@@ -36,6 +36,14 @@ def test_the_calibration_error_is_the_mean_distance_of_probability_and_accuracy(
     scores = tallied(probabilities, np.array([0, 1, 1, 1]), 4)
     assert [(b.images, round(b.probability, 6), b.accuracy) for b in scores.bins] == [(2, 0.6, 1.0), (2, 0.95, 0.5)]
     assert scores.calibration_error == pytest.approx((0.4 + 0.45) / 2)
+
+
+def test_a_probability_of_one_lies_in_the_last_bin():
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [1.0, 0.0]], np.float32)
+    scores = score(probabilities, np.array([0, 1, 0, 0]))
+    assert [(b.images, b.accuracy) for b in scores.bins] == [(1, 1.0), (2, 0.5), (1, 1.0)]
+    assert scores.calibration_error == pytest.approx((1 * 0.4 + 2 * 0.4 + 0) / 4)
+    assert scores.near_ties == 0
 
 
 def test_near_ties_are_counted_with_what_they_could_change():

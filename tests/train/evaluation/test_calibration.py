@@ -2,13 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from clf_runtime.evaluation.scores import calibration_error
+from clf_runtime.evaluation.scores import score
 from clf_train.evaluation.calibration import (
     ENOUGH_TO_CALIBRATE,
     accuracy_by_coverage,
     fit_temperature,
     images_to_fit,
-    reliability,
 )
 from clf_train.evaluation.inference import softmax
 
@@ -36,21 +35,14 @@ def test_log_probabilities_give_the_same_temperature_as_logits():
 def test_the_fitted_temperature_lowers_the_calibration_error():
     scores, labels = scores_and_labels()
     spoiled = scores * 3
-    before = calibration_error(reliability(softmax(spoiled), labels))
-    after = calibration_error(reliability(softmax(spoiled, fit_temperature(spoiled, labels)), labels))
+    before = score(softmax(spoiled), labels).calibration_error
+    after = score(softmax(spoiled, fit_temperature(spoiled, labels)), labels).calibration_error
     assert before > 0.1
     assert after < 0.02
 
 
 def test_perfect_answers_end_at_the_lowest_temperature():
     assert fit_temperature(torch.eye(4), np.arange(4)) == pytest.approx(0.05, rel=0.01)
-
-
-def test_the_error_by_hand():
-    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [1.0, 0.0]], np.float32)
-    bins = reliability(probabilities, np.array([0, 1, 0, 0]))
-    assert [(i, b.images) for i, b in enumerate(bins) if b.images] == [(9, 1), (13, 2), (14, 1)]
-    assert calibration_error(bins) == pytest.approx((1 * 0.4 + 2 * 0.4 + 0) / 4)
 
 
 def test_the_surest_are_answered_first():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from clf_train.evaluation.metrics import Answer, Mistakes, confused_examples, measure, most_confused
+from clf_train.evaluation.metrics import LabelledPrediction, Mistakes, confused_examples, measure, most_confused
 
 NAMES = ("cat", "dog", "emu")
 LABELS = np.array([0, 0, 0, 1, 1, 1])
@@ -16,7 +16,7 @@ def test_accuracy_loss_classes_and_confusion():
     assert metrics.loss == pytest.approx(-(2 * np.log(0.8) + 4 * np.log(0.1)) / 6, rel=1e-6)
     assert metrics.class_accuracy == (pytest.approx(1 / 3), pytest.approx(1 / 3), None)
     assert metrics.confusion == ((1, 2, 0), (1, 1, 1), (0, 0, 0))
-    assert metrics.first[1] == Answer(1, 0, 1, pytest.approx(0.8))
+    assert metrics.first[1] == LabelledPrediction(1, 0, 1, pytest.approx(0.8))
 
 
 def test_the_first_ten_are_kept():
@@ -44,11 +44,14 @@ def test_the_surest_mistakes_of_the_worst_pairs_come_first():
         probabilities[row, predicted] = probability
     worst, second, third = confused_examples(probabilities, labels, most_examples=2)
     assert (worst.label, worst.predicted, worst.count) == (0, 1, 3)
-    assert worst.examples == (Answer(2, 0, 1, pytest.approx(0.9)), Answer(3, 0, 1, pytest.approx(0.7)))
+    assert worst.examples == (
+        LabelledPrediction(2, 0, 1, pytest.approx(0.9)),
+        LabelledPrediction(3, 0, 1, pytest.approx(0.7)),
+    )
     assert [a.index for a in second.examples] == [5, 6]  # as sure as each other: in the order of the file
-    assert third == Mistakes(1, 0, 1, (Answer(4, 1, 0, pytest.approx(0.95)),))
+    assert third == Mistakes(1, 0, 1, (LabelledPrediction(4, 1, 0, pytest.approx(0.95)),))
     assert confused_examples(probabilities, labels, most_pairs=1) == [
-        Mistakes(0, 1, 3, (*worst.examples, Answer(1, 0, 1, pytest.approx(0.6))))
+        Mistakes(0, 1, 3, (*worst.examples, LabelledPrediction(1, 0, 1, pytest.approx(0.6))))
     ]
 
 

@@ -13,7 +13,7 @@ from clf_train.errors import RunError, Stopped
 from clf_train.loop import checkpoint
 from clf_train.loop.fit import Watcher, fit
 from clf_train.models.recipe import Recipe
-from clf_train.models.registry import build_model
+from clf_train.models.registry import build_model, find_architecture
 
 CPU = torch.device("cpu")
 AS_IS = Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
@@ -65,9 +65,9 @@ def train(split, recipe, model, state_file=None, stop_after=None, seed=5):
         return stop_after is not None and len(asked) > stop_after
 
     images = split.images[:3] * np.float32(2)
-    fitted = fit(
-        net, split, recipe, AS_IS, CPU, seed, Watcher(stopping=stopping), HELD, state_file, probe_images=images
-    )
+    tricks = {} if model in NETS else find_architecture(model).tricks
+    watcher = Watcher(stopping=stopping)
+    fitted = fit(net, split, recipe, AS_IS, CPU, seed, watcher, HELD, state_file, probe_images=images, tricks=tricks)
     return torch.cat([p.detach().flatten().double() for p in net.state_dict().values()]), fitted
 
 

@@ -33,7 +33,7 @@ def test_the_parts_of_a_batch_are_all_of_it_and_their_mean_is_its_mean(size):
 def test_alone_nothing_is_told_to_anyone():
     assert ALONE.writes
     assert ALONE.sum((1, True)) == (1, 1)
-    assert ALONE.share_bytes(b"x") == b"x"
+    assert ALONE.broadcast_bytes(b"x") == b"x"
     net = torch.nn.Linear(2, 2)
     assert ALONE.synchronise(net, torch.device("cpu")) is net
 

@@ -8,14 +8,18 @@ from clf_train.data.dataset import Split
 from clf_train.data.normalisation import Normalisation
 from clf_train.errors import RecipeError, TrainError
 from clf_train.evaluation.inference import class_scores, probabilities
-from clf_train.loop import fit as fit_module
-from clf_train.loop.fit import Watcher, fit, make_optimizer, validate
-from clf_train.models.recipe import Recipe, find_recipe
-from clf_train.models.registry import build_model
+from clf_train.loop import validation
+from clf_train.loop.fit import Watcher, fit
+from clf_train.loop.optimizers import make_optimizer
+from clf_train.loop.validation import validate
+from clf_train.models.freezing import freeze_first_layer
+from clf_train.models.recipe import Recipe
+from clf_train.models.registry import build_model, find_recipe
 
 CPU = torch.device("cpu")
 AS_IS = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 PLAIN = Recipe("plain", 2, 8, 0.05, momentum=0.9)
+FREEZING = {"freeze_after": freeze_first_layer}
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +125,7 @@ def test_a_validation_of_many_classes_goes_by_blocks(monkeypatch):
     split, held = coloured(90), np.arange(0, 90, 9)
     net = build_model("conv", (3, 16, 16), 3)
     whole = validate(net, split, held, AS_IS, CPU)
-    monkeypatch.setattr(fit_module, "_MOST_SCORES", 4 * 3)
+    monkeypatch.setattr(validation, "_MOST_SCORES", 4 * 3)
     assert validate(net, split, held, AS_IS, CPU) == pytest.approx(whole)
 
 
@@ -193,7 +197,7 @@ def test_the_first_layer_stays_once_its_share_of_the_steps_is_behind(model):
         after = []
         recipe = replace(PLAIN, epochs=epochs, freeze_after=share)
         watcher = Watcher(epoch=lambda _, p=first, seen=after: seen.append(p.detach().clone()))
-        fit(net, coloured(), recipe, AS_IS, CPU, 0, watcher)
+        fit(net, coloured(), recipe, AS_IS, CPU, 0, watcher, tricks=FREEZING)
         assert all(p.requires_grad for p in net.parameters())
         nets.append(after)
     assert torch.equal(nets[0][0], nets[1][0])
@@ -210,7 +214,7 @@ def test_the_batch_statistics_of_a_frozen_layer_stay_too():
 
     split = coloured()
     recipe = replace(PLAIN, epochs=4, freeze_after=0.5)
-    fit(net, split, recipe, AS_IS, CPU, 0, Watcher(epoch=tell), np.arange(0, len(split), 10))
+    fit(net, split, recipe, AS_IS, CPU, 0, Watcher(epoch=tell), np.arange(0, len(split), 10), tricks=FREEZING)
     steps = seen[0][0]
     assert seen == [[steps * min(epoch, 2), steps * epoch] for epoch in (1, 2, 3, 4)]
     assert net.norm1.training
@@ -219,4 +223,14 @@ def test_the_batch_statistics_of_a_frozen_layer_stay_too():
 def test_a_net_of_one_layer_has_none_to_freeze():
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 3))
     with pytest.raises(RecipeError, match="freeze after must be 1 for this model"):
-        fit(net, coloured(), replace(PLAIN, freeze_after=0.5), AS_IS, CPU, 0)
+        fit(net, coloured(), replace(PLAIN, freeze_after=0.5), AS_IS, CPU, 0, tricks=FREEZING)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"low_frequencies": 4}, "low frequencies must be 0"), ({"freeze_after": 0.5}, "freeze after must be 1")],
+)
+def test_a_trick_that_the_model_has_not_is_refused(changes, says):
+    net = build_model("simple", (3, 16, 16), 3)
+    with pytest.raises(RecipeError, match=f"{says} for this model"):
+        fit(net, coloured(), replace(PLAIN, **changes), AS_IS, CPU, 0)

@@ -9,14 +9,14 @@ def test_waiting_threads_spin_a_little(monkeypatch):
     for variable in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.setenv(variable, "x")
         monkeypatch.delenv(variable)
-    process.settle()
+    process.configure_process()
     assert {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys() == {"GOMP_SPINCOUNT"}
 
 
 def test_what_the_user_chose_wins(monkeypatch):
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    process.settle()
+    process.configure_process()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
     assert "GOMP_SPINCOUNT" not in os.environ
 

@@ -7,7 +7,10 @@ import torch
 from torch import nn
 
 from clf_train.errors import DataError, FactoryError
-from clf_train.models.registry import ConvNN, SimpleNN, build_model, count_parameters, hint
+from clf_train.models.conv import ConvNN
+from clf_train.models.own import softmax_hint
+from clf_train.models.registry import build_model, count_parameters
+from clf_train.models.simple import SimpleNN
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("simple", 828_490), ("conv", 23_998), ("resnet8", 77_946)])
@@ -143,7 +146,7 @@ class Ends(nn.Module):
 def test_a_net_that_ends_in_a_softmax_is_noticed(end, hinted):
     net = Ends(end).train()
     before = torch.random.get_rng_state()
-    assert (hint(net, (3, 4, 4)) is not None) is hinted
+    assert (softmax_hint(net, (3, 4, 4)) is not None) is hinted
     assert net.training
     assert torch.equal(torch.random.get_rng_state(), before)
 

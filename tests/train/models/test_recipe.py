@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from clf_train.errors import RecipeError
-from clf_train.models.recipe import MODELS, RECIPES, Recipe, change, find_recipe, fit_to, learning_rate
+from clf_train.models.recipe import Recipe, change, fit_to, learning_rate
+from clf_train.models.registry import MODELS, find_recipe
 
 PLAIN = Recipe("plain", 10, 100, 0.1)
 
@@ -18,7 +19,7 @@ def test_seed_is_the_user_s_own():
         assert not any((recipe.shuffle, recipe.normalise, recipe.flip, recipe.shift, recipe.label_smoothing))
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", ["seed", "fast", "best"])
 @pytest.mark.parametrize("model", [*MODELS, "my.nets:tiny"])
 def test_every_recipe_is_there_for_every_model_under_its_name(name, model):
     if name == "seed" and model not in ("simple", "conv"):

@@ -9,7 +9,8 @@ from clf_train.data.dataset import Dataset
 from clf_train.data.preparation import hold_out
 from clf_train.loop.checkpoint import Epoch
 from clf_train.loop.fit import Watcher
-from clf_train.models.recipe import Model, Recipe
+from clf_train.models.recipe import Recipe
+from clf_train.models.registry import Model
 
 
 def follow(

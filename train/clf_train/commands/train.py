@@ -11,9 +11,10 @@ import typer
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
 from clf_train.errors import RecipeError, Stopped
-from clf_train.loop.process import settle
+from clf_train.loop.process import configure_process
 from clf_train.loop.signals import stopping_on_signals
-from clf_train.models.recipe import MODELS, Model, Optimizer, Precision, Schedule, change, find_recipe, is_own
+from clf_train.models.recipe import Optimizer, Precision, Schedule, change
+from clf_train.models.registry import MODELS, Model, find_recipe, is_own
 
 NAME = "clf-train"
 _OnOff = Literal["on", "off"]
@@ -125,7 +126,7 @@ def train(
 
     Exit codes: 0 all well; 2 any error; 130 or 143 stopped by SIGINT or SIGTERM.
     """
-    settle()
+    configure_process()
     given = {
         name
         for name in context.params
@@ -149,7 +150,7 @@ def train(
     from clf_train.commands.show import refuse_sheet, show_source, stem
     from clf_train.data.sources import read_source
     from clf_train.loop.device import select_device
-    from clf_train.loop.distributed import agree, join
+    from clf_train.loop.distributed import check_same_images, join
     from clf_train.report import text as report
     from clf_train.runs.folder import free_name, partial_of, refuse_early, refuse_nothing
     from clf_train.runs.output_place import refuse_among_images
@@ -191,7 +192,7 @@ def train(
         if show:
             show_source(dataset, out)
             return
-        agree(world, dataset.fingerprint)
+        check_same_images(world, dataset.fingerprint)
         if plan is not None:
             check_plan(plan, dataset, world.size)
             recipes = plan.recipes

@@ -1,4 +1,4 @@
-"""What a model's answers on the test images are worth.
+"""A model's test: accuracy, cross-entropy, confusion matrix, and the images that were mistaken.
 
 Letters in shapes: N images, K classes.
 """
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clf_runtime.evaluation.scores import MAX_CONFUSION
+from clf_runtime.evaluation.scores import score
 
 _FIRST = 10
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One test image: its place in the test part, its label, and the class and probability that the model gave."""
+class LabelledPrediction:
+    """One test image: its index in the test part, its label, the predicted class, and that class's probability."""
 
     index: int
     label: int
@@ -28,7 +28,7 @@ class TestMetrics:
     """A model's test: shares in [0, 1], the mean cross-entropy in nats, and the confusion matrix as counts.
 
     `confusion[i][j]` counts the images of class i taken for class j, and is None for more than a thousand classes;
-    `class_accuracy` is None for a class without test images; `first` holds the first ten answers.
+    `class_accuracy` is None for a class without test images; `first` holds the first ten predictions.
     """
 
     images: int
@@ -36,27 +36,22 @@ class TestMetrics:
     loss: float
     class_accuracy: tuple[float | None, ...]
     confusion: tuple[tuple[int, ...], ...] | None
-    first: tuple[Answer, ...]
+    first: tuple[LabelledPrediction, ...]
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray) -> TestMetrics:
     """Score float32 [N, K] probabilities against int64 [N] labels."""
-    n, classes = probabilities.shape
+    scores, n = score(probabilities, labels), len(labels)
     predicted = probabilities.argmax(axis=1)
-    counts = np.bincount(labels, minlength=classes).tolist()
-    hits = np.bincount(labels[predicted == labels], minlength=classes).tolist()
-    confusion = None
-    if classes <= MAX_CONFUSION:
-        confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
     of_label = probabilities[np.arange(n), labels].astype(np.float64)
     return TestMetrics(
         images=n,
-        accuracy=float((predicted == labels).mean()),
+        accuracy=scores.accuracy,
         loss=float(-np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean()),
-        class_accuracy=tuple(h / n if n else None for h, n in zip(hits, counts, strict=True)),
-        confusion=None if confusion is None else tuple(map(tuple, confusion.tolist())),
+        class_accuracy=scores.class_accuracy,
+        confusion=scores.confusion,
         first=tuple(
-            Answer(i, int(labels[i]), int(predicted[i]), float(probabilities[i, predicted[i]]))
+            LabelledPrediction(i, int(labels[i]), int(predicted[i]), float(probabilities[i, predicted[i]]))
             for i in range(min(_FIRST, n))
         ),
     )
@@ -95,7 +90,7 @@ class Mistakes:
     label: int
     predicted: int
     count: int
-    examples: tuple[Answer, ...]
+    examples: tuple[LabelledPrediction, ...]
 
 
 def confused_examples(
@@ -115,6 +110,6 @@ def confused_examples(
         label, taken_for = (int(c) for c in pairs[i])
         rows = wrong[(labels[wrong] == label) & (predicted[wrong] == taken_for)]
         surest = rows[np.argsort(-given[rows], kind="stable")][:most_examples]
-        examples = tuple(Answer(int(row), label, taken_for, float(given[row])) for row in surest)
+        examples = tuple(LabelledPrediction(int(row), label, taken_for, float(given[row])) for row in surest)
         mistakes.append(Mistakes(label, taken_for, int(counts[i]), examples))
     return mistakes

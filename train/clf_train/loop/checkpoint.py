@@ -19,6 +19,7 @@ from clf_train.errors import RunError
 from clf_train.files import whole_file
 from clf_train.loop import probe
 from clf_train.loop.extra_state import changed, outside_state, restore
+from clf_train.loop.optimizers import make_optimizer
 from clf_train.models.recipe import Recipe
 
 SCHEMA = 2
@@ -60,7 +61,7 @@ class State:
 
     `epoch`, from 1, is the one at work, and `batch` of its batches are behind; `order` is the generator's state from
     which its order was drawn. `loss_sum` and `hits` are over its images so far, `seconds` its time. `outside` is what
-    the net held outside of its state_dict when it was new (see outside.py): what changes of it is saved.
+    the net held outside of its state_dict when it was new (see extra_state.py): what changes of it is saved.
     """
 
     net: nn.Module
@@ -75,6 +76,20 @@ class State:
     seconds: float = 0.0
     history: list[Epoch] = field(default_factory=list)
     best: Best | None = None
+
+    def begin_next_epoch(self) -> None:
+        """Close the epoch at work."""
+        self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
+        self.loss_sum.zero_()
+        self.hits.zero_()
+
+
+def new_state(net: nn.Module, recipe: Recipe, device: torch.device, seed: int) -> State:
+    """The state before the first step of a net that is on `device`."""
+    generator = torch.Generator().manual_seed(seed)
+    zero = torch.zeros((), device=device)
+    optimizer = make_optimizer(net, recipe)
+    return State(net, optimizer, generator, generator.get_state(), zero, zero.clone(), outside_state(net))
 
 
 def pack(state: State, recipe: Recipe, seed: int, scores: np.ndarray | None = None) -> bytes:

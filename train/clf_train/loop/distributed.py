@@ -56,7 +56,7 @@ class World:
         distributed.all_reduce(total)
         return tuple(total.tolist())
 
-    def share(self, values: Sequence[float]) -> tuple[float, ...]:
+    def broadcast(self, values: Sequence[float]) -> tuple[float, ...]:
         """What rank 0 has of these values."""
         if self.size == 1:
             return tuple(values)
@@ -64,11 +64,11 @@ class World:
         distributed.broadcast(shared, 0)
         return tuple(shared.tolist())
 
-    def share_bytes(self, data: bytes) -> bytes:
+    def broadcast_bytes(self, data: bytes) -> bytes:
         """What rank 0 has as `data`."""
         if self.size == 1:
             return data
-        shared = torch.empty(int(self.share((len(data),))[0]), dtype=torch.uint8, device=self.device)
+        shared = torch.empty(int(self.broadcast((len(data),))[0]), dtype=torch.uint8, device=self.device)
         if len(shared) and self.writes:
             shared.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
         distributed.broadcast(shared, 0)
@@ -109,17 +109,17 @@ def join(device: str) -> Iterator[World]:
     if device == "cuda":
         select_device("cuda", local_rank)
         torch.cuda.set_device(local_rank)
-    with telling_of_loss():
+    with explaining_process_loss():
         distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        with telling_of_loss():
+        with explaining_process_loss():
             yield World(distributed.get_rank(), distributed.get_world_size(), local_rank, device)
     finally:
         distributed.destroy_process_group()
 
 
 @contextmanager
-def telling_of_loss() -> Iterator[None]:
+def explaining_process_loss() -> Iterator[None]:
     """Turn what PyTorch raises when another process is gone into ProcessLost."""
     try:
         yield
@@ -130,9 +130,9 @@ def telling_of_loss() -> Iterator[None]:
         raise ProcessLost(f"another process of this training was lost ({reason.strip(' .:')})") from None
 
 
-def agree(world: World, fingerprint: str) -> None:
+def check_same_images(world: World, fingerprint: str) -> None:
     """Raise DataError if rank 0 has images of another fingerprint."""
-    if world.share_bytes(fingerprint.encode()) != fingerprint.encode():
+    if world.broadcast_bytes(fingerprint.encode()) != fingerprint.encode():
         raise DataError(f"process {world.rank} reads other images than process 0: give all the same source")
 
 

@@ -12,7 +12,7 @@ _KEEP_BYTES, _LARGEST_BYTES = 1 << 30, 32 << 20  # 32 MiB is the most that M_MMA
 _SPINS = "3000"  # some tens of microseconds
 
 
-def settle() -> None:
+def configure_process() -> None:
     """Choose how waiting threads wait, and let freed memory stay with the process.
 
     A thread of OpenMP that waits for the others spins for a long time by default: where another program runs too,

@@ -18,8 +18,7 @@ from clf_train.data.normalisation import Normalisation, as_tensor
 from clf_train.errors import FactoryError, RunError
 from clf_train.loop import probe
 from clf_train.loop.extra_state import changed, outside_state
-from clf_train.models.recipe import Model
-from clf_train.models.registry import build_model
+from clf_train.models.registry import Model, build_model
 
 _REHEARSAL_IMAGES = 8
 

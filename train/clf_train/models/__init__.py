@@ -1,1 +1,1 @@
-"""The models: one module an architecture with its recipes, and the registry of all of them."""
+"""The models: one module an architecture with its net, recipes and tricks, and the registry that names them."""

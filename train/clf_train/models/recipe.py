@@ -1,4 +1,4 @@
-"""Recipes: how each model is trained, as plain values, and the learning rate that follows from them.
+"""Recipes: how a model is trained, as plain values, and the learning rate that follows from them.
 
 Nothing here imports torch, so that a command's help can list what there is.
 """
@@ -15,8 +15,7 @@ Schedule = Literal["constant", "step", "multistep", "cosine", "onecycle"]
 
 Precision = Literal["float32", "bf16"]
 
-Model = str  # the name of one of ours, or `package.module:factory` for a user's own
-MODELS: tuple[Model, ...] = ("simple", "conv", "resnet8")
+TRICKS = ("low_frequencies", "freeze_after")  # fields that are read by a trick of the model (see architecture.py)
 _WARM_UP = 0.2  # the share of a one-cycle run in which the learning rate rises
 
 
@@ -31,9 +30,8 @@ class Recipe:
 
     `least_steps` is for small data: where `epochs` give fewer steps, there are as many more epochs (see `fit_to`).
     `low_frequencies` k trains a first layer that is linear on all pixels on the k·k lowest of each channel alone; 0 on
-    all (see frequencies.py). The first layer stays as it is once the share `freeze_after` of the steps is behind: half
-    of a step's work goes into the gradient of a first convolution, which is learned first (Brock et al., 2017,
-    https://arxiv.org/abs/1706.04983).
+    all (see simple.py). The first layer stays as it is once the share `freeze_after` of the steps is behind (see
+    freezing.py). These two are for models that have the trick.
 
     `validation_share` of the training images is held out, the same share of each class: the epoch that does best on it
     is kept, and the temperature is fitted to it. 0 keeps the last epoch and a temperature of 1. `patience` ends the
@@ -90,76 +88,28 @@ class Recipe:
         demand(not self.patience or self.validation_share > 0, "patience", "0 without a validation share")
 
 
-# Each with its source and the mean test accuracy on the JPEG-coded CIFAR-10; the README has the commands.
+# What the recipes of the models start from; each model's own say what they reach.
 
-# The user's own loops: plain SGD in the order of the file, on the values as they stand. simple 49.1 %, conv 58.0 %, one
-# seed each.
-_SEED = Recipe("seed", 20, 100, 0.1, shuffle=False, normalise=False)
+# The user's own loops: plain SGD in the order of the file, on the values as they stand.
+SEED = Recipe("seed", 20, 100, 0.1, shuffle=False, normalise=False)
 
-# Few epochs at a learning rate that rises and falls once (Smith and Topin, 2018, https://arxiv.org/abs/1708.07120).
-# Muon is of muon.py, low frequencies of frequencies.py. simple 53.7 %, conv 63.6 %, three seeds each; resnet8
-# was not measured.
-_FAST = Recipe("fast", 2, 128, 0.06, "muon", "onecycle", momentum=0.95, weight_decay=0.05, validation_share=0.05)
-_FAST = replace(_FAST, least_steps=350)
+# Few epochs with Muon (see loop/optimizers.py), at a learning rate that rises and falls once (Smith and Topin, 2018,
+# https://arxiv.org/abs/1708.07120).
+FAST = Recipe(
+    "fast",
+    epochs=2,
+    batch_size=128,
+    learning_rate=0.06,
+    optimizer="muon",
+    schedule="onecycle",
+    momentum=0.95,
+    weight_decay=0.05,
+    validation_share=0.05,
+    least_steps=350,
+)
 
-# Longer, on photographs that may be mirrored: not for digits or letters. simple 65.8 %, conv 73.8 %, three seeds each;
-# resnet8 82.2 %, one seed.
-_BEST = replace(_FAST, name="best", epochs=50, learning_rate=0.03, least_steps=0, flip=True, shift=2)
-
-# For a user's own net: AdamW (Loshchilov and Hutter, 2019, https://arxiv.org/abs/1711.05101), which learns at some
-# speed whatever the architecture. Not measured on CIFAR-10.
-_ANY = replace(_FAST, epochs=5, learning_rate=0.01, least_steps=700, optimizer="adamw", momentum=0.0, weight_decay=0.01)
-
-RECIPES: dict[str, dict[Model, Recipe]] = {
-    "seed": {
-        "simple": _SEED,
-        "conv": replace(_SEED, epochs=10, batch_size=25, learning_rate=0.01),
-    },
-    "fast": {
-        "simple": Recipe(
-            "fast",
-            3,
-            256,
-            0.15,
-            "sgd",
-            "onecycle",
-            momentum=0.9,
-            nesterov=True,
-            weight_decay=5e-4,
-            low_frequencies=8,
-            validation_share=0.05,
-            least_steps=350,
-        ),
-        "conv": replace(_FAST, freeze_after=0.5, channels_last=True),
-        "resnet8": replace(_FAST, epochs=3, channels_last=True),
-    },
-    "best": {
-        "simple": replace(_BEST, batch_size=512, weight_decay=0.1),
-        "conv": replace(_BEST, epochs=100, learning_rate=0.06, weight_decay=0.025, channels_last=True),
-        "resnet8": replace(_BEST, epochs=30, learning_rate=0.05, weight_decay=0.025, shift=3, channels_last=True),
-    },
-}
-_OWN = {"fast": _ANY, "best": replace(_ANY, name="best", epochs=50, flip=True, shift=2)}
-
-
-def is_own(model: Model) -> bool:
-    """Whether a model is a user's own, named `package.module:factory`."""
-    return ":" in model
-
-
-def find_recipe(name: str, model: Model) -> Recipe:
-    """Return the recipe of a name for a model, one of ours or a user's own. Raises RecipeError if there is none."""
-    if name not in RECIPES:
-        raise RecipeError(f"recipe {name!r} is unknown: choose one of {', '.join(RECIPES)}")
-    module, _, factory = model.rpartition(":")
-    if module.endswith(".py"):
-        raise RecipeError(f"model {model!r} names a file: write it as {module.removesuffix('.py')}:{factory}")
-    if model not in MODELS and not (module and factory):
-        raise RecipeError(f"model {model!r} is unknown: choose {', '.join(MODELS)}, or package.module:factory")
-    recipe = _OWN.get(name) if is_own(model) else RECIPES[name].get(model)
-    if recipe is None:
-        raise RecipeError(f"recipe {name!r} is that of {' and '.join(RECIPES[name])} alone; choose another for {model}")
-    return recipe
+# Longer, on photographs that may be mirrored: not for digits or letters.
+BEST = replace(FAST, name="best", epochs=50, learning_rate=0.03, least_steps=0, flip=True, shift=2)
 
 
 def fit_to(recipe: Recipe, images: int) -> Recipe:

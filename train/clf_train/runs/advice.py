@@ -4,7 +4,7 @@ import os
 import shlex
 from pathlib import Path
 
-from clf_train.models.recipe import is_own
+from clf_train.models.registry import is_own
 from clf_train.runs.plan import Plan
 
 

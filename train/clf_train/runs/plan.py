@@ -6,7 +6,8 @@ from pathlib import Path
 
 from clf_train.data.dataset import Dataset
 from clf_train.errors import DataError, RunError
-from clf_train.models.recipe import MODELS, Model, Recipe, is_own
+from clf_train.models.recipe import Recipe
+from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.records import read_record, write_record
 from clf_train.runs.run import Run
 

@@ -23,7 +23,8 @@ from clf_train.loop import probe
 from clf_train.loop.checkpoint import Epoch
 from clf_train.loop.probe import Probe
 from clf_train.loop.rebuild import build_from, sha256
-from clf_train.models.recipe import MODELS, Model, Recipe, is_own
+from clf_train.models.recipe import Recipe
+from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.metrics_file import write_metrics
 from clf_train.runs.records import read_record, write_record
 

@@ -1,10 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from clf_train.errors import RecipeError
-from clf_train.models.low_frequencies import cosines, narrow
-from clf_train.models.registry import build_model
+from clf_train.models.registry import build_model, find_recipe
+from clf_train.models.simple import cosines, low_frequencies
+
+
+def narrow(net, shape, k):
+    return low_frequencies(net, shape, replace(find_recipe("fast", "simple"), low_frequencies=k)).finish
 
 
 @pytest.mark.parametrize(("n", "k"), [(32, 8), (8, 8), (5, 1)])
@@ -20,14 +26,14 @@ def test_answers_are_the_same_before_and_after_it_is_one_on_pixels_again(shape):
     torch.manual_seed(0)
     net = build_model("simple", shape, 3)
     weight = net.fc1.weight
-    widen = narrow(net, shape, 6)
+    to_pixels = narrow(net, shape, 6)
     assert net.fc1.weight.shape == (256, shape[0] * min(6, shape[1]) * min(6, shape[2]))
     x = torch.rand(5, *shape)
     net(x).square().sum().backward()
     with torch.no_grad():
         net.fc1.weight -= 0.1 * net.fc1.weight.grad
         expected = net(x)
-        widen()
+        to_pixels()
         torch.testing.assert_close(net(x), expected)
     assert net.fc1.weight is weight
     assert weight.shape == (256, shape[0] * shape[1] * shape[2])

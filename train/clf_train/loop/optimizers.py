@@ -1,4 +1,4 @@
-"""The optimizer Muon, made exact for small nets.
+"""The optimizers that a recipe can name: PyTorch's, and Muon, made exact for small nets.
 
 Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) follows not a weight matrix's gradient but the
 nearest matrix whose singular values are all one, so that rare directions are learned as fast as common ones. The
@@ -10,10 +10,30 @@ import math
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from clf_train.models.recipe import Recipe
 
 BIAS_SHARE = 0.1  # of the learning rate, for what is no matrix: biases and batch norm
 _RIDGE = 1e-6  # of the largest eigenvalue: directions below its root are noise and are not blown up
+
+
+def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer over all parameters of a net."""
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    match recipe.optimizer:
+        case "sgd":
+            # One pass over all parameters is faster; without momentum it would not round as plain SGD does.
+            fused = recipe.momentum > 0
+            return torch.optim.SGD(
+                net.parameters(), rate, recipe.momentum, weight_decay=decay, nesterov=recipe.nesterov, fused=fused
+            )
+        case "adam":
+            return torch.optim.Adam(net.parameters(), rate, weight_decay=decay)
+        case "adamw":
+            return torch.optim.AdamW(net.parameters(), rate, weight_decay=decay)
+        case "muon":
+            return Muon(net.parameters(), rate, recipe.momentum, decay)
 
 
 class Muon(torch.optim.Optimizer):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clf_train.models.pooling import norm_pool_relu
+from clf_train.models.conv import norm_pool_relu
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from clf_train.loop.muon import Muon, orthogonalise
+from clf_train.loop.optimizers import Muon, orthogonalise
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (16, 48), (48, 16), (256, 300), (1, 5)])

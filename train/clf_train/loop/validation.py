@@ -1,0 +1,50 @@
+"""Validation: the loss and accuracy on the images that were held out, and the weights of the best epoch yet."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from clf_train.data.dataset import Split
+from clf_train.data.normalisation import Normalisation
+from clf_train.evaluation.inference import class_scores
+from clf_train.loop.checkpoint import Best, Epoch, State
+from clf_train.loop.distributed import World
+
+_MOST_SCORES = 1 << 25  # numbers that a validation holds at a time, whatever the number of classes
+
+
+def validate_epoch(
+    state: State,
+    epoch: Epoch,
+    split: Split,
+    held_out: np.ndarray,
+    normalise: Normalisation,
+    device: torch.device,
+    world: World,
+) -> Epoch:
+    """Add the validation figures to an epoch, and keep the weights if they are the best yet."""
+    figures = validate(state.net, split, held_out, normalise, device) if world.writes else (0.0, 0.0)
+    loss, accuracy = world.broadcast(figures)
+    if state.best is None or (accuracy, -loss) > (state.best.accuracy, -state.best.loss):
+        weights = {name: value.clone() for name, value in state.net.state_dict().items()}
+        state.best = Best(epoch.epoch, accuracy, loss, weights)
+    return replace(epoch, validation_loss=loss, validation_accuracy=accuracy)
+
+
+def validate(
+    net: nn.Module, split: Split, rows: np.ndarray, normalise: Normalisation, device: torch.device
+) -> tuple[float, float]:
+    """Mean cross-entropy (nats) and accuracy of a net, in evaluation mode, on some rows of a split."""
+    block = max(1, _MOST_SCORES // (int(split.labels.max()) + 1))
+    loss, accuracy = 0.0, 0.0
+    for first in range(0, len(rows), block):
+        some = rows[first : first + block]
+        scores = class_scores(net, split.images, normalise, device, some)
+        labels = torch.from_numpy(split.labels[some])
+        share = len(some) / len(rows)
+        loss += share * F.cross_entropy(scores, labels).item()
+        accuracy += share * (scores.argmax(1) == labels).float().mean().item()
+    return loss, accuracy
