@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from clf_runtime import Classifier, ClfError, ImageError, ModelCard, ModelError
 from clf_runtime.bounded import open_regular
-from clf_runtime.inputs.arrays import read_images
+from clf_runtime.inputs.files import read_images
 from clf_runtime.model.metadata import PREFIX, from_metadata, to_metadata
 
 CARD = ModelCard("m", ("red", "green", "blue"), (3, 8, 8), "uint8", (0.0, 255.0))
