@@ -156,7 +156,7 @@ def no_memory(stream, where):
 
 def test_too_little_memory_is_an_error_of_the_image_and_the_rest_goes_on(tiny_model, monkeypatch, tmp_path):
     from clf_runtime import answer_files
-    from clf_runtime.inputs import arrays as images
+    from clf_runtime.inputs import files as images
 
     np.save(tmp_path / "x.npy", RED)
     readers = [images.read_header, no_memory]

@@ -186,7 +186,7 @@ def test_a_library_that_does_not_load_is_named(stand_in, tiny_model, tmp_path):
 
 def test_telemetry_is_off_before_onnxruntime_loads_unless_somebody_decided():
     code = "import os; from clf_runtime.engine.ort_library import import_onnxruntime as load; load(); "
-        "print(os.environ[VARIABLE])"
+    code += "print(os.environ[VARIABLE])"
     code = code.replace("VARIABLE", "'ORT_DISABLE_TELEMETRY'")
     for given, expected in ((None, "1"), ("0", "0")):
         environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
