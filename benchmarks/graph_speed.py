@@ -23,7 +23,7 @@ import torch
 from clf_export.graph.rewrite import FOLDING, rewrite
 from clf_export.graph.shaping import crop_unused_border, pair_rows, relu_before_pool
 from clf_export.graph.translate import translate
-from clf_runtime.engine.session import open_session
+from clf_runtime.engine.engine import open_engine
 from clf_train.data.normalisation import Normalisation
 from clf_train.models.registry import MODELS, build_model
 from clf_train.runs.run import load_net, read_run
@@ -60,8 +60,7 @@ def contenders(name: str, before: bytes | None) -> dict[str, bytes]:
 
 
 def with_onnxruntime(model: bytes) -> Answer:
-    session = open_session(model, "the model", device="cpu").ort
-    return lambda images: session.run(None, {"image": images})[0]
+    return open_engine(model, "the model", device="cpu").run
 
 
 def with_openvino(model: bytes) -> Answer:

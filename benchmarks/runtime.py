@@ -25,7 +25,7 @@ import onnxruntime
 from contenders import litert, openvino, pytorch
 
 from clf_runtime import Classifier
-from clf_runtime.engine.processors import usable_processors
+from clf_runtime.engine.threads import usable_processors
 
 ROOT = Path(__file__).parents[1]
 BARE = """

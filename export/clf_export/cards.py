@@ -4,7 +4,7 @@ from dataclasses import asdict, fields, replace
 
 from clf_export.int8.verdict import Verdict
 from clf_export.proof.parity import Comparison
-from clf_runtime.engine.session import import_onnxruntime
+from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.model.card import Golden, Int8, ModelCard, Parity
 from clf_train.runs.run import Run
 
@@ -71,7 +71,7 @@ def parity_record(
         edge_images=edge_images,
         edge_difference=edge_difference,
         data_fingerprint=data_fingerprint,
-        onnxruntime=str(import_onnxruntime().__version__),
+        onnxruntime=onnxruntime_version(),
     )
 
 

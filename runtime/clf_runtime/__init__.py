@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from clf_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from clf_runtime.answers import Answer, answer_files, answer_stream
     from clf_runtime.classifier import Classifier
     from clf_runtime.errors import ClfError, DeviceError, ImageError, MissingExtraError, ModelError
     from clf_runtime.evaluation.self_test import GoldenCase, SelfTest, self_test
     from clf_runtime.model.assumptions import Assumptions
     from clf_runtime.model.card import ModelCard
+    from clf_runtime.pipeline import Answer, answer_files, answer_stream
     from clf_runtime.prediction import Prediction, Predictions
 
 __version__ = "0.1.0"
@@ -48,7 +48,7 @@ _HOME = {
     **dict.fromkeys(("Prediction", "Predictions"), "prediction"),
     "Assumptions": "model.assumptions",
     "ModelCard": "model.card",
-    **dict.fromkeys(("Answer", "answer_files", "answer_stream"), "answers"),
+    **dict.fromkeys(("Answer", "answer_files", "answer_stream"), "pipeline"),
     **dict.fromkeys(("GoldenCase", "SelfTest", "self_test"), "evaluation.self_test"),
     **dict.fromkeys(("ClfError", "DeviceError", "ImageError", "MissingExtraError", "ModelError"), "errors"),
 }

@@ -23,14 +23,15 @@ with atheris.instrument_imports(
 ):
     from PIL import ImageOps, JpegImagePlugin, PngImagePlugin  # noqa: F401 - what decode_picture loads
 
-    from clf_runtime.answers import answer_stream
     from clf_runtime.classifier import Classifier
     from clf_runtime.errors import ClfError
     from clf_runtime.inputs import npz, stream
-    from clf_runtime.inputs.arrays import read_images, to_batch
+    from clf_runtime.inputs.arrays import to_batch
+    from clf_runtime.inputs.files import read_images
     from clf_runtime.inputs.pictures import decode_picture
     from clf_runtime.model import metadata
     from clf_runtime.model.card import Golden, ModelCard
+    from clf_runtime.pipeline import answer_stream
 
 CARD = ModelCard("m", ("a", "b"), (3, 4, 5), "uint8", (0.0, 255.0))
 IMAGE = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)

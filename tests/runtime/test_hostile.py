@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from clf_runtime import Classifier, ClfError, ImageError, ModelCard, ModelError
 from clf_runtime.bounded import open_regular
-from clf_runtime.inputs.arrays import read_images
+from clf_runtime.inputs.files import read_images
 from clf_runtime.model.metadata import PREFIX, from_metadata, to_metadata
 
 CARD = ModelCard("m", ("red", "green", "blue"), (3, 8, 8), "uint8", (0.0, 255.0))
@@ -156,7 +156,7 @@ def no_memory(stream, where):
 
 def test_too_little_memory_is_an_error_of_the_image_and_the_rest_goes_on(tiny_model, monkeypatch, tmp_path):
     from clf_runtime import answer_files
-    from clf_runtime.inputs import arrays as images
+    from clf_runtime.inputs import files as images
 
     np.save(tmp_path / "x.npy", RED)
     readers = [images.read_header, no_memory]

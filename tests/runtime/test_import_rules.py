@@ -34,7 +34,7 @@ SLOW = {"numpy", "onnxruntime", "torch", "onnx", "sklearn", "matplotlib", "PIL",
 # The rooms of each package, and the modules of its public face, from the lowest up: each imports what stands before it.
 ROOMS = {
     "runtime/clf_runtime": (
-        *("errors", "lazy", "bounded", "engine", "model", "inputs", "prediction", "classifier", "answers"),
+        *("errors", "lazy", "bounded", "engine", "model", "inputs", "prediction", "pipeline", "classifier"),
         *("datasets", "evaluation", "diagnostics", "commands"),
     ),
     "train/clf_train": (
@@ -72,6 +72,27 @@ def test_a_room_imports_the_rooms_below_it_only(package):
                 if package_name == folder.name and target in rooms and rooms.index(target) > rooms.index(room):
                     upward.append((str(file.relative_to(folder)), name))
     assert upward == []
+
+
+# What onnxruntime's objects are asked for: nothing outside of the runtime's engine room says it.
+OF_A_SESSION = {
+    *("InferenceSession", "SessionOptions", "GraphOptimizationLevel", "get_inputs", "get_outputs", "get_providers"),
+    *("get_modelmeta", "custom_metadata_map", "run_with_iobinding", "io_binding", "get_available_providers", "ort"),
+}
+
+
+def test_one_room_knows_onnxruntime():
+    """But for onnxruntime.quantization, a tool of the export that runs nothing."""
+    engine = ROOT / "runtime/clf_runtime/engine"
+    found = []
+    for file in (file for package in ROOMS for file in (ROOT / package).rglob("*.py")):
+        if engine not in file.parents:
+            names = [name for name in modules_imported(file) if name.split(".")[0] == "onnxruntime"]
+            found += [(file.name, name) for name in names if not name.startswith("onnxruntime.quantization.")]
+            nodes = ast.walk(ast.parse(file.read_text("utf-8")))
+            attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+            found += [(file.name, name) for name in attributes & OF_A_SESSION]
+    assert found == []
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)

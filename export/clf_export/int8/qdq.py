@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from clf_export.graph.quiet import silenced
 from clf_export.int8.layer_order import CARRIERS, DENSE, LAYERS, MOVES, finish
 from clf_export.int8.ranges import Method, Ranges
-from clf_runtime.engine.session import import_onnxruntime
+from clf_runtime.engine.ort_library import import_onnxruntime
 
 Scheme = Literal["U8S8 reduced", "U8U8", "U8S8", "S8S8", "weights only"]
 Placement = Literal["all", "first in float", "last in float", "first and last in float", "dense only"]

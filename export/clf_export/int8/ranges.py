@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from clf_runtime.engine.session import import_onnxruntime, open_session
+from clf_runtime.engine.engine import open_engine
+from clf_runtime.engine.ort_library import import_onnxruntime
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -47,13 +48,14 @@ def find_ranges(model: onnx.ModelProto, tensors: Sequence[str], images: np.ndarr
         )
         for method, bins in _BINS.items()
     }
-    session = open_session(_watched(model, tensors).SerializeToString(), "the float model", device="cpu").ort
-    name = session.get_inputs()[0].name
+    engine = open_engine(_watched(model, tensors).SerializeToString(), "the float model", device="cpu")
+    outputs = [output.name for output in engine.outputs]
     lowest, highest = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
     with contextlib.redirect_stdout(io.StringIO()):  # the collectors print
         for first in range(0, len(images), _BATCH):
-            values = session.run(list(tensors), {name: np.ascontiguousarray(images[first : first + _BATCH])})
-            seen = dict(zip(tensors, values, strict=True))
+            values = engine.run_all(np.ascontiguousarray(images[first : first + _BATCH]))
+            by_name = dict(zip(outputs, values, strict=True))
+            seen = {tensor: by_name[tensor] for tensor in tensors}
             for tensor, array in seen.items():
                 low, high = float(array.min()), float(array.max())
                 if not (np.isfinite(low) and np.isfinite(high)):

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from clf_export.proof.parity import run_onnx
-from clf_runtime.engine.session import import_onnxruntime, open_session
+from clf_runtime.engine.engine import Engine, open_engine
 
 MOST_DROP, MOST_CLASS_DROP = 0.5, 2.0  # points of accuracy, overall and in any class
 SIGNIFICANT = 0.05
@@ -238,11 +238,7 @@ def _as_meant(model: bytes, images: np.ndarray) -> np.ndarray:
             evaluator: Any = ReferenceEvaluator(convert_version(loaded, 19))
             answer: np.ndarray = evaluator.run(None, {name: images})[0]
     except Exception:  # whatever an operator that it lacks, or half knows, leads to
-        ort = import_onnxruntime()
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.intra_op_num_threads = 1
-        answer = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]).run(None, {name: images})[0]
+        answer = open_engine(model, "the int8 model", device="cpu", optimised=False).run(images)
     return answer
 
 
@@ -253,22 +249,21 @@ def speed_ratio(float_model: bytes, int8_model: bytes, images: np.ndarray, batch
     returned, so that other work on the machine meets both. Images [N, C, H, W] are repeated to fill a batch.
     """
     block = np.ascontiguousarray(images[np.arange(batch) % len(images)])
-    sessions = [open_session(model, "a model", device="cpu").ort for model in (float_model, int8_model)]
-    inputs = {sessions[0].get_inputs()[0].name: block}
+    engines = [open_engine(model, "a model", device="cpu") for model in (float_model, int8_model)]
 
-    def run(session: Any, times: int) -> float:
+    def run(engine: Engine, times: int) -> float:
         began = _clock()
         for _ in range(times):
-            session.run(None, inputs)
+            engine.run(block)
         return _clock() - began
 
-    for session in sessions:
-        run(session, 3)
-    times = max(1, round(0.003 / max(1e-6, run(sessions[0], 1))))
+    for engine in engines:
+        run(engine, 3)
+    times = max(1, round(0.003 / max(1e-6, run(engines[0], 1))))
     ratios: list[float] = []
     end = time.perf_counter() + seconds
     while len(ratios) < 5 or time.perf_counter() < end:
-        first, second = sessions if len(ratios) % 2 else sessions[::-1]
+        first, second = engines if len(ratios) % 2 else engines[::-1]
         ratio = run(first, times) / run(second, times)
-        ratios.append(ratio if first is sessions[0] else 1 / ratio)
+        ratios.append(ratio if first is engines[0] else 1 / ratio)
     return float(np.median(ratios))

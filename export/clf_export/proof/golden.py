@@ -12,7 +12,6 @@ from onnx import numpy_helper
 
 from clf_export.proof.parity import TOLERANCE, run_onnx
 from clf_runtime.classifier import Classifier
-from clf_runtime.engine.session import import_onnxruntime
 from clf_runtime.errors import ModelError
 from clf_runtime.evaluation.self_test import self_test
 from clf_runtime.model.card import Golden
@@ -61,7 +60,7 @@ def make_golden(model: bytes, images: np.ndarray, tolerance: float = TOLERANCE) 
     if not len(images):
         return None
     expected = run_onnx(model, images)
-    others = (run_onnx(model, images, batch=1), _run_plainly(model, images))
+    others = (run_onnx(model, images, batch=1), run_onnx(model, images, optimised=False))
     return Golden(
         images=images.astype(images.dtype.newbyteorder("<")).tobytes(),
         probabilities=tuple(map(tuple, expected.tolist())),
@@ -69,16 +68,6 @@ def make_golden(model: bytes, images: np.ndarray, tolerance: float = TOLERANCE) 
         provider=_PROVIDER,
         difference=float(max(np.abs(expected - other).max() for other in others)),
     )
-
-
-def _run_plainly(model: bytes, images: np.ndarray) -> np.ndarray:
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    session = ort.InferenceSession(model, options, providers=[_PROVIDER])
-    answers: np.ndarray = session.run(None, {session.get_inputs()[0].name: images})[0]
-    return answers
 
 
 def unnoticed_damage(data: bytes) -> tuple[list[str], int]:

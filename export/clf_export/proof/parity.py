@@ -16,7 +16,7 @@ import onnx
 
 from clf_export.errors import ParityError
 from clf_runtime.datasets.labelled import TEST_BATCH
-from clf_runtime.engine.session import open_session
+from clf_runtime.engine.engine import open_engine
 from clf_runtime.errors import ModelError, brief
 
 TOLERANCE = 1e-4  # of a probability
@@ -76,16 +76,15 @@ class Comparison:
         )
 
 
-def run_onnx(model: bytes, images: np.ndarray, *, batch: int = _BLOCK) -> np.ndarray:
+def run_onnx(model: bytes, images: np.ndarray, *, batch: int = _BLOCK, optimised: bool = True) -> np.ndarray:
     """Answer images [N, C, H, W], `batch` at a time, with onnxruntime on the CPU: float32 [N, K].
 
-    Raises ModelError if the model cannot be opened; what onnxruntime raises if it does not answer.
+    Not `optimised`, the graph runs as it stands. Raises ModelError if the model cannot be opened or does not answer.
     """
-    session = open_session(model, "the exported model", device="cpu").ort
-    name = session.get_inputs()[0].name
+    engine = open_engine(model, "the exported model", device="cpu", optimised=optimised)
     answers: np.ndarray | None = None
     for i in range(0, len(images), batch):
-        block = session.run(None, {name: np.ascontiguousarray(images[i : i + batch])})[0]
+        block = engine.run(np.ascontiguousarray(images[i : i + batch]))
         if answers is None:  # keeping the small answers apart pins the heap between large blocks
             answers = np.empty((len(images), *block.shape[1:]), block.dtype)
         answers[i : i + batch] = block
@@ -99,17 +98,15 @@ def open_onnx(model: bytes) -> Callable[[np.ndarray], np.ndarray]:
     Raises ParityError if onnxruntime does not run the model, then or with a batch.
     """
     try:
-        session = open_session(model, "the exported model", device="cpu").ort
+        engine = open_engine(model, "the exported model", device="cpu")
     except ModelError as error:
         raise ParityError(f"{_NOT_RUN}: {_why(model, error)}") from None
-    name = session.get_inputs()[0].name
 
     def answer(images: np.ndarray) -> np.ndarray:
         try:
-            answers: np.ndarray = session.run(None, {name: np.ascontiguousarray(images)})[0]
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise ParityError(f"{_NOT_RUN}: a batch of {len(images)}: {brief(error)}") from None
-        return answers
+            return engine.run(np.ascontiguousarray(images))
+        except ModelError as error:
+            raise ParityError(f"{_NOT_RUN}: a batch of {len(images)}: {error}") from None
 
     return answer
 

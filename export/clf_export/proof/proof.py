@@ -96,7 +96,7 @@ def prove(model: bytes, evidence: Evidence, names: Sequence[str]) -> Proof:
                 edges.append(Edge(kind, batch, found.max_difference, found.untied))
     except ExportError:  # the net itself fails
         raise
-    except Exception as error:  # onnxruntime's exceptions share no base but Exception
+    except Exception as error:  # whatever it is, there is no proof
         raise ParityError(f"onnxruntime does not run the model, so no file is written: {brief(error)}") from None
     proof = Proof(test, tuple(edges))
     if not proof.passed:

@@ -7,7 +7,7 @@ from typing import Any
 from clf_runtime.classifier import Classifier
 from clf_runtime.commands.shell import one_line
 from clf_runtime.datasets.labelled import Labelled
-from clf_runtime.engine.session import import_onnxruntime
+from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.evaluation.evaluate import Evaluation
 from clf_runtime.evaluation.scores import Scores
 
@@ -68,7 +68,7 @@ def eval_json(classifier: Classifier, labelled: Labelled, result: Evaluation) ->
         "model_sha256": classifier.sha256,
         "provider": classifier.provider,
         "threads": classifier.threads,
-        "onnxruntime": import_onnxruntime().__version__,
+        "onnxruntime": onnxruntime_version(),
     }
     return json.dumps(record, allow_nan=False)
 

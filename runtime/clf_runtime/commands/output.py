@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Literal
 
-from clf_runtime.answers import Answer
 from clf_runtime.commands.shell import one_line
+from clf_runtime.pipeline import Answer
 from clf_runtime.prediction import UNKNOWN, Prediction
 
 Format = Literal["text", "json", "csv"]

@@ -1,26 +1,191 @@
-"""The command `clf-predict`: it starts without typer where its arguments are plain."""
+"""The command `clf-predict`: load a model, classify, print. Where its arguments are plain it starts without typer."""
 
 import gc
+import math
 import sys
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from clf_runtime.commands.classify import NAME, classify
-from clf_runtime.commands.plain_arguments import read_arguments
-from clf_runtime.commands.shell import run
+from clf_runtime.commands.options import ASSUME, DEVICE, ORT_LOG, QUIET, THREADS, Option, parse_plain
+from clf_runtime.commands.shell import EXIT_FAILED, fail, run, say, standard_input
+from clf_runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from clf_runtime.classifier import Classifier
+    from clf_runtime.commands.output import Format
+    from clf_runtime.pipeline import Answer
+
+NAME = "clf-predict"
+IMAGES = (
+    ".npy or .npz files of one image or a batch, PNG or JPEG pictures, folders of them, patterns such as "
+    "'shots/*.png', or - for standard input."
+)
+OPTIONS = (
+    Option(
+        "model", ("--model",), Path, None, "The .onnx file to run.  [default: the CIFAR-10 model that ships]", "FILE"
+    ),
+    Option("top", ("--top",), int, 1, "Show the K likeliest classes.", "K", least=1),
+    Option(
+        "reject_below",
+        ("--reject-below",),
+        float,
+        0.0,
+        "Call an image unknown if its probability is below P.",
+        "P",
+        show_default=False,
+    ),
+    Option("as_json", ("--json",), bool, False, "Print one JSON object a line for each image."),
+    Option("as_csv", ("--csv",), bool, False, "Print CSV: a header, then one line for each image."),
+    DEVICE,
+    THREADS,
+    Option("tf32", ("--tf32",), bool, False, "On CUDA, let factors be rounded to 10 bits: faster, less exact."),
+    Option("sha256", ("--sha256",), str, None, "Refuse a model file that has not this SHA-256.", "HEX"),
+    ASSUME,
+    Option("card", ("--card",), bool, False, "Print what the model file says of itself, and exit."),
+    Option(
+        "test",
+        ("--self-test",),
+        bool,
+        False,
+        "Answer the model's golden cases, compare, and exit: 0 if all agree, else 1.",
+    ),
+    ORT_LOG,
+    QUIET,
+)
+
+
+def predict(
+    images: Sequence[str],
+    *,
+    model: Path | None,
+    top: int,
+    reject_below: float,
+    as_json: bool,
+    as_csv: bool,
+    device: str,
+    threads: int,
+    tf32: bool,
+    sha256: str | None,
+    assume: str | None,
+    card: bool,
+    test: bool,
+    ort_log: str | None,
+    quiet: bool,
+) -> int:
+    """Classify images with an ONNX model: class, name and probability of each.
+
+    Arrays are [channels, height, width] or [height, width, channels], or a batch of either, in the dtype and range that
+    the model was trained on; uint8 images and floats in 0..1 stand for each other. An .npz holds them in an array
+    `images`, or in its only one. Pictures are scaled to the model's size.
+
+    Standard input is a stream of .npy records, as numpy.save writes them one after another, or lines that are paths.
+    Each is answered as soon as it is there.
+
+    Errors are told on stderr, with --json and --csv in the image's record too.
+
+    Exit codes: 0 all well; 1 a self-test that failed; 2 if anything else went wrong, one bad image among good ones
+    included.
+    """
+    if card and test:
+        raise UsageError("--card and --self-test are two things to do, give one of them")
+    if bool(images) == (card or test):
+        raise UsageError("--card and --self-test take no images" if images else "no image is given")
+    if as_json and as_csv:
+        raise UsageError("--json and --csv are two forms of output, give one of them")
+    if as_csv and (card or test):
+        raise UsageError("--card and --self-test print text or --json, not --csv")
+    if not 0 <= reject_below <= 1:
+        raise UsageError(f"--reject-below takes a probability in 0..1, not {reject_below}")
+    if images.count("-") > 1:
+        raise UsageError("- is standard input, which can be read once only")
+    from clf_runtime.classifier import Classifier
+
+    said = None
+    if assume is not None:
+        from clf_runtime.model.assumptions import parse_assumptions
+
+        said = parse_assumptions(assume)
+    classifier = Classifier.load(
+        model, device=device, threads=threads, tf32=tf32, log=ort_log, sha256=sha256, assume=said
+    )
+    if card or test:
+        return _about(classifier, test=test, as_json=as_json)
+    if not quiet:
+        _introduce(classifier, model, rejects=reject_below > 0)
+    form: Format = "json" if as_json else "csv" if as_csv else "text"
+    return _print_answers(classifier, images, form, top=top, reject_below=reject_below)
+
+
+def _about(classifier: "Classifier", *, test: bool, as_json: bool) -> int:
+    """Print the card, or run the self-test and print how it ended."""
+    from clf_runtime.commands import describe
+    from clf_runtime.evaluation.self_test import self_test
+
+    if not test:
+        print(describe.card_json(classifier) if as_json else "\n".join(describe.card_lines(classifier)))
+        return 0
+    result = self_test(classifier)
+    print(describe.self_test_json(result) if as_json else "\n".join(describe.self_test_lines(result)))
+    return 0 if result.passed else EXIT_FAILED
+
+
+def _introduce(classifier: "Classifier", model: Path | None, *, rejects: bool) -> None:
+    say(NAME, f"{model.name if model else 'the model that ships, conv.onnx,'} on {classifier.provider}")
+    for note in classifier.notes:
+        say(NAME, note)
+    if rejects and math.isclose(classifier.card.temperature, 1, abs_tol=1e-12):
+        say(NAME, "its card names no temperature, so the probability that --reject-below goes by is not calibrated")
+
+
+def _print_answers(
+    classifier: "Classifier", images: "Sequence[str]", form: "Format", *, top: int, reject_below: float
+) -> int:
+    """Print a line for each answer as they come, and return the exit code."""
+    from clf_runtime.commands.output import csv_header, to_line
+
+    code, top = 0, min(top, len(classifier.card.names))
+    answers = _answers(classifier, images, distribution=top > 1 or form == "json", reject_below=reject_below)
+    with suppress(BrokenPipeError):  # nobody reads on; what went wrong until then stays wrong
+        if form == "csv":
+            print(csv_header(top))
+        for answer, is_live in answers:
+            if answer.error is not None:
+                code = fail(NAME, str(answer.error))
+            if answer.error is None or form != "text":
+                print(to_line(answer, form, classifier.card.names, top) + "\n", end="", flush=is_live)  # in one piece
+    return code
+
+
+def _answers(
+    classifier: "Classifier", images: "Sequence[str]", *, distribution: bool, reject_below: float
+) -> "Iterator[tuple[Answer, bool]]":
+    """Yield the answers to all arguments, and whether each is one to standard input, for which somebody may wait."""
+    from clf_runtime.pipeline import answer_files, answer_stream
+
+    for image in images:
+        if image != "-":
+            for answer in answer_files(classifier, [image], distribution=distribution, reject_below=reject_below):
+                yield answer, False
+        else:
+            stream = standard_input()
+            for answer in answer_stream(classifier, stream, distribution=distribution, reject_below=reject_below):
+                yield answer, True
 
 
 def main() -> NoReturn:
     """Run `clf-predict`."""
     gc.set_threshold(50_000)  # what is imported stays: looking through it for garbage costs a cold prediction 10 ms
-    run(_predict, NAME, "cpu")
+    run(_main, NAME, "cpu")
 
 
-def _predict() -> Any:
-    arguments = sys.argv[1:]
-    keywords = read_arguments(arguments)
-    if keywords is not None:
-        return classify(**keywords)
-    from clf_runtime.commands.predict_options import app
-    from clf_runtime.commands.typer_app import call
+def _main() -> Any:
+    words = sys.argv[1:]
+    plain = parse_plain(OPTIONS, words)
+    if plain is not None:
+        images, options = plain
+        return predict(images, **options)
+    from clf_runtime.commands.typer_app import call, make_app_of
 
-    return call(app, NAME, arguments)
+    return call(make_app_of(predict, OPTIONS, "IMAGE...", IMAGES), NAME, words)

@@ -1,50 +1,37 @@
 """Commands as typer parses them: their options in common, plain help, and errors of usage as ours.
 
-Loading typer takes a small device as long as loading numpy. What a command does is in modules that do without it, and
-clf-predict reads plain arguments without it too (direct.py).
+Loading typer takes a small device as long as loading numpy: clf-predict reads plain arguments without it (options.py).
 """
 
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from clf_runtime.commands.options import ASSUME, DEVICE, ORT_LOG, THREADS, Option
 from clf_runtime.commands.shell import run
 from clf_runtime.errors import UsageError
 
-DeviceOption = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|cpu|cuda|PROVIDER",
-        help="auto takes CUDA when it works, else the CPU, and says so; any other, by the name of an onnxruntime "
-        "execution provider, runs there or fails.",
-    ),
-]
-ThreadsOption = Annotated[
-    int,
-    typer.Option(metavar="N", min=0, help="Threads that share a large batch; 0: as many as this process may use."),
-]
-LogOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="LEVEL",
-        help="Show onnxruntime's own log on stderr from a level on: verbose, info, warning, error or fatal.  "
-        "[default: none of it]",
-        show_default=False,
-    ),
-]
-AssumeOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="'WORDS'",
-        help="What is known of a model file without a card: range=LOW..HIGH of an image's values, mean=A,B,C and "
-        "std=A,B,C that they are then normalised by, names=FILE|A,B,C, layout=NCHW|NHWC, channels=RGB|BGR, "
-        "output=logits|probabilities; for instance 'range=0..1 mean=0.485,0.456,0.406 std=0.229,0.224,0.225'.",
-        show_default=False,
-    ),
-]
+
+def declared(option: Option) -> Any:
+    """An option of the table, as typer takes it in Annotated."""
+    return typer.Option(
+        *option.names,
+        metavar=option.metavar,
+        help=option.help,
+        min=option.least,
+        show_default=option.show_default,
+        readable=False,
+    )
+
+
+DeviceOption = Annotated[str, declared(DEVICE)]
+ThreadsOption = Annotated[int, declared(THREADS)]
+LogOption = Annotated[str | None, declared(ORT_LOG)]
+AssumeOption = Annotated[str | None, declared(ASSUME)]
 
 
 def make_app(command: Callable[..., Any]) -> typer.Typer:
@@ -57,6 +44,30 @@ def make_app(command: Callable[..., Any]) -> typer.Typer:
     )
     app.command()(command)
     return app
+
+
+def make_app_of(command: Callable[..., Any], options: Sequence[Option], metavar: str, about: str) -> typer.Typer:
+    """Make the app of a command that takes a list of arguments, `metavar`, which are `about` that, and `options`."""
+
+    def parsed(arguments: list[str] | None, version: bool, **values: Any) -> Any:
+        return command(arguments or [], **values)
+
+    def parameter(name: str, kind: Any, info: Any, default: Any) -> inspect.Parameter:
+        its_type = kind | None if default is None else kind
+        return inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[its_type, info]
+        )
+
+    parsed.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # which typer goes by
+        [
+            parameter("arguments", list[str], typer.Argument(metavar=metavar, help=about), None),
+            *(parameter(option.keyword, option.type, declared(option), option.default) for option in options),
+            parameter("version", bool, _VERSION, False),
+        ]
+    )
+    parsed.__annotations__.clear()
+    parsed.__doc__ = command.__doc__
+    return make_app(parsed)
 
 
 def run_app(app: typer.Typer, name: str, extras: str) -> NoReturn:
@@ -96,3 +107,6 @@ def show_version(value: bool) -> None:
 
         print(f"clf-edge {__version__}")
         raise typer.Exit
+
+
+_VERSION = typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")

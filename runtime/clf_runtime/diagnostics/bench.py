@@ -16,8 +16,9 @@ import numpy as np
 from clf_runtime.classifier import Classifier
 from clf_runtime.diagnostics.subprocesses import run_python, signal_name
 from clf_runtime.diagnostics.workload import made_images, peak_memory
-from clf_runtime.engine.processors import usable_processors
-from clf_runtime.engine.session import import_onnxruntime, open_session
+from clf_runtime.engine.engine import open_engine
+from clf_runtime.engine.ort_library import onnxruntime_version
+from clf_runtime.engine.threads import usable_processors
 from clf_runtime.errors import DeviceError, brief
 from clf_runtime.model.assumptions import Assumptions
 from clf_runtime.model.card import ITEM_BYTES
@@ -33,8 +34,8 @@ _CHILD = """
 import json, sys, time
 start = time.perf_counter()
 from clf_runtime.classifier import Classifier
-from clf_runtime.engine.processors import usable_processors
-from clf_runtime.engine.session import import_onnxruntime
+from clf_runtime.engine.ort_library import import_onnxruntime
+from clf_runtime.engine.threads import usable_processors
 import_onnxruntime()
 imported = time.perf_counter()
 assume = json.loads(sys.argv[3])
@@ -89,7 +90,7 @@ class Throughput:
 class Bench:
     """What was measured of a model, by which versions, on which machine.
 
-    `predict` is through Classifier.predict, `session` the bare session beside it on the same images.
+    `predict` is through Classifier.predict, `session` the bare engine beside it on the same images.
     """
 
     model: str
@@ -132,11 +133,8 @@ def bench(
     begin()
     cold = cold_starts(file, device, assume)
     model = read_model(file)
-    session = open_session(model, str(file), device=device, log=log).ort
-    name, outputs = session.get_inputs()[0].name, [session.get_outputs()[0].name]
-    predict, bare = latencies(
-        lambda: classifier.predict(single[0]), lambda: session.run(outputs, {name: single}), seconds / 2
-    )
+    engine = open_engine(model, str(file), device=device, log=log)
+    predict, bare = latencies(lambda: classifier.predict(single[0]), lambda: engine.run(single), seconds / 2)
     share = seconds / 2 / len(BATCHES)
     return Bench(
         model=str(file),
@@ -151,7 +149,7 @@ def bench(
         peak_memory_bytes=peak_memory(),
         python=platform.python_version(),
         numpy=np.__version__,
-        onnxruntime=import_onnxruntime().__version__,
+        onnxruntime=onnxruntime_version(),
         platform=platform.platform(),
         processors=usable_processors(),
     )

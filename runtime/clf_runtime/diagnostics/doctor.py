@@ -16,9 +16,9 @@ from typing import Any, Literal
 
 from clf_runtime import __version__
 from clf_runtime.bounded import physical_memory
-from clf_runtime.diagnostics.failures import INSTALL, explain_end, last_line
 from clf_runtime.diagnostics.subprocesses import Ended, run_python
-from clf_runtime.engine.processors import usable_processors
+from clf_runtime.diagnostics.troubleshooting import INSTALL, explain_end, last_line
+from clf_runtime.engine.threads import usable_processors
 from clf_runtime.errors import ModelError
 from clf_runtime.model.file import default_model, read_head
 
@@ -44,11 +44,11 @@ print("\\n" + json.dumps({"version": version, "file": file, "providers": provide
 _PROVIDER = """
 import json, sys
 from clf_runtime.errors import ClfError
-from clf_runtime.engine.session import open_session
+from clf_runtime.engine.engine import open_engine
 file, provider = sys.argv[1:]
 try:
     with open(file, "rb") as stream:
-        answer = {"ran": open_session(stream.read(), file, device=provider).provider}
+        answer = {"ran": open_engine(stream.read(), file, device=provider).provider}
 except ClfError as error:
     answer = {"failed": str(error)}
 print("\\n" + json.dumps(answer))

@@ -14,8 +14,7 @@ def made_images(card: ModelCard, count: int) -> np.ndarray:
 
     They are made without numpy.random, whose import takes longer than a model's first run.
     """
-    channels, height, width = card.image_shape
-    shape = (height, width, channels) if card.layout == "NHWC" else (channels, height, width)
+    shape = card.input_shape
     low, high = card.value_range
     values = np.arange(math.prod(shape), dtype=np.int64) * 40_503 % 65_537 / 65_536  # Knuth's multiplier
     one = (low + values * (high - low)).astype(card.dtype).reshape(shape)

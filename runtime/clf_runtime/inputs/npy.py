@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import IO, Any
 
 import numpy as np
@@ -54,24 +55,16 @@ def read_header(stream: IO[bytes], where: str) -> NpyHeader:
     size = int.from_bytes(size_bytes, "little")
     if size > MAX_HEADER_BYTES:
         raise ImageError(f"{where}: damaged .npy: a header of {size:,} bytes")
-    shape, fortran_order, descr = _parse(stream.read(size).decode("latin1"), where)
-    if descr.lstrip("<>|=").startswith("O"):
-        raise ImageError(f"{where}: holds Python objects (a pickle), which are never loaded; save plain numbers")
-    if not _DTYPE.fullmatch(descr):
-        raise ImageError(f"{where}: values of dtype {descr[:60]!r}; save plain numbers")
+    text = stream.read(size).decode("latin1")
     try:
-        dtype = np.dtype(descr)
-    except Exception:  # TypeError, ValueError, ...
-        raise ImageError(f"{where}: damaged .npy header: dtype {descr[:60]!r}") from None
-    if len(shape) > MAX_DIMENSIONS:
-        raise ImageError(f"{where}: damaged .npy header: shape {str(shape)[:60]}")
-    if dtype.itemsize == 0 or any(n > sys.maxsize for n in (*shape, math.prod(n or 1 for n in shape) * dtype.itemsize)):
-        raise ImageError(f"{where}: damaged .npy header: {str(dtype)[:20]} of shape {str(shape)[:60]}")
-    return NpyHeader(shape, dtype, fortran_order, math.prod(shape) * dtype.itemsize)
+        return _parse(text)
+    except ImageError as error:
+        raise ImageError(f"{where}: {error}") from None
 
 
-def _parse(text: str, where: str) -> tuple[tuple[int, ...], bool, str]:
-    """The shape, whether the order is Fortran's, and the dtype as it is written."""
+@lru_cache(maxsize=16)  # files of a folder and records of a stream have the same header, as a rule
+def _parse(text: str) -> NpyHeader:
+    """Read the text of a header. Raises ImageError, which does not say where."""
     text = text.strip()
     body, at, found = text[1:-1].strip(), 0, dict[str, str]()
     while match := _ENTRY.match(body, at):
@@ -81,10 +74,23 @@ def _parse(text: str, where: str) -> tuple[tuple[int, ...], bool, str]:
         found[name], at = value, match.end()
     if at < len(body) or len(found) < 3 or text[:1] != "{" or text[-1:] != "}":
         if _RECORDS.search(text):
-            raise ImageError(f"{where}: holds records, a dtype of several fields; save plain numbers")
-        raise ImageError(f"{where}: damaged .npy header")
+            raise ImageError("holds records, a dtype of several fields; save plain numbers")
+        raise ImageError("damaged .npy header")
     shape = tuple(int(n.strip().rstrip("L")) for n in found["shape"].split(",") if n.strip())
-    return shape, found["order"] == "True", found["descr"][1:-1]
+    descr = found["descr"][1:-1]
+    if descr.lstrip("<>|=").startswith("O"):
+        raise ImageError("holds Python objects (a pickle), which are never loaded; save plain numbers")
+    if not _DTYPE.fullmatch(descr):
+        raise ImageError(f"values of dtype {descr[:60]!r}; save plain numbers")
+    try:
+        dtype = np.dtype(descr)
+    except Exception:  # TypeError, ValueError, ...
+        raise ImageError(f"damaged .npy header: dtype {descr[:60]!r}") from None
+    if len(shape) > MAX_DIMENSIONS:
+        raise ImageError(f"damaged .npy header: shape {str(shape)[:60]}")
+    if dtype.itemsize == 0 or any(n > sys.maxsize for n in (*shape, math.prod(n or 1 for n in shape) * dtype.itemsize)):
+        raise ImageError(f"damaged .npy header: {str(dtype)[:20]} of shape {str(shape)[:60]}")
+    return NpyHeader(shape, dtype, found["order"] == "True", math.prod(shape) * dtype.itemsize)
 
 
 def read_data(stream: IO[bytes], header: NpyHeader, where: str, max_bytes: int) -> np.ndarray:

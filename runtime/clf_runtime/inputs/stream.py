@@ -7,7 +7,8 @@ from io import BufferedIOBase
 import numpy as np
 
 from clf_runtime.errors import ImageError
-from clf_runtime.inputs.arrays import BLOCK, MAX_ARRAY_BYTES, MAX_BLOCK_BYTES, check_header, in_blocks, numbered
+from clf_runtime.inputs.arrays import BLOCK, MAX_ARRAY_BYTES, MAX_BLOCK_BYTES, check_header
+from clf_runtime.inputs.files import in_blocks, numbered
 from clf_runtime.inputs.npy import read_data, read_header, read_rows
 from clf_runtime.model.card import ModelCard
 

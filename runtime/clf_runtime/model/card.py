@@ -133,6 +133,12 @@ class ModelCard:
     def __post_init__(self) -> None:
         _check(self)
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The shape of one image as the graph takes it: `image_shape`, or its channels last where `layout` is NHWC."""
+        channels, height, width = self.image_shape
+        return (height, width, channels) if self.layout == "NHWC" else (channels, height, width)
+
 
 def _check(card: ModelCard) -> None:
     """The one list of what a card must be, for whoever writes or reads one: raise ModelError where it is not."""

@@ -1,58 +1,43 @@
 """A model file that carries no card: what its graph and its user say of it, and what is assumed for the rest."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from clf_runtime.errors import ModelError, brief
+from clf_runtime.engine.engine import Engine
+from clf_runtime.errors import ModelError
 from clf_runtime.model.assumptions import EXAMPLES, Assumptions, told_assumptions
 from clf_runtime.model.card import MAX_CLASSES, MAX_PIXELS, ModelCard
+from clf_runtime.model.interface import Interface, Prepare
 from clf_runtime.model.names import read_names
 
-Prepare = Callable[[np.ndarray], np.ndarray]
-
-_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 _CHANNELS = (1, 3, 4)  # that an axis of so many values is taken for
 _SLACK = 1e-3  # of a sum of probabilities
 _NOISES = 6  # images of noise that are answered to see what the outputs are
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """A model without a card: the card that it is run by, and what a Classifier does around it.
-
-    `prepare` makes a batch, as images.to_batch gives it, what the model takes: the same dtype and shape; None where it
-    is that already. `softmax` says whether the outputs still need one, `notes` what was said or assumed, in sentences.
-    """
-
-    card: ModelCard
-    prepare: Prepare | None
-    softmax: bool
-    notes: tuple[str, ...]
-
-
-def assume_card(session: Any, where: str, assumed: Assumptions | None = None) -> Foreign:
-    """Make a card for a foreign model from its session and from what its user says of it.
+def assume_card(engine: Engine, where: str, assumed: Assumptions | None = None) -> Interface:
+    """Make a card for a foreign model from its graph and from what its user says of it.
 
     Raises ModelError if the model is no classifier of images: one input [batch, channels, height, width] or
     [batch, height, width, channels] of uint8 or float32, and a first output [batch, classes]; if what matters is
     neither to be seen nor said, with how to say it; or if what is said does not fit the model.
     """
     assumed = assumed or Assumptions()
-    inputs, outputs = session.get_inputs(), session.get_outputs()
+    inputs, outputs = engine.inputs, engine.outputs
     if len(inputs) != 1:
         raise ModelError(f"{where}: carries no card and has {len(inputs)} inputs; a classifier of images has one")
     if not outputs:
         raise ModelError(f"{where}: carries no card and has no output")
-    shape, dtype = inputs[0].shape, _DTYPES.get(inputs[0].type)
-    if dtype is None:
-        raise ModelError(f"{where}: carries no card and takes {inputs[0].type}; uint8 or float32 images are run")
-    sizes = shape[1:]
-    if len(shape) != 4 or not all(type(n) is int and n > 0 for n in sizes) or math.prod(sizes) > MAX_PIXELS:
-        raise ModelError(f"{where}: carries no card and its input has shape {shape}; images have 4 axes of known size")
+    shape, dtype = inputs[0].shape, inputs[0].dtype
+    if dtype not in ("uint8", "float32"):
+        raise ModelError(f"{where}: carries no card and takes {dtype}; uint8 or float32 images are run")
+    sizes = tuple(n for n in shape[1:] if isinstance(n, int) and n > 0)
+    if len(shape) != 4 or len(sizes) != 3 or math.prod(sizes) > MAX_PIXELS:
+        raise ModelError(
+            f"{where}: carries no card and its input has shape {list(shape)}; images have 4 axes of known size"
+        )
 
     wanted = []
     layout = assumed.layout or _layout(sizes)
@@ -66,7 +51,7 @@ def assume_card(session: Any, where: str, assumed: Assumptions | None = None) ->
     if layout is not None:
         _refuse_unfit(assumed, dtype, channels, where)
         prepare = _preparation(assumed, layout, channels)
-    rows = _answers(session, sizes, dtype, value_range or (0.0, 1.0), prepare, where)
+    rows = _answers(engine, sizes, dtype, value_range or (0.0, 1.0), prepare, where)
     softmax = assumed.output == "logits"
     if assumed.output is None:
         softmax = not all(row.min() >= 0 and abs(float(row.sum()) - 1) < _SLACK for row in rows)
@@ -79,7 +64,7 @@ def assume_card(session: Any, where: str, assumed: Assumptions | None = None) ->
             "Classifier.load(file, assume=Assumptions(...))"
         )
     classes = rows.shape[1]
-    names = assumed.names or read_names(session.get_modelmeta().custom_metadata_map.get("names", ""), classes)
+    names = assumed.names or read_names(engine.metadata.get("names", ""), classes)
     if names is not None and len(names) != classes:
         raise ModelError(f"{where}: {len(names)} names are assumed, it has {classes} classes")
 
@@ -98,10 +83,10 @@ def assume_card(session: Any, where: str, assumed: Assumptions | None = None) ->
         notes.append(f"its outputs {told}, so a softmax is applied")
     image_shape = (channels, *(sizes[:2] if layout == "NHWC" else sizes[1:]))
     card = ModelCard("unknown", names, image_shape, dtype, value_range, layout=layout)
-    return Foreign(card, prepare, softmax, tuple(notes))
+    return Interface(card, prepare, softmax, tuple(notes))
 
 
-def _layout(sizes: list[int]) -> Literal["NCHW", "NHWC"] | None:
+def _layout(sizes: tuple[int, ...]) -> Literal["NCHW", "NHWC"] | None:
     """The layout that the sizes of an image show, None if it may be either."""
     first, last = sizes[0] in _CHANNELS, sizes[2] in _CHANNELS
     return None if first == last else "NCHW" if first else "NHWC"
@@ -138,14 +123,18 @@ def _preparation(assumed: Assumptions, layout: str, channels: int) -> Prepare | 
 
 
 def _answers(
-    session: Any, sizes: list[int], dtype: str, value_range: tuple[float, float], prepare: Prepare | None, where: str
+    engine: Engine,
+    sizes: tuple[int, ...],
+    dtype: str,
+    value_range: tuple[float, float],
+    prepare: Prepare | None,
+    where: str,
 ) -> np.ndarray:
     """The first output for images one at a time, dark, bright and noise of several strengths: floats [images, classes].
 
     One image may be answered by what looks like probabilities and is not. Raises ModelError if the model does not
     answer, or with another shape.
     """
-    input_name, output_name = session.get_inputs()[0].name, session.get_outputs()[0].name
     low, high = value_range
     generator = np.random.default_rng(0)
     shares = [np.zeros((1, *sizes), np.float32), np.ones((1, *sizes), np.float32)]
@@ -154,9 +143,9 @@ def _answers(
     for share in shares:
         image = (low + share * (high - low)).astype(dtype)
         try:
-            output = session.run([output_name], {input_name: image if prepare is None else prepare(image)})[0]
-        except Exception as error:  # onnxruntime's exceptions share no base but Exception
-            raise ModelError(f"{where}: carries no card and does not run on one image: {brief(error)}") from None
+            output = engine.run(image if prepare is None else prepare(image))
+        except ModelError as error:
+            raise ModelError(f"{where}: carries no card and does not run on one image: {error}") from None
         is_float = isinstance(output, np.ndarray) and output.dtype.kind == "f"
         if not is_float or output.ndim != 2 or len(output) != 1 or not 2 <= output.shape[1] <= MAX_CLASSES:
             raise ModelError(

@@ -13,7 +13,7 @@ from clf_export.int8.layer_order import put_in_order
 from clf_export.int8.qdq import EXACT, PLACEMENTS, Setting, kept_in_float, to_int8, watched_tensors
 from clf_export.int8.ranges import METHODS, find_ranges
 from clf_export.proof.parity import run_onnx
-from clf_runtime.engine.session import open_session
+from clf_runtime.engine.engine import open_engine
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_ranges_are_of_all_images_and_hold_zero(ordered, images, ranges):
     model = onnx.ModelProto()
     model.CopyFrom(ordered)
     model.graph.output.append(helper.make_tensor_value_info("m", TensorProto.FLOAT, None))
-    relu = open_session(model.SerializeToString(), "", device="cpu").ort.run(["m"], {"image": images[:200]})[0]
+    relu = open_engine(model.SerializeToString(), "", device="cpu").run_all(images[:200])[-1]
     assert set(ranges) == set(METHODS)
     assert ranges["minmax"]["m"] == (0.0, pytest.approx(float(relu.max())))
     assert ranges["minmax"]["g"][0] < 0 < ranges["minmax"]["g"][1]

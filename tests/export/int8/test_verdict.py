@@ -1,7 +1,6 @@
 import math
 
 import numpy as np
-import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -216,23 +215,16 @@ def test_full_weights_overflow_in_pairs_where_the_processor_multiplies_so():
 def test_speed_is_the_median_of_pairs_that_take_turns(monkeypatch):
     clock, runs = [0.0], []
 
-    class Session:
-        def __init__(self, model):
+    class Engine:
+        def __init__(self, model, where, device):
             self.model = model
 
-        def get_inputs(self):
-            return [onnx.ValueInfoProto(name="image")]
-
-        def run(self, outputs, inputs):
-            runs.append((self.model, inputs["image"].shape))
+        def run(self, batch):
+            runs.append((self.model, batch.shape))
             burden = 10 if len(runs) % 7 == 0 else 1  # other work, now and then
             clock[0] += burden * (0.02 if self.model == b"float" else 0.005)
 
-    class Opened:
-        def __init__(self, model, where, device):
-            self.ort = Session(model)
-
-    monkeypatch.setattr(verdict, "open_session", Opened)
+    monkeypatch.setattr(verdict, "open_engine", Engine)
     monkeypatch.setattr(verdict.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(verdict, "_clock", lambda: clock[0])
     ratio = speed_ratio(b"float", b"int8", np.zeros((3, 1, 2, 2), np.uint8), 8, 20.0)

@@ -10,9 +10,9 @@ import pytest
 from clf_runtime import errors
 from clf_runtime.commands.doctor import main
 from clf_runtime.diagnostics import doctor
-from clf_runtime.diagnostics.failures import explain_end
 from clf_runtime.diagnostics.subprocesses import Ended, run_python
-from clf_runtime.engine import session
+from clf_runtime.diagnostics.troubleshooting import explain_end
+from clf_runtime.engine import ort_library
 
 
 def wheel(name, version="1.20.0", files=("onnxruntime/__init__.py",)):
@@ -217,7 +217,7 @@ def test_an_onnxruntime_that_is_none_or_too_old(children, facts, says):
 def test_a_folder_left_of_an_uninstalled_onnxruntime_is_a_missing_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace())
     with pytest.raises(errors.MissingExtraError, match="gone but for a folder"):
-        session.import_onnxruntime()
+        ort_library.import_onnxruntime()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from clf_runtime.commands import bench as bench_cli
 from clf_runtime.commands import eval as eval_cli
 from clf_runtime.commands.predict import main
 from clf_runtime.diagnostics import bench
-from clf_runtime.engine import session
+from clf_runtime.engine import ort_library
 
 CODE = """
 import sys
@@ -46,7 +46,7 @@ def test_every_command_hands_it_on(command, monkeypatch, tmp_path, tiny_file, im
         "clf_runtime.commands.bench": (tiny_file, "--seconds", "0.1"),
     }[main.__module__]
     levels = []
-    monkeypatch.setattr(session, "_severity", lambda log: levels.append(log) or 4)
+    monkeypatch.setattr(ort_library, "severity", lambda log: levels.append(log) or 4)
     assert command(main, *arguments, "--ort-log", "warning").code == 0
     assert "warning" in levels
 
@@ -60,9 +60,9 @@ def test_an_unknown_level_is_refused(command, tiny_file, image):
 
 def test_who_asks_for_less_does_not_silence_another(tiny_file, monkeypatch):
     levels = []
-    monkeypatch.setattr(session, "_shown_from", None)
+    monkeypatch.setattr(ort_library, "_shown_from", None)
     monkeypatch.setattr(onnxruntime, "set_default_logger_severity", levels.append)
     for log in (None, "warning", None, "info", "error", None):
         Classifier.load(tiny_file, log=log)
-        session.import_onnxruntime()
+        ort_library.import_onnxruntime()
     assert levels == [4, 2, 1]

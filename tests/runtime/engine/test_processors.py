@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from clf_runtime.engine import processors
+from clf_runtime.engine import threads as processors
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_blocks_of_a_size_that_is_asked_for_are_those_of_one_thread(tiny_model, 
     seen = []
     three = Classifier(tiny_model(), "x", threads=3)
     run = three._run
-    three._run = lambda names, feed: seen.append(len(feed["image"])) or run(names, feed)
+    three._run = lambda batch: seen.append(len(batch)) or run(batch)
     one = Classifier(tiny_model(), "x")
     assert np.array_equal(three.probabilities(images, block=300), one.probabilities(images, block=300))
     assert sorted(seen) == [100, 300, 300]

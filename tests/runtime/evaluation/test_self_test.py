@@ -76,8 +76,8 @@ def test_a_class_that_differs_in_a_batch_only_is_found_too(golden_model, monkeyp
 def test_a_model_that_does_not_answer_fails(golden_model, monkeypatch):
     classifier = Classifier(golden_model(), "x")
 
-    def fail(outputs, inputs):
-        raise RuntimeError("kernel not found")
+    def fail(batch):
+        raise ModelError("kernel not found")
 
     monkeypatch.setattr(classifier, "_run", fail)
     result = self_test(classifier)

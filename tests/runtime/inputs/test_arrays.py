@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from clf_runtime import ImageError, ModelCard
-from clf_runtime.inputs.arrays import read_images, to_batch
+from clf_runtime.inputs.arrays import to_batch
+from clf_runtime.inputs.files import read_images
 from clf_runtime.inputs.npy import read_header
 from clf_runtime.inputs.pictures import decode_picture
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from clf_runtime import ImageError, ModelCard
 from clf_runtime.bounded import open_regular
-from clf_runtime.inputs import arrays as images
-from clf_runtime.inputs.arrays import read_images
+from clf_runtime.inputs import files as images
+from clf_runtime.inputs.files import read_images
 from clf_runtime.inputs.npz import MAX_MEMBERS, open_npz, read_members
 
 CARD = ModelCard("m", ("a", "b"), (3, 4, 5), "uint8", (0.0, 255.0))

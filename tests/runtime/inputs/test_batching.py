@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clf_runtime import Classifier, ImageError, ModelCard
-from clf_runtime.inputs.gather import gather
+from clf_runtime.inputs.batching import to_batches
 
 RED = np.zeros((3, 8, 8), np.uint8)
 RED[0] = 200
@@ -19,7 +19,7 @@ def counted(tiny_file):
     """A classifier, and the sizes of the batches that its session has run."""
     classifier, sizes = Classifier.load(tiny_file), []
     run = classifier._run
-    classifier._run = lambda outputs, inputs: sizes.append(len(inputs["image"])) or run(outputs, inputs)
+    classifier._run = lambda batch: sizes.append(len(batch)) or run(batch)
     return classifier, sizes
 
 
@@ -70,7 +70,7 @@ def test_an_iterator_may_use_its_buffer_again(counted):
 def test_blocks_of_large_images_are_small():
     card = ModelCard("m", ("a", "b"), (3, 2048, 2048), "float32", (0.0, 1.0))
     image = np.zeros((3, 2048, 2048), np.float32)
-    assert [len(block) for block in gather([image] * 2, card, 256)] == [1, 1]
+    assert [len(block) for block in to_batches([image] * 2, card, 256)] == [1, 1]
 
 
 @pytest.mark.parametrize(("place", "bad"), [(0, None), (1, np.zeros(2)), (270, np.stack([RED, RED])), (299, "no.npy")])

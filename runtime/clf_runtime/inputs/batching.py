@@ -1,4 +1,4 @@
-"""Single images of any kind, as callers give them, gathered into blocks of what the model takes."""
+"""Images as callers give them, arrays and paths, made the batches that a model takes."""
 
 import math
 import os
@@ -9,13 +9,20 @@ from numpy.typing import ArrayLike
 
 from clf_runtime.bounded import as_path
 from clf_runtime.errors import ImageError, called
-from clf_runtime.inputs.arrays import MAX_BLOCK_BYTES, read_images, to_batch
+from clf_runtime.inputs.arrays import MAX_BLOCK_BYTES, to_batch
+from clf_runtime.inputs.files import read_images
 from clf_runtime.model.card import ITEM_BYTES, ModelCard
 
+Image = ArrayLike | str | os.PathLike[str]
 _UINT8 = np.dtype(np.uint8)
 
 
-def as_single(image: ArrayLike | str | os.PathLike[str], card: ModelCard, where: str) -> np.ndarray:
+def takes_as_is(card: ModelCard) -> tuple[int, int, int] | None:
+    """The shape of a uint8 image that goes to the model without a look at it; None if the model takes no such image."""
+    return card.input_shape if (card.dtype, card.layout) == ("uint8", "NCHW") else None
+
+
+def to_batch_of_one(image: Image, card: ModelCard, where: str) -> np.ndarray:
     """One image, an array or the path of a file of one, as the model takes it (see `to_batch`): [1, ...].
 
     Raises what `read_images` and `to_batch` raise, and ImageError if it is none or several.
@@ -34,31 +41,29 @@ def as_single(image: ArrayLike | str | os.PathLike[str], card: ModelCard, where:
     return batch
 
 
-def gather(images: Iterable[ArrayLike | str | os.PathLike[str]], card: ModelCard, at_once: int) -> Iterator[np.ndarray]:
-    """Yield single images as blocks of up to `at_once`, fewer if they are large; a block lasts until the next one.
+def to_batches(images: Iterable[Image], card: ModelCard, batch_size: int) -> Iterator[np.ndarray]:
+    """Yield single images in batches of up to `batch_size`, fewer if they are large; each lasts until the next one.
 
     Raises ImageError that names `images[i]`, i counted over all, for what is no image for this model.
     """
-    channels, height, width = card.image_shape
-    sizes = (height, width, channels) if card.layout == "NHWC" else card.image_shape
-    ready = sizes if (card.dtype, card.layout) == ("uint8", "NCHW") else None
-    at_once = max(1, min(at_once, MAX_BLOCK_BYTES // (math.prod(sizes) * ITEM_BYTES[card.dtype])))
-    block, held = np.empty((at_once, *sizes), card.dtype), 0
     if not isinstance(images, Iterable) or isinstance(images, bytes | bytearray | Mapping) or hasattr(images, "read"):
         raise ImageError(f"images: {called(images)} where an array or several images are wanted")
+    as_is = takes_as_is(card)
+    batch_size = max(1, min(batch_size, MAX_BLOCK_BYTES // (math.prod(card.input_shape) * ITEM_BYTES[card.dtype])))
+    batch, held = np.empty((batch_size, *card.input_shape), card.dtype), 0
     for i, image in enumerate(images):
-        if type(image) is np.ndarray and image.dtype is _UINT8 and image.shape == ready:
-            block[held] = image
+        if type(image) is np.ndarray and image.dtype is _UINT8 and image.shape == as_is:
+            batch[held] = image
         elif isinstance(image, str | os.PathLike):
             try:
-                block[held] = as_single(image, card, "")
+                batch[held] = to_batch_of_one(image, card, "")
             except ImageError as error:
                 raise ImageError(f"images[{i}]: {error}") from None
         else:
-            block[held] = as_single(image, card, f"images[{i}]")
+            batch[held] = to_batch_of_one(image, card, f"images[{i}]")
         held += 1
-        if held == at_once:
-            yield block
+        if held == batch_size:
+            yield batch
             held = 0
     if held:
-        yield block[:held]
+        yield batch[:held]

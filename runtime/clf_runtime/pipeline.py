@@ -1,18 +1,43 @@
-"""Many images, answered one after another by one warm session; one that is at fault does not stop the others."""
+"""Files, folders and streams of images, answered one after another; one that is at fault does not stop the others."""
 
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
+from typing import Protocol
 
-from clf_runtime.classifier import Classifier
-from clf_runtime.errors import ClfError, ImageError, called
+import numpy as np
+
+from clf_runtime.bounded import as_path
+from clf_runtime.errors import ClfError, ImageError, ModelError, called
+from clf_runtime.inputs.files import read_images
 from clf_runtime.inputs.paths import find_files
 from clf_runtime.inputs.stream import Records, foreign_kind, read_paths
-from clf_runtime.prediction import Prediction
+from clf_runtime.model.card import ModelCard
+from clf_runtime.prediction import Prediction, Predictions
 
 _LOOK = 512  # bytes of a stream that tell what it holds
 _EMPTY = "standard input: is empty: it holds neither .npy records nor paths"
+
+Answered = tuple[int | None, Prediction | ImageError | ModelError]  # the place in a batch, None for one image alone
+
+
+class ArrayClassifier(Protocol):
+    """What answers arrays, as `Classifier` does: all that is asked of it here."""
+
+    card: ModelCard
+
+    def predict(
+        self, image: np.ndarray, *, distribution: bool = False, reject_below: float = 0.0, where: str = "image"
+    ) -> Prediction:
+        """See Classifier.predict."""
+        ...
+
+    def predict_batch(
+        self, images: np.ndarray, *, distribution: bool = False, reject_below: float = 0.0
+    ) -> Predictions:
+        """See Classifier.predict_batch."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +54,52 @@ class Answer:
     error: ClfError | None = None
 
 
+def predict_file(
+    classifier: ArrayClassifier,
+    path: str | os.PathLike[str],
+    *,
+    distribution: bool = False,
+    reject_below: float = 0.0,
+) -> Iterator[Answered]:
+    """Answer each image of a file: see `Classifier.predict_file`."""
+    where = as_path(path)
+    yield from _predict_blocks(classifier, read_images(where, classifier.card), where, distribution, reject_below)
+
+
+def _predict_blocks(
+    classifier: ArrayClassifier,
+    blocks: Iterable[tuple[int | None, np.ndarray]],
+    where: str,
+    distribution: bool,
+    reject_below: float,
+) -> Iterator[Answered]:
+    """Answer images that come as `read_images` yields them; `where` names them in errors."""
+    for first, block in blocks:
+        if first is None:
+            yield None, _predict(classifier, block, where, distribution, reject_below)
+            continue
+        try:
+            answers = classifier.predict_batch(block, distribution=distribution, reject_below=reject_below)
+        except (ImageError, ModelError):  # each by itself, for the fault of one is not that of the others
+            for i, image in enumerate(block, first):
+                yield i, _predict(classifier, image, f"{where}[{i}]", distribution, reject_below)
+        else:
+            yield from enumerate(answers, first)
+
+
+def _predict(
+    classifier: ArrayClassifier, image: np.ndarray, where: str, distribution: bool, reject_below: float
+) -> Prediction | ImageError | ModelError:
+    try:
+        return classifier.predict(image, distribution=distribution, reject_below=reject_below, where=where)
+    except ImageError as error:
+        return error
+    except ModelError as error:
+        return ModelError(f"{where}: {error}")
+
+
 def answer_files(
-    classifier: Classifier,
+    classifier: ArrayClassifier,
     images: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
     *,
     distribution: bool = False,
@@ -48,12 +117,12 @@ def answer_files(
             yield Answer(str(image) if isinstance(image, str | os.PathLike) else called(image), None, error=error)
             continue
         for path in paths:
-            found = classifier.predict_file(path, distribution=distribution, reject_below=reject_below)
+            found = predict_file(classifier, path, distribution=distribution, reject_below=reject_below)
             yield from _answers(path, found)
 
 
 def answer_stream(
-    classifier: Classifier, stream: BufferedIOBase, *, distribution: bool = False, reject_below: float = 0.0
+    classifier: ArrayClassifier, stream: BufferedIOBase, *, distribution: bool = False, reject_below: float = 0.0
 ) -> Iterator[Answer]:
     r"""Answer a stream, such as standard input, as it comes: each image before more is read than it takes.
 
@@ -82,29 +151,27 @@ def answer_stream(
 
 
 def _answer_paths(
-    classifier: Classifier, stream: BufferedIOBase, first: bytes, distribution: bool, reject_below: float
+    classifier: ArrayClassifier, stream: BufferedIOBase, first: bytes, distribution: bool, reject_below: float
 ) -> Iterator[Answer]:
     path = None
     for path in read_paths(stream, first):
         if isinstance(path, ImageError):
             yield Answer("-", None, error=path)
         else:
-            found = classifier.predict_file(path, distribution=distribution, reject_below=reject_below)
+            found = predict_file(classifier, path, distribution=distribution, reject_below=reject_below)
             yield from _answers(path, found)
     if path is None:
         raise ImageError(_EMPTY)
 
 
 def _answer_records(
-    classifier: Classifier, stream: BufferedIOBase, first: bytes, distribution: bool, reject_below: float
+    classifier: ArrayClassifier, stream: BufferedIOBase, first: bytes, distribution: bool, reject_below: float
 ) -> Iterator[Answer]:
     records = Records(stream, first)
     number, is_lost = 0, False
     while records.seek_start() if is_lost else records.more():
         where, is_lost = f"-[{number}]", False
-        found = classifier.predict_blocks(
-            records.next(classifier.card, where), where, distribution=distribution, reject_below=reject_below
-        )
+        found = _predict_blocks(classifier, records.next(classifier.card, where), where, distribution, reject_below)
         for answer in _answers(where, found):
             is_lost = answer.error is not None and answer.index is None
             yield answer

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from clf_runtime import Classifier, ModelError
-from clf_runtime import classifier as module
+from clf_runtime.engine.engine import open_engine
 
 RED, GREEN = (np.full((3, 8, 8), 10, np.uint8) for _ in range(2))
 RED[0], GREEN[1] = 200, 90
@@ -27,13 +27,20 @@ def test_answers_are_those_of_the_plain_run(tiny_model, dtype, layout, batch):
         assert classifier.predict(image.transpose(1, 2, 0)) == one
 
 
-def test_it_is_for_the_processor_and_for_probabilities(tiny_model, monkeypatch):
-    assert Classifier(tiny_model(), "m")._run_one is not None
-    assert Classifier(tiny_model(card=None, softmax=False), "m")._run_one is None
-    monkeypatch.setattr(module, "CPU", "another")
+def test_it_is_for_the_cpu_and_for_probabilities(tiny_model):
+    assert Classifier(tiny_model(), "m")._run_single is not None
+    assert Classifier(tiny_model(card=None, softmax=False), "m")._run_single is None
+    engine = open_engine(tiny_model(), "m")
+    engine.on_cpu = False
+    assert engine.bind_single(3) is None
+
+
+def test_a_distribution_is_that_of_a_batch(tiny_model):
     classifier = Classifier(tiny_model(), "m")
-    assert classifier._run_one is None
-    assert classifier.predict(RED).name == "red"
+    one, [same] = classifier.predict(RED, distribution=True), classifier.predict_batch(RED[None], distribution=True)
+    assert one == same
+    assert one.distribution.dtype == np.float32
+    np.testing.assert_array_equal(one.distribution, same.distribution)
 
 
 def test_threads_get_the_answers_to_their_own_images(tiny_model):
@@ -79,8 +86,9 @@ def test_an_answer_of_another_shape_than_was_declared_is_an_error_not_an_overrun
 def test_a_prediction_in_the_middle_of_another_disturbs_it_not(tiny_model):
     """As a signal handler may ask for one, right after the model ran."""
     classifier = Classifier(tiny_model(), "m")
-    session = classifier._run.__self__
-    run, inner = session.run_with_iobinding, []
+    engine, inner = open_engine(tiny_model(), "m"), []
+    session = engine._session
+    run = session.run_with_iobinding
 
     def interrupted(binding):
         run(binding)
@@ -89,7 +97,7 @@ def test_a_prediction_in_the_middle_of_another_disturbs_it_not(tiny_model):
             inner[0] = classifier.predict(GREEN).name
 
     session.run_with_iobinding = interrupted
-    classifier._run_one = module.bind(session, (3, 8, 8), 3)
+    classifier._run_single = engine.bind_single(3)
     assert classifier.predict(RED).name == "red"
     assert inner == ["green"]
 
@@ -101,7 +109,7 @@ def test_a_file_without_a_card_may_answer_in_another_float(tiny_model, kind):
     model.graph.node.append(helper.make_node("Cast", ["single"], ["probabilities"], to=kind))
     model.graph.output[0].type.tensor_type.elem_type = kind
     classifier = Classifier(model.SerializeToString(), "m")
-    assert classifier._run_one is None
+    assert classifier._run_single is None
     assert classifier.predict(RED).index == classifier.predict_batch(RED[None])[0].index == 0
 
 
@@ -111,6 +119,6 @@ def test_what_a_signal_handler_raises_is_not_the_model_s_fault(tiny_model, call)
         raise TimeoutError("too late")
 
     classifier = Classifier(tiny_model(), "m")
-    classifier._run = classifier._run_one = too_late
+    classifier._run = classifier._run_single = too_late
     with pytest.raises(TimeoutError, match="too late"):
         getattr(classifier, call)(RED if call == "predict" else RED[None])

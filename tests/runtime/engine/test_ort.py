@@ -7,8 +7,9 @@ import onnxruntime
 import pytest
 
 from clf_runtime import DeviceError, MissingExtraError, ModelError
-from clf_runtime.engine import session as module
-from clf_runtime.engine.session import find_provider, import_onnxruntime, open_session
+from clf_runtime.engine import ort as module
+from clf_runtime.engine.engine import open_engine
+from clf_runtime.engine.ort_library import find_provider, import_onnxruntime
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -53,7 +54,8 @@ def fails_when_run(model):
 
 def works(model):
     real = onnxruntime.InferenceSession(model, providers=[CPU])
-    return SimpleNamespace(get_providers=lambda: [CUDA, CPU], get_inputs=real.get_inputs, run=real.run)
+    described = {name: getattr(real, name) for name in ("get_inputs", "get_outputs", "get_modelmeta", "run")}
+    return SimpleNamespace(get_providers=lambda: [CUDA, CPU], **described)
 
 
 @pytest.fixture
@@ -67,18 +69,18 @@ def stand_in(monkeypatch):
 
 
 def test_the_cpu_is_taken_where_the_wheel_has_no_cuda(tiny_model):
-    opened = open_session(tiny_model(), "m.onnx", device="auto")
+    opened = open_engine(tiny_model(), "m.onnx", device="auto")
     assert (opened.provider, opened.notes) == (CPU, ())
 
 
 def test_cuda_is_refused_where_the_wheel_has_none(tiny_model):
     with pytest.raises(DeviceError, match=r"built without it.*clf-edge\[gpu\]"):
-        open_session(tiny_model(), "m.onnx", device="cuda")
+        open_engine(tiny_model(), "m.onnx", device="cuda")
 
 
 def test_auto_takes_cuda_when_it_works(stand_in, tiny_model):
     ort = stand_in(works)
-    assert open_session(tiny_model(), "m.onnx", device="auto").provider == CUDA
+    assert open_engine(tiny_model(), "m.onnx", device="auto").provider == CUDA
     [(providers, options, enable_fallback)] = ort.asked
     assert providers == [(CUDA, {"use_tf32": "0"})]
     assert options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
@@ -96,36 +98,36 @@ def test_auto_takes_cuda_when_it_works(stand_in, tiny_model):
 def test_cuda_that_does_not_work_is_refused_with_the_reason_and_auto_says_so(stand_in, tiny_model, on_cuda, reason):
     stand_in(on_cuda)
     with pytest.raises(DeviceError, match=reason) as error:
-        open_session(tiny_model(), "m.onnx", device="cuda")
+        open_engine(tiny_model(), "m.onnx", device="cuda")
     assert "\n" not in str(error.value)
-    opened = open_session(tiny_model(), "m.onnx", device="auto")
+    opened = open_engine(tiny_model(), "m.onnx", device="auto")
     assert opened.provider == CPU
     assert reason in opened.notes[0]
 
 
 def test_cpu_never_asks_for_cuda(stand_in, tiny_model):
     ort = stand_in(fails)
-    assert open_session(tiny_model(), "m.onnx", device="cpu").provider == CPU
+    assert open_engine(tiny_model(), "m.onnx", device="cpu").provider == CPU
     assert [providers for providers, _, _ in ort.asked] == [[CPU]]
 
 
 def test_a_file_that_is_no_model_is_the_model_s_fault_on_cuda_too(stand_in):
     stand_in(fails)
     with pytest.raises(ModelError, match=r"m\.onnx: not an ONNX model"):
-        open_session(b"nonsense", "m.onnx", device="cuda")
+        open_engine(b"nonsense", "m.onnx", device="cuda")
 
 
 @pytest.mark.parametrize("data", [b"", b"nonsense", b"\x08\x08"])
 def test_what_is_no_model_is_refused_in_one_line_and_nothing_is_printed(data, capfd):
     with pytest.raises(ModelError, match=r"m\.onnx: not an ONNX model") as error:
-        open_session(data, "m.onnx")
+        open_engine(data, "m.onnx")
     assert "\n" not in str(error.value)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_session_has_one_thread_that_does_not_spin(stand_in, tiny_model):
     ort = stand_in(fails)
-    open_session(tiny_model(), "m.onnx", device="cpu")
+    open_engine(tiny_model(), "m.onnx", device="cpu")
     [(_, options, _)] = ort.asked
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
@@ -134,7 +136,7 @@ def test_a_session_has_one_thread_that_does_not_spin(stand_in, tiny_model):
 @pytest.mark.parametrize("device", ["gpu", "", "CPUExecutionProviderX", "../cpu"])
 def test_an_unknown_device_is_refused_with_what_there_is(tiny_model, device):
     with pytest.raises(DeviceError, match=r"is unknown: the installed onnxruntime has auto, .*cpu"):
-        open_session(tiny_model(), "m.onnx", device=device)
+        open_engine(tiny_model(), "m.onnx", device=device)
 
 
 def test_any_provider_of_the_wheel_is_found_by_its_name():
@@ -148,26 +150,26 @@ def test_another_provider_runs_or_is_refused_like_cuda(stand_in, tiny_model):
         lambda model: SimpleNamespace(**{**vars(works(model)), "get_providers": lambda: ["XExecutionProvider"]})
     )
     ort.get_available_providers = lambda: ["XExecutionProvider", CPU]
-    assert open_session(tiny_model(), "m.onnx", device="x").provider == "XExecutionProvider"
+    assert open_engine(tiny_model(), "m.onnx", device="x").provider == "XExecutionProvider"
     [(providers, options, _)] = ort.asked
     assert providers == [("XExecutionProvider", {})]
     assert options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
     ort.on_cuda = falls_back
     with pytest.raises(DeviceError, match="X does not work here: onnxruntime opened the session on CPU"):
-        open_session(tiny_model(), "m.onnx", device="x")
+        open_engine(tiny_model(), "m.onnx", device="x")
 
 
 def test_what_the_wheel_really_has_besides_never_falls_back(tiny_model):
     for provider in set(onnxruntime.get_available_providers()) - {CPU}:
         try:
-            assert open_session(tiny_model(), "m.onnx", device=provider).provider == provider
+            assert open_engine(tiny_model(), "m.onnx", device=provider).provider == provider
         except DeviceError as error:
             assert "does not work here" in str(error)  # noqa: PT017 - either is right, a fall back is not
 
 
 def test_tf32_is_off_unless_asked_for(stand_in, tiny_model):
     ort = stand_in(works)
-    open_session(tiny_model(), "m.onnx", device="cuda", tf32=True)
+    open_engine(tiny_model(), "m.onnx", device="cuda", tf32=True)
     assert ort.asked[0][0] == [(CUDA, {"use_tf32": "1"})]
 
 
@@ -179,13 +181,12 @@ def test_a_library_that_does_not_load_is_named(stand_in, tiny_model, tmp_path):
     for name in ("shared", "cuda"):
         (capi / f"libonnxruntime_providers_{name}.so").write_bytes(b"no library")
     with pytest.raises(DeviceError, match=r"CUDA does not work here: a library does not load: .*providers_shared\.so"):
-        open_session(tiny_model(), "m.onnx", device="cuda")
+        open_engine(tiny_model(), "m.onnx", device="cuda")
 
 
 def test_telemetry_is_off_before_onnxruntime_loads_unless_somebody_decided():
-    code = (
-        "import os; from clf_runtime.engine import session; session.import_onnxruntime(); print(os.environ[VARIABLE])"
-    )
+    code = "import os; from clf_runtime.engine.ort_library import import_onnxruntime as load; load(); "
+    code += "print(os.environ[VARIABLE])"
     code = code.replace("VARIABLE", "'ORT_DISABLE_TELEMETRY'")
     for given, expected in ((None, "1"), ("0", "0")):
         environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
@@ -205,7 +206,7 @@ def test_a_missing_onnxruntime_is_answered_with_the_install_line(monkeypatch):
 
 def test_what_onnxruntime_says_is_shown_without_the_place_in_its_source(tiny_model):
     with pytest.raises(ModelError, match=r"runs: (Failed to load model with error: )?Unsupported model IR"):
-        open_session(tiny_model().replace(b"\x08\x08", b"\x08\x63", 1), "m.onnx", device="cpu")
+        open_engine(tiny_model().replace(b"\x08\x08", b"\x08\x63", 1), "m.onnx", device="cpu")
 
 
 PADDED = b"\x80" * 8 + b"\x00"
@@ -227,4 +228,4 @@ PADDED = b"\x80" * 8 + b"\x00"
 def test_external_data_is_seen_in_any_encoding_of_its_key(before, found):
     model = b"\x08\x08" + before + b"location\x12\x05w.bin"
     with pytest.raises(ModelError, match="external data" if found else "not an ONNX model"):
-        open_session(model, "m.onnx")
+        open_engine(model, "m.onnx")

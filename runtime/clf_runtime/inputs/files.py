@@ -1,0 +1,93 @@
+"""Files of images, `.npy`, `.npz`, PNG and JPEG, told apart by their first bytes and read in blocks."""
+
+import os
+from collections.abc import Iterator
+from typing import IO
+
+import numpy as np
+
+from clf_runtime.bounded import as_path, open_regular, read_bounded
+from clf_runtime.errors import ImageError
+from clf_runtime.inputs.arrays import BLOCK, MAX_ARRAY_BYTES, MAX_BLOCK_BYTES, check_header
+from clf_runtime.inputs.npy import read_data, read_header, read_rows
+from clf_runtime.inputs.pictures import MAX_FILE_BYTES, PICTURE_STARTS, decode_picture
+from clf_runtime.model.card import ModelCard
+
+
+def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple[int | None, np.ndarray]]:
+    """Yield a file's images as `to_batch` takes them: (None, one image), or (index of the first, block of a batch).
+
+    The format is told by the first bytes, not by the name. An `.npz` holds its images in an array `images`, or in the
+    only one that it has. Raises ImageError if the file cannot be read or is neither a `.npy` or `.npz` of images of the
+    model's shape nor a PNG or JPEG picture, MissingExtraError if Pillow is needed and absent.
+    """
+    where = as_path(path)
+    try:
+        with open_regular(where) as stream:
+            start = stream.read(8)
+            stream.seek(0)
+            if start.startswith(b"\x93NUMPY"):
+                yield from _read_npy(stream, card, where)
+            elif start.startswith(b"PK"):
+                yield from _read_npz(stream, card, where)
+            elif start.startswith(PICTURE_STARTS):
+                data = read_bounded(stream, MAX_FILE_BYTES)
+                if data is None:
+                    raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
+                yield None, decode_picture(data, where, card.image_shape[0], card.image_shape[1:]).transpose(2, 0, 1)
+            else:
+                raise ImageError(f"{where}: neither a .npy or .npz array nor a PNG or JPEG picture")
+    except OSError as error:
+        raise ImageError(f"{where}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{where}: cannot be read: {error}") from None  # a path with a NUL in it
+
+
+def _read_npy(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:
+    header = read_header(stream, where)
+    is_batch = check_header(header, card, where)
+    there = os.fstat(stream.fileno()).st_size - stream.tell()
+    if there < header.data_bytes:
+        raise ImageError(f"{where}: cut short: {header.data_bytes - there:,} bytes of the array are missing")
+    if there > header.data_bytes:
+        raise ImageError(f"{where}: damaged .npy: {there - header.data_bytes:,} bytes more than its header says")
+    if is_batch and not header.fortran_order:
+        yield from numbered(read_rows(stream, header, where, BLOCK, MAX_BLOCK_BYTES))
+    else:
+        yield from in_blocks(read_data(stream, header, where, MAX_ARRAY_BYTES), is_batch)
+
+
+def _read_npz(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:
+    from clf_runtime.inputs.npz import npz_in
+
+    with npz_in(stream, where) as archive:
+        if "images" not in archive.names and len(archive.names) != 1:
+            there = ", ".join(name[:60] for name in archive.names[:5]) or "nothing"
+            raise ImageError(f"{where}: holds no array images, and not one array alone (it holds {there})")
+        name = "images" if "images" in archive.names else archive.names[0]
+        header = archive.peek(name)
+        is_batch = check_header(header, card, where)
+        if is_batch and not header.fortran_order:
+            yield from numbered(archive.rows(name, BLOCK, MAX_BLOCK_BYTES))
+        else:
+            yield from in_blocks(archive.read(name, MAX_ARRAY_BYTES), is_batch)
+
+
+def numbered(blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each block with the index of its first image."""
+    first = 0
+    for block in blocks:
+        yield first, block
+        first += len(block)
+
+
+def in_blocks(array: np.ndarray, is_batch: bool) -> Iterator[tuple[int | None, np.ndarray]]:
+    """Yield an array that was read at once: alone, or in blocks, so that what is made of them stays small too."""
+    if not is_batch:
+        yield None, array
+        return
+    rows = max(1, min(BLOCK, MAX_BLOCK_BYTES * len(array) // array.nbytes))
+    for first in range(0, len(array), rows):
+        yield first, array[first : first + rows]

@@ -1,0 +1,62 @@
+"""What a model takes and what it gives: by its card, held against its graph, or without a card by what is assumed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clf_runtime.engine.engine import Engine
+from clf_runtime.errors import ModelError
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.metadata import from_metadata
+
+if TYPE_CHECKING:
+    from clf_runtime.model.assumptions import Assumptions
+
+Prepare = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How images go into a model and probabilities come out: its card, and what is done around it.
+
+    `prepare` makes a batch in the card's dtype and layout what the model takes, of the same dtype and shape; None where
+    it is that already. `softmax` says whether the outputs still need one, `notes` what was said or assumed, in
+    sentences.
+    """
+
+    card: ModelCard
+    prepare: Prepare | None = None
+    softmax: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def read_interface(engine: Engine, where: str, assume: "Assumptions | None") -> Interface:
+    """Read a model's card, or make one by what its graph shows and what is assumed of it.
+
+    Raises ModelError, naming the file by `where`, if the card is wrong or does not fit the graph, if anything is
+    assumed of a model that has a card, or if a model without one cannot be run (see foreign.assume_card).
+    """
+    try:
+        card = from_metadata(engine.metadata)
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from None
+    if card is None:
+        from clf_runtime.model.foreign import assume_card
+
+        return assume_card(engine, where, assume)
+    if assume is not None:
+        raise ModelError(f"{where}: carries a card, so nothing is to be assumed of it; leave --assume away")
+    _match(card, engine, where)
+    return Interface(card)
+
+
+def _match(card: ModelCard, engine: Engine, where: str) -> None:
+    """Raise ModelError unless the graph takes and gives what its card says."""
+    taken = ", ".join(map(str, engine.inputs)) or "nothing"
+    given = ", ".join(map(str, engine.outputs)) or "nothing"
+    if [(i.dtype, len(i.shape), i.shape[1:]) for i in engine.inputs] != [(card.dtype, 4, card.input_shape)]:
+        raise ModelError(f"{where}: its card says {card.dtype} {list(card.input_shape)}, its graph takes {taken}")
+    if [(o.dtype, o.shape[1:]) for o in engine.outputs[:1]] != [("float32", (len(card.names),))]:
+        raise ModelError(f"{where}: its card names {len(card.names)} classes, its graph gives {given}")
