@@ -1,6 +1,6 @@
 """Other ways to run a model, where they are installed, each with one thread: what runtime.py measures beside ours.
 
-Each function gives what answers a batch of images as the model takes them, or None where it is not to be had.
+Each function gives what answers a batch of images as the model takes them, or None where it is not available.
 """
 
 import importlib.util

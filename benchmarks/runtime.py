@@ -10,6 +10,7 @@ The last line is JSON.
 
 import argparse
 import importlib.metadata
+import io
 import json
 import os
 import statistics
@@ -24,7 +25,7 @@ import numpy as np
 import onnxruntime
 from contenders import litert, openvino, pytorch
 
-from clf_runtime import Classifier
+from clf_runtime import Classifier, answer_files, answer_stream
 from clf_runtime.engine.threads import usable_processors
 
 ROOT = Path(__file__).parents[1]
@@ -135,6 +136,21 @@ def large_batch(model: str, seconds: float) -> dict:
     return {"threads": threads, **{k: round(len(images) / v) for k, v in found.items()}}
 
 
+def files(model: str, seconds: float, count: int = 2000) -> dict:
+    """Microseconds an image for a folder of single `.npy` files, and for a stream of them."""
+    classifier = Classifier.load(model, device="cpu")
+    with tempfile.TemporaryDirectory() as folder:
+        for i, image in enumerate(some_images(classifier.card, count)):
+            np.save(Path(folder) / f"{i:05}.npy", image)
+        records = b"".join(path.read_bytes() for path in sorted(Path(folder).iterdir()))
+
+        def stream() -> list:
+            return list(answer_stream(classifier, io.BufferedReader(io.BytesIO(records))))
+
+        found = in_turns(seconds, folder=lambda: list(answer_files(classifier, folder)), stream=stream)
+    return {name: round(1e6 * took / count, 1) for name, took in found.items()}
+
+
 # A small process of its own starts the others: on Linux a child's peak memory begins with what its parent held.
 LAUNCHER = """
 import json, os, subprocess, sys, time
@@ -231,6 +247,7 @@ def main() -> None:
             "microseconds": latency(model, options.seconds, 1),
             "microseconds_of_256": latency(model, options.seconds, 256),
             "images_per_second_of_4096": large_batch(model, options.seconds),
+            "microseconds_of_files": files(model, options.seconds),
             "cold": cold(model, max(5, int(2 * options.seconds))),
             "processor_share": idle_rate(model, options.seconds),
         }

@@ -30,7 +30,7 @@ def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | 
     except DataError as error:
         if data is not None:
             raise
-        raise DataError(f"the run's images are not to be had ({error}); {ask}") from None
+        raise DataError(f"the run's images cannot be read ({error}); {ask}") from None
     same = dataset.fingerprint == run.data.fingerprint
     if not same and data is None:
         raise DataError(f"{run.data.source}: holds other images than the run was trained on; {ask}")

@@ -25,7 +25,7 @@ from clf_runtime.model.interface import read_interface
 from clf_runtime.pipeline import Answered, predict_file
 from clf_runtime.prediction import UNKNOWN, Prediction, Predictions, check_probability
 
-_NO_PROBABILITIES = "what are no probabilities (NaN, negative, or not of sum 1)"
+_NO_DISTRIBUTION = "is not a probability distribution (NaN, negative, or not of sum 1)"
 _UINT8 = np.dtype(np.uint8)
 _SLACK = 1e-3  # of a sum of probabilities
 _CPU_BLOCK = 64  # images that an engine on the CPU takes at a time: its caches hold no more of what lies between layers
@@ -141,7 +141,7 @@ class Classifier:
             check_probability(reject_below)
         names, probability = self.card.names, max(row)
         if not (min(row) >= 0 and -_SLACK <= sum(row) - 1 <= _SLACK):  # NaN too
-            raise self._fault(f"the model answered with {_NO_PROBABILITIES}")
+            raise self._fault(f"the model's output {_NO_DISTRIBUTION}")
         index = row.index(probability)
         chosen = (None, UNKNOWN) if probability < reject_below else (index, names[index])
         whole = np.array(row, np.float32) if distribution else None
@@ -184,7 +184,7 @@ class Classifier:
         """Run the model on a prepared batch (see `to_batch`): float32 [batch, classes].
 
         Each thread takes `block` images at a time; None is what is fast. Of an empty batch it is [0, classes].
-        Raises ModelError if the model fails on it, or answers with what are no probabilities, naming the first image
+        Raises ModelError if the model fails on it, or its output is no probability distribution, naming the first image
         for which it does; ImageError for what is no array, or has masked values.
         """
         return self._checked(self._answers(as_array(batch, "batch"), block))
@@ -222,8 +222,8 @@ class Classifier:
         least, low, high = np.minimum.reduce(answers, None), np.minimum.reduce(sums), np.maximum.reduce(sums)
         if not (least >= 0 and low >= 1 - _SLACK and high <= 1 + _SLACK):  # NaN too
             rows = (answers >= 0).all(axis=1) & (sums >= 1 - _SLACK) & (sums <= 1 + _SLACK)
-            which = f" to images[{rows.argmin()}]" * (len(answers) > 1)
-            raise self._fault(f"the model answered{which} with {_NO_PROBABILITIES}")
+            which = f" for images[{rows.argmin()}]" * (len(answers) > 1)
+            raise self._fault(f"the model's output{which} {_NO_DISTRIBUTION}")
         return answers
 
     def _predictions(self, probabilities: np.ndarray, distribution: bool, reject_below: float) -> Predictions:

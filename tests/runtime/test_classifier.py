@@ -233,7 +233,7 @@ def fails_on_black(tiny_model):
 
 
 @pytest.mark.parametrize(
-    ("how", "says"), [("NaN", "answered with what are no prob"), ("fails", "failed on a batch of 1")]
+    ("how", "says"), [("NaN", "is not a probability distribution"), ("fails", "failed on a batch of 1")]
 )
 def test_an_image_without_an_answer_costs_itself_only(fails_on_black, tmp_path, how, says):
     classifier, black = fails_on_black(how), (7, 299, 300)
@@ -261,9 +261,9 @@ def test_a_batch_with_an_image_without_an_answer_raises_and_names_it(fails_on_bl
     batch = np.stack([RED] * 400)
     batch[299] = 0
     for images in (batch, list(batch)):
-        with pytest.raises(ModelError, match=r"^m\.onnx: the model answered to images\[299\] with what are no probab"):
+        with pytest.raises(ModelError, match=r"^m\.onnx: the model's output for images\[299\] is not a probab"):
             classifier.predict_batch(images)
-    with pytest.raises(ModelError, match=r"^m\.onnx: the model answered with what are no probab"):
+    with pytest.raises(ModelError, match=r"^m\.onnx: the model's output is not a probab"):
         classifier.predict(batch[299])
 
 

@@ -65,13 +65,12 @@ def make_app_of(command: Callable[..., Any], options: Sequence[Option], metavar:
             parameter("version", bool, _VERSION, False),
         ]
     )
-    parsed.__annotations__.clear()
     parsed.__doc__ = command.__doc__
     return make_app(parsed)
 
 
 def run_app(app: typer.Typer, name: str, extras: str) -> NoReturn:
-    """Run the one command of a program on the arguments of the process, and exit; see command.run."""
+    """Run the one command of a program on the arguments of the process, and exit; see shell.run."""
     run(lambda: call(app, name, sys.argv[1:]), name, extras)
 
 

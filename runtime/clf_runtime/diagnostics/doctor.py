@@ -193,7 +193,7 @@ def check_model(file: Path, *, works: bool) -> Iterator[Check]:
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in head.opsets.items())
     stamp = f"{file}: IR {head.ir_version}, opset {opsets}"
     if not works:
-        yield Check("model", "warning", f"{stamp}; not tried", "mend numpy and onnxruntime first")
+        yield Check("model", "warning", f"{stamp}; not tried", "fix numpy and onnxruntime first")
         return
     arguments = ["-m", "clf_runtime", f"--model={file}", "--self-test", "--json"]
     ended = _run(arguments)

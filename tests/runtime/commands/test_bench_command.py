@@ -134,4 +134,4 @@ def test_a_model_that_fails_is_told_before_the_measuring_begins(command, tiny_mo
     onnx.save(model, tmp_path / "bad.onnx")
     ended = command(main, tmp_path / "bad.onnx")
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
-    assert "bad.onnx: the model answered with what are no probabilities" in ended.err
+    assert "bad.onnx: the model's output is not a probability distribution" in ended.err

@@ -181,7 +181,7 @@ def test_an_import_that_kills_its_process_is_a_problem_and_the_rest_is_told_to_w
     lines = {line.split(":")[0].split()[-1]: line for line in ended.out.splitlines()}
     assert lines["onnxruntime"].startswith("problem  onnxruntime: the import of onnxruntime stops at an illegal")
     assert lines["model"].startswith("warning")
-    assert "not tried; mend numpy and onnxruntime first" in lines["model"]
+    assert "not tried; fix numpy and onnxruntime first" in lines["model"]
     assert "CPUExecutionProvider" not in ended.out
 
 

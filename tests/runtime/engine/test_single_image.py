@@ -1,5 +1,6 @@
 """One image at a time, through bound buffers: the answers of a batch, for every thread its own."""
 
+import io
 import threading
 
 import numpy as np
@@ -7,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from clf_runtime import Classifier, ModelError
+from clf_runtime import Classifier, ModelError, answer_files, answer_stream
 from clf_runtime.engine.engine import open_engine
 
 RED, GREEN = (np.full((3, 8, 8), 10, np.uint8) for _ in range(2))
@@ -41,6 +42,18 @@ def test_a_distribution_is_that_of_a_batch(tiny_model):
     assert one == same
     assert one.distribution.dtype == np.float32
     np.testing.assert_array_equal(one.distribution, same.distribution)
+
+
+def test_files_and_streams_take_it_too(tiny_model, tmp_path):
+    np.save(tmp_path / "red.npy", RED)
+    record = (tmp_path / "red.npy").read_bytes()
+    classifier, run = Classifier(tiny_model(), "m"), []
+    single = classifier._run_single
+    classifier._run_single = lambda image: run.append(image) or single(image)
+    stream = io.BufferedReader(io.BytesIO(2 * record))
+    answers = [*answer_files(classifier, tmp_path), *answer_stream(classifier, stream, distribution=True)]
+    assert [answer.prediction.name for answer in answers] == ["red"] * 3
+    assert len(run) == 3
 
 
 def test_threads_get_the_answers_to_their_own_images(tiny_model):

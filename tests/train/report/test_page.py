@@ -156,6 +156,6 @@ def test_a_class_without_test_images_has_a_dash(made):
     folder, (run, _) = made
     test = measure(np.eye(10, dtype=np.float32)[[1, 1, 0]], np.array([1, 1, 1]))
     reader = Reader(run_page(replace(run, test=test), folder / "simple"))
-    at = reader.texts.index("right when named")
+    at = reader.texts.index("precision")
     assert reader.texts[at + 1 : at + 9] == ["0", "0", "–", "0.00 %", "1", "3", "66.67 %", "100.00 %"]
     assert reader.rows_with("hardest class") == ["1, 66.67 %"]
