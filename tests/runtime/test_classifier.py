@@ -201,7 +201,7 @@ def test_answers_that_are_no_probabilities_are_refused(tiny_model, gain):
     model = onnx.load_from_string(tiny_model())
     [bad] = [i for i in model.graph.initializer if i.name == "gain"]
     bad.CopyFrom(onnx.numpy_helper.from_array(np.float32(gain), "gain"))
-    with pytest.raises(ModelError, match="no probabilities"):
+    with pytest.raises(ModelError, match="not a probability distribution"):
         Classifier(model.SerializeToString(), "m").predict(RED)
 
 
@@ -233,7 +233,8 @@ def fails_on_black(tiny_model):
 
 
 @pytest.mark.parametrize(
-    ("how", "says"), [("NaN", "is not a probability distribution"), ("fails", "failed on a batch of 1")]
+    ("how", "says"),
+    [("NaN", "the model's output is not a probability distribution"), ("fails", "the model failed on a batch of 1")],
 )
 def test_an_image_without_an_answer_costs_itself_only(fails_on_black, tmp_path, how, says):
     classifier, black = fails_on_black(how), (7, 299, 300)
@@ -246,7 +247,7 @@ def test_an_image_without_an_answer_costs_itself_only(fails_on_black, tmp_path, 
     assert list(bad) == list(black)
     for i, error in bad.items():
         assert isinstance(error, ModelError)
-        assert str(error).startswith(f"{tmp_path}/x.npy[{i}]: m.onnx: the model {says}")
+        assert str(error).startswith(f"{tmp_path}/x.npy[{i}]: m.onnx: {says}")
     right = [(i, a.prediction.name) for i, a in enumerate(answers) if a.prediction]
     assert right == [(i, ("red", "blue")[i % 2]) for i in range(400) if i not in black]
     stream = io.BytesIO((tmp_path / "x.npy").read_bytes())

@@ -59,9 +59,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Its highest value.")] = None,
     momentum: Annotated[float | None, typer.Option(metavar="SHARE", help="Of sgd and muon.")] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Weight decay, as the optimizer defines it.")
-    ] = None,
+    weight_decay: Annotated[float | None, typer.Option(metavar="SHARE", help="As the optimizer defines it.")] = None,
     label_smoothing: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Of each label, spread over all.")
     ] = None,
