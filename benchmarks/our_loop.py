@@ -15,7 +15,7 @@ configure_process()
 import torch  # noqa: E402 - after the process is settled
 
 from clf_train import find_recipe, read_source  # noqa: E402
-from clf_train.data.preparation import choose_normalisation, fit_recipe, hold_out  # noqa: E402
+from clf_train.data.preparation import choose_normalisation, fit_recipe, validation_rows  # noqa: E402
 from clf_train.evaluation.inference import class_scores  # noqa: E402
 from clf_train.loop.checkpoint import Epoch  # noqa: E402
 from clf_train.loop.fit import Watcher, fit  # noqa: E402
@@ -39,7 +39,7 @@ def main(source: str, model: str, name: str = "fast", seed: int = 0) -> None:
         line = f"{model} epoch {epoch.epoch} train_seconds {seconds:.2f} loss {epoch.loss:.3f}"
         print(line, f"test_accuracy {accuracy:.4f}", flush=True)
 
-    held_out = hold_out(dataset, recipe, seed)
+    held_out = validation_rows(dataset, recipe, seed)
     tricks = find_architecture(model).tricks
     fit(net, dataset.train, recipe, normalise, device, seed, Watcher(epoch=tell), held_out, tricks=tricks)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from clf_export.errors import OutputError
-from clf_runtime.datasets.source import are_numbers, place_names
+from clf_runtime.datasets.class_names import are_numbers, place_names
 from clf_train.data.dataset import Dataset, Split
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from clf_train.data.dataset import Dataset
-from clf_train.data.preparation import choose_normalisation, fit_recipe, hold_out
+from clf_train.data.preparation import choose_normalisation, fit_recipe, validation_rows
 from clf_train.errors import FactoryError, ProcessLost, RecipeError, RunError, Stopped, TrainError
 from clf_train.loop import checkpoint, probe
 from clf_train.loop.checkpoint import Epoch
@@ -188,7 +188,7 @@ def _train_one(
     torch.manual_seed(seed)
     net = build_model(model, dataset.image_shape, len(dataset.names)).to(device)
     normalise = choose_normalisation(dataset, recipe)
-    held_out = hold_out(dataset, recipe, seed)
+    held_out = validation_rows(dataset, recipe, seed)
     state_file = None if place is None else place / checkpoint.FILE
     watcher = on_start(model, recipe, device_name)
     if is_own(model) and (said := softmax_hint(net, dataset.image_shape)):

@@ -6,7 +6,7 @@ import numpy as np
 
 from clf_train.data import spill
 from clf_train.data.dataset import Dataset
-from clf_train.data.preparation import hold_out
+from clf_train.data.preparation import validation_rows
 from clf_train.runs.run import Run
 
 CALIBRATION_IMAGES = 1024
@@ -43,7 +43,7 @@ def choose_images(
     labels = dataset.train.labels
     random = np.random.default_rng(run.seed)
     everything = np.arange(len(labels))
-    held_out = hold_out(dataset, run.recipe, run.seed)
+    held_out = validation_rows(dataset, run.recipe, run.seed)
     if held_out is None:
         validation = _spread(everything, labels, max(1, round(VALIDATION_SHARE * len(labels))), random)
     else:

@@ -1,6 +1,9 @@
 """What lies in a folder of images: its visible entries, and the class-named folders of pictures among them."""
 
+from collections.abc import Iterable
 from pathlib import Path
+
+from clf_runtime.errors import ImageError
 
 PICTURES = (".png", ".jpg", ".jpeg")
 TEST_FOLDERS = ("test", "val", "valid", "validation")
@@ -37,3 +40,13 @@ def class_folders(path: Path) -> list[Path]:
 def has_pictures(folder: Path) -> bool:
     """Whether a folder holds a file that is named as a PNG or JPEG."""
     return any(entry.suffix.lower() in PICTURES for entry in folder.iterdir())
+
+
+def refuse_extra(folder: Path, known: Iterable[str], layout: str) -> None:
+    """Raise ImageError if a folder holds anything that its layout does not know: it may be data that would be missed.
+
+    What clf-train itself leaves, when it runs inside the folder, is none.
+    """
+    for entry in visible(folder):
+        if entry.name not in known and not is_sheet(entry) and not (entry.name == "artifacts" and entry.is_dir()):
+            raise ImageError(f"{entry}: an extra file or folder, not part of {layout}; move it away")

@@ -1,113 +1,125 @@
-"""What every reader of labelled images gives."""
+"""What every reader of labelled images gives: a Source of one or two Parts, looked at but not yet read."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from clf_runtime.errors import ImageError
 
-_FEW = 10
+MAX_LABEL_BYTES = 1 << 30  # 134 million labels of int64
+_PIECE_BYTES = 16 << 20
+
+Decode = Callable[[bytes, str], np.ndarray]
+"""Makes uint8 [height, width, channels] of the bytes of a picture and its name, as the reader's caller wants it."""
 
 
 @dataclass(frozen=True)
-class Block:
-    """Some images in a row: as they were read, [n, ...], their labels, int64 [n], and what to call each in words."""
+class Memory:
+    """Where whole arrays lie: `empty(shape, dtype)` gives room; one above `most` bytes is mapped if it can be."""
 
-    images: np.ndarray
-    labels: np.ndarray
-    places: Sequence[str]
+    empty: Callable[[tuple[int, ...], DTypeLike], np.ndarray]
+    most: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """The training or the test part of a source, of `count` images; `where` names its file in errors.
+
+    `image_shape` is that of an image as it lies there, None for pictures, which are decoded. `labels()` gives the
+    labels as they lie there, [N] or [N, 1] (see `as_labels`). `blocks(size, keep)` yields all images, or those where
+    `keep`, bool [N], is true, in order, at most `size` at a time: [n, C, H, W], [n, H, W, C] or [n, H, W]. `place(i)`
+    is what to call image i. `whole` is a better way to all images as one array than the blocks, if there is one.
+    All raise ImageError for what is damaged, or has changed since it was looked at.
+    """
+
+    where: str
+    count: int
+    image_shape: tuple[int, ...] | None
+    labels: Callable[[], np.ndarray]
+    blocks: Callable[[int, np.ndarray | None], Iterator[np.ndarray]]
+    place: Callable[[int], str]
+    whole: Callable[[Memory], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images on the disk, looked at but not yet read.
+    """Labelled images in a layout, looked at: `train()` and `test()` open a part, None where there is no such part.
 
-    `images` is how many there are, `names` are its classes if it names them, by which its labels count; `is_test_part`
-    tells whether it is known for one, and not perhaps a whole source of which some images were trained on, and
-    `by_folder` whether a label is a folder's name. `labels()` reads all labels, int64 [N], without the images;
-    `blocks(size, keep)` yields all images, or those where `keep`, bool [N], is true, `size` at a time. Both raise
-    ImageError for what is damaged.
+    `names` are the classes by which labels count, if it names them. Images that nobody has split are the training part;
+    `is_test` tells whether they are nonetheless called a test part (`test.npz`), and `by_folder` whether labels are
+    folders. `notes` are sentences for people.
     """
 
     layout: str
     where: str
-    images: int
-    names: tuple[str, ...] | None
-    is_test_part: bool
-    labels: Callable[[], np.ndarray]
-    blocks: Callable[[int, np.ndarray | None], Iterator[Block]]
+    train: Callable[[], Part] | None
+    test: Callable[[], Part] | None = None
+    names: tuple[str, ...] | None = None
+    is_test: bool = False
     by_folder: bool = False
+    notes: tuple[str, ...] = ()
 
 
-def recut(blocks: Iterable[Block], size: int) -> Iterator[Block]:
-    """The same images in blocks of `size`, the last one perhaps of fewer; of none if there are none."""
-    held: list[Block] = []
+def load(part: Part, memory: Memory) -> np.ndarray:
+    """All images of a part as one array, mapped from its file where that is possible, read-only then."""
+    if part.whole is not None:
+        return part.whole(memory)
+    images: np.ndarray | None = None
+    first = 0
+    at_once = 1 if part.image_shape is None else max(1, _PIECE_BYTES // max(1, math.prod(part.image_shape)))
+    for block in part.blocks(at_once, None):
+        if images is None:
+            images = memory.empty((part.count, *block.shape[1:]), block.dtype)
+        images[first : first + len(block)] = block
+        first += len(block)
+    if images is None:
+        raise ImageError(f"{part.where}: holds no image")
+    return images
+
+
+def part_of(images: np.ndarray, labels: np.ndarray, where: str) -> Part:
+    """A part that has been read: images [N, ...] and labels [N] in memory."""
+
+    def blocks(size: int, keep: np.ndarray | None) -> Iterator[np.ndarray]:
+        return kept((images[first : first + size] for first in range(0, len(images), size)), keep)
+
+    return Part(
+        where,
+        len(images),
+        images.shape[1:],
+        lambda: labels,
+        blocks,
+        lambda i: f"{where}[{i}]",
+        lambda memory: images,
+    )
+
+
+def kept(blocks: Iterable[np.ndarray], keep: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Of blocks of images those where `keep`, bool [N], is true; all without."""
+    first = 0
     for block in blocks:
-        held.append(block)
-        while sum(len(block.labels) for block in held) >= size:
-            whole = _joined(held)
-            yield _part(whole, slice(size))
-            held = [_part(whole, slice(size, None))]
-    if any(len(block.labels) for block in held):
-        yield _joined(held)
+        yield block if keep is None else block[keep[first : first + len(block)]]
+        first += len(block)
 
 
-def _joined(blocks: list[Block]) -> Block:
-    if len(blocks) == 1:
-        return blocks[0]
-    images, labels = (np.concatenate([getattr(b, name) for b in blocks]) for name in ("images", "labels"))
-    return Block(images, labels, [place for b in blocks for place in b.places])
-
-
-def _part(block: Block, rows: slice) -> Block:
-    return Block(block.images[rows], block.labels[rows], block.places[rows])
-
-
-def as_labels(values: np.ndarray, first: int, where: str) -> np.ndarray:
-    """Whole numbers from 0 up as int64 [n]; `first` is the place of values[0]. Raises ImageError for all else."""
+def as_labels(values: np.ndarray, where: str) -> np.ndarray:
+    """Whole numbers from 0 up as int64 [N], of [N] or [N, 1] of any dtype. Raises ImageError for all else."""
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
-    if values.ndim != 1 or values.dtype.kind not in "iufb":
-        raise ImageError(
-            f"{where}: labels are {values.dtype} of shape {values.shape}; wanted: one whole number an image"
-        )
+    if values.ndim != 1:
+        shape = "x".join(map(str, values.shape))
+        raise ImageError(f"{where}: labels of shape {shape}; wanted: one number an image")
+    if values.dtype.kind not in "iufb":
+        raise ImageError(f"{where}: labels of dtype {values.dtype}; wanted: whole numbers")
     with np.errstate(invalid="ignore"):  # NaN and infinity become some number, and then differ from it
-        whole: np.ndarray = values.astype(np.int64)
-    wrong = (whole != values) | (whole < 0)
-    if wrong.any():
-        i = int(wrong.argmax())
-        raise ImageError(f"{where}: label {first + i} is {values[i]}; labels are whole numbers from 0 up")
+        whole: np.ndarray[Any, Any] = values.astype(np.int64)
+    if not np.array_equal(whole, values):
+        i = int(np.argmax(whole != values))
+        raise ImageError(f"{where}: label {i} is {values[i]}, not a whole number")
+    if len(whole) and whole.min() < 0:
+        raise ImageError(f"{where}: label {int(np.argmin(whole))} is {whole.min()}; labels are 0 to n-1")
     return whole
-
-
-def place_names(names: Sequence[str], classes: Sequence[str]) -> tuple[np.ndarray | None, str | None]:
-    """Where each name stands among the classes of a model, int64, or None and the first name that is none of them."""
-    place = {name: i for i, name in enumerate(classes)}
-    missing = next((name for name in names if name not in place), None)
-    return (np.array([place[name] for name in names], np.int64), None) if missing is None else (None, missing)
-
-
-def are_numbers(names: Sequence[str]) -> bool:
-    """Whether names are "0" to "n-1", as they are where nobody gave any."""
-    return all(name == str(i) for i, name in enumerate(names))
-
-
-def match_names(source: Source, classes: Sequence[str]) -> tuple[np.ndarray | None, str | None]:
-    """For each class of the data the model's, int64, by name, or None where labels count as they are; and a remark.
-
-    Where data comes with numbers, and other names than the model's stand for as many classes in the same places, the
-    numbers count. Raises ImageError that names the class which the model does not know.
-    """
-    names = source.names
-    if names is None:
-        return None, None
-    places, missing = place_names(names, classes)
-    if places is not None:
-        return places, None
-    known = set(classes)
-    in_place = all(name not in known or classes[i] == name for i, name in enumerate(names[: len(classes)]))
-    if len(names) == len(classes) and (are_numbers(classes) if source.by_folder else in_place):
-        return None, f"the model has other class names ({missing!r} is none of them): labels are taken by their order"
-    few = ", ".join(classes[:_FEW]) + ", ..." * (len(classes) > _FEW)
-    raise ImageError(f"{source.where}: {missing!r} is no class of the model, which knows {few}")

@@ -6,15 +6,17 @@ there, a member must hold exactly what its `.npy` header says, and its checksum 
 
 import io
 import os
+import struct
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from clf_runtime.bounded import as_path, open_regular, stamp
-from clf_runtime.errors import ImageError, brief
+from clf_runtime.errors import ClfError, ImageError, brief
 from clf_runtime.inputs.npy import NpyHeader, read_data, read_header, read_rows
 
 MAX_MEMBERS = 1000
@@ -49,9 +51,10 @@ class Npz:
     names: tuple[str, ...]
     stamp: tuple[int, ...]
 
-    def __init__(self, archive: zipfile.ZipFile, status: os.stat_result, where: str) -> None:
-        """Look at the directory of an archive, whose file has this status; `where` names it in errors."""
-        self._archive, self._where = archive, where
+    def __init__(self, archive: zipfile.ZipFile, file: IO[bytes], where: str) -> None:
+        """Look at the directory of an archive in an open file; `where` names it in errors."""
+        self._archive, self._file, self._where = archive, file, where
+        status = os.fstat(file.fileno())
         self.stamp = stamp(status)
         self._members: dict[str, zipfile.ZipInfo] = {}
         infos = archive.infolist()
@@ -84,6 +87,31 @@ class Npz:
             self._end(name, stream)
         return array
 
+    def load(self, name: str, empty: Callable[[tuple[int, ...], DTypeLike], np.ndarray], most: int) -> np.ndarray:
+        """Read an array of up to `most` bytes; a larger one is mapped, or unpacked into what `empty` gives.
+
+        What is mapped is the very file whose checksum was compared, not what its path may lead to by now; whoever maps
+        it lives with the end of the process if the file shrinks.
+        """
+        header, info = self.peek(name), self._members[name]
+        if header.data_bytes <= most:
+            return self.read(name, most)
+        order: Literal["C", "F"] = "F" if header.fortran_order else "C"
+        if info.compress_type == zipfile.ZIP_STORED:
+            with self._reopen(name, header) as stream:
+                read_to_end(stream)
+            start = stored_at(self._file, info) + info.file_size - header.data_bytes
+            return np.memmap(self._file, header.dtype, "r", start, header.shape, order).view(np.ndarray)
+        unpacked = empty((header.data_bytes,), np.uint8)
+        with self._reopen(name, header) as stream:
+            for first in range(0, header.data_bytes, _PIECE):
+                piece = stream.read(min(_PIECE, header.data_bytes - first))
+                if len(piece) < min(_PIECE, header.data_bytes - first):
+                    raise ImageError(f"{self._called(name)}: damaged or cut short")
+                unpacked[first : first + len(piece)] = np.frombuffer(piece, np.uint8)
+            self._end(name, stream)
+        return unpacked.view(header.dtype).reshape(header.shape, order=order)
+
     def rows(self, name: str, rows: int, max_bytes: int) -> Iterator[np.ndarray]:
         """Yield an array in C order in blocks of up to `rows` rows and `max_bytes`.
 
@@ -96,8 +124,7 @@ class Npz:
             yield from (whole[first : first + rows] for first in range(0, len(whole), rows))
             return
         with self._reopen(name, header) as stream:
-            while stream.read(_PIECE):
-                pass  # up to the end, where zipfile compares the checksum
+            read_to_end(stream)
         with self._reopen(name, header) as stream:
             yield from read_rows(stream, header, self._called(name), rows, max_bytes)
             self._end(name, stream)
@@ -126,6 +153,19 @@ class Npz:
             yield stream
 
 
+def read_to_end(stream: IO[bytes]) -> None:
+    """Read a member of an archive up to its end, where zipfile compares the checksum and raises BadZipFile."""
+    while stream.read(_PIECE):
+        pass
+
+
+def stored_at(file: IO[bytes], info: zipfile.ZipInfo) -> int:
+    """Where in an archive's file the bytes of a member that is not compressed begin."""
+    file.seek(info.header_offset + 26)  # the local header's 30 bytes end with the lengths of two fields after it
+    name, extra = struct.unpack("<HH", file.read(4))
+    return info.header_offset + 30 + int(name) + int(extra)
+
+
 @contextmanager
 def open_npz(path: str | os.PathLike[str], same: tuple[int, ...] | None = None) -> Iterator[Npz]:
     """Open an archive; with `same`, only the file that had this `stamp`. Raises ImageError if it cannot be."""
@@ -143,9 +183,9 @@ def open_npz(path: str | os.PathLike[str], same: tuple[int, ...] | None = None) 
 def npz_in(stream: IO[bytes], where: str) -> Iterator[Npz]:
     """Look into an open file, named `where`. Raises ImageError if it is no archive."""
     with _told(where):
-        archive = zipfile.ZipFile(_InPieces(stream))
+        archive = open_zip(stream)
     with archive:
-        yield Npz(archive, os.fstat(stream.fileno()), where)
+        yield Npz(archive, stream, where)
 
 
 def as_texts(names: np.ndarray, where: str) -> list[str]:
@@ -165,12 +205,17 @@ def _told(where: str) -> Iterator[None]:
     """Tell as an ImageError whatever zipfile and its decompressors raise."""
     try:
         yield
-    except (ImageError, MemoryError):
+    except (ClfError, MemoryError):
         raise
     except OSError as error:
         raise ImageError(f"{where}: cannot be read: {error.strerror or brief(error)}") from None
     except Exception as error:  # BadZipFile, zlib.error, RuntimeError, EOFError, UnicodeDecodeError, ...
         raise ImageError(f"{where}: not an .npz archive, or damaged: {brief(error, 120)}") from None
+
+
+def open_zip(stream: IO[bytes]) -> zipfile.ZipFile:
+    """Look into an open file that may be anything. Raises what zipfile does, or BadZipFile for a huge directory."""
+    return zipfile.ZipFile(_InPieces(stream))
 
 
 class _InPieces(io.BufferedIOBase):

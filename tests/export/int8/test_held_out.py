@@ -7,7 +7,7 @@ import pytest
 
 from clf_export.int8.held_out import choose_images
 from clf_train import read_run, read_source
-from clf_train.data.preparation import hold_out
+from clf_train.data.preparation import validation_rows
 from clf_train.models.recipe import change
 
 
@@ -54,7 +54,7 @@ def test_images_are_apart_by_class_and_never_of_the_test(make_run, numbered, sha
 
 def test_the_validation_images_are_those_that_the_run_held_out(make_run, numbered):
     run = with_share(read_run(make_run("conv")[0]), 0.2)
-    rows = hold_out(numbered, run.recipe, run.seed)
+    rows = validation_rows(numbered, run.recipe, run.seed)
     assert np.array_equal(choose_images(numbered, run).validation, numbered.train.images[rows])
     few = choose_images(numbered, run, most_validation=30)
     assert np.bincount(few.labels).tolist() == [20, 6, 4]

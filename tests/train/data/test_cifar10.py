@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from clf_runtime.datasets import cifar10
 from clf_train import Dataset
-from clf_train.data import cifar10
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError
 
@@ -268,10 +268,10 @@ def test_a_hostile_python_batch_is_refused_and_never_run(
 
 
 def test_a_batch_file_that_is_larger_than_may_be_is_refused_before_it_is_read(
-    tmp_path: Path, cifar10_binary: Files
+    tmp_path: Path, python_files: Callable[..., Files]
 ) -> None:
-    folder = write_folder(tmp_path, cifar10_binary)
-    with (folder / "data_batch_5.bin").open("wb") as stream:
+    folder = write_folder(tmp_path, python_files())
+    with (folder / "data_batch_5").open("wb") as stream:
         stream.truncate((256 << 20) + 1)  # a hole, which takes no room
-    with pytest.raises(DataError, match=r"data_batch_5\.bin: larger than a batch of CIFAR-10 may be"):
+    with pytest.raises(DataError, match=r"data_batch_5: larger than a batch of CIFAR-10 may be"):
         read_source(folder)

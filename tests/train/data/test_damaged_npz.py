@@ -72,8 +72,24 @@ def test_npz_names_are_checked_like_others(tmp_path, names):
 
 
 def test_npz_arrays_that_are_not_read_are_refused(tmp_path):
-    with pytest.raises(DataError, match="test_images"):
-        read_source(npz(tmp_path / "a.npz", test_images=npy(X), test_labels=npy(Y)))
+    with pytest.raises(DataError, match="holds an array more, which is not read"):
+        read_source(npz(tmp_path / "a.npz", more=npy(X)))
+
+
+@pytest.mark.parametrize("prefix", ["", "train_"])
+def test_an_npz_may_hold_its_test_part_too(tmp_path, prefix):
+    arrays = {f"{prefix}images": X, f"{prefix}labels": Y, "test_images": X[::-1], "test_labels": Y[::-1]}
+    np.savez(tmp_path / "a.npz", **arrays)
+    read = read_source(tmp_path / "a.npz")
+    np.testing.assert_array_equal(read.train.images, X)
+    np.testing.assert_array_equal(read.test.images, X[::-1])
+    np.testing.assert_array_equal(read.test.labels, Y[::-1])
+    assert read.notes == ()
+
+
+def test_a_validation_part_is_not_read_and_it_is_said(tmp_path):
+    np.savez(tmp_path / "a.npz", images=X, labels=Y, test_images=X, test_labels=Y, val_images=X, val_labels=Y)
+    assert "val_images and val_labels are not read" in read_source(tmp_path / "a.npz").notes[0]
 
 
 def test_npz_the_same_array_twice(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 import torch
 from small_tensors import make_labels, make_pixels
 
-from clf_train.data import tensors
+from clf_train.data import legacy_tensors
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError
 
@@ -120,7 +120,7 @@ def test_members_that_share_their_bytes_are_refused_before_they_are_read(tmp_pat
 def test_a_file_that_can_neither_be_mapped_nor_fits_into_memory_is_refused(
     tmp_path: Path, save_tensors: Save, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tensors, "physical_memory", lambda: 1000)
+    monkeypatch.setattr(legacy_tensors, "physical_memory", lambda: 1000)
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
     with pytest.raises(DataError, match="train_data_2: cannot be mapped and does not fit into memory; save it anew"):
         read_source(save_tensors(tmp_path, legacy=True))

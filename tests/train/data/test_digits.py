@@ -4,14 +4,21 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from clf_train.data import digits
+from clf_runtime.datasets import digits
+from clf_runtime.datasets.source import Memory, Part, load
 from clf_train.data.dataset import Dataset
 from clf_train.data.sources import read_source
 
 
+def part() -> Part:
+    train = digits.look().train
+    assert train is not None
+    return train()
+
+
 @pytest.fixture(scope="module")
 def parts_images() -> np.ndarray:
-    return digits.read().train.images
+    return load(part(), Memory(np.empty, 1 << 30))
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +29,8 @@ def dataset() -> Dataset:
 def test_every_digit_is_there_in_file_order_as_uint8_of_3x32x32(parts_images: np.ndarray) -> None:
     assert parts_images.shape == (1797, 3, 32, 32)
     assert parts_images.dtype == np.uint8
-    np.testing.assert_array_equal(digits.read().train.labels, load_digits().target)
-    assert digits.read().test is None
+    np.testing.assert_array_equal(part().labels(), load_digits().target)
+    assert digits.look().test is None
 
 
 def test_the_three_planes_are_alike(parts_images: np.ndarray) -> None:

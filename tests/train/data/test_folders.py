@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clf_train.data import folders
+from clf_runtime.datasets import folders
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError
 
@@ -169,10 +169,10 @@ def test_a_test_folder_without_any_picture_is_refused(
         read_source(tmp_path)
 
 
-def test_training_folders_without_any_picture_are_no_known_layout(tmp_path: Path, write_pictures: Write) -> None:
+def test_training_folders_without_any_picture_train_nothing(tmp_path: Path, write_pictures: Write) -> None:
     write_pictures(tmp_path, "test/cat/1.png", "test/dog/1.png")
     (tmp_path / "train" / "cat").mkdir(parents=True)
-    with pytest.raises(DataError, match="no layout that is known"):
+    with pytest.raises(DataError, match="holds a test part alone, and no training images"):
         read_source(tmp_path)
 
 

@@ -152,7 +152,7 @@ def test_a_changed_byte_of_a_large_array_is_told_by_the_checksum(tmp_path: Path,
     data = bytearray(file.read_bytes())
     data[2000] ^= 1
     file.write_bytes(data)
-    with pytest.raises(DataError, match=r"set.npz: not an .npz archive, or damaged: "):
+    with pytest.raises(DataError, match=r"set.npz, array images: not an .npz archive, or damaged: "):
         read_source(file)
 
 
@@ -173,7 +173,7 @@ def test_a_compressed_array_that_ends_early_is_refused(tmp_path: Path) -> None:
         archive.writestr("images.npy", data[:-1000])
         archive.writestr("labels.npy", np.ones(1).tobytes())
     change_archive(tmp_path / "set.npz", file_size=len(data))
-    with pytest.raises(DataError, match=r"images.npy: damaged or cut short"):
+    with pytest.raises(DataError, match=r"array images: damaged or cut short"):
         read_source(tmp_path / "set.npz")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clf_train.data import npz
+from clf_runtime.datasets import npz
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError
 
@@ -107,9 +107,9 @@ def test_a_folder_with_train_alone_holds_a_part_out(tmp_path: Path) -> None:
     assert (len(read.train), len(read.test)) == (16, 4)
 
 
-def test_a_folder_with_test_alone_is_no_known_layout(tmp_path: Path) -> None:
+def test_a_folder_with_test_alone_trains_nothing(tmp_path: Path) -> None:
     np.savez(tmp_path / "test.npz", images=make_images(), labels=make_labels())
-    with pytest.raises(DataError, match="no layout that is known"):
+    with pytest.raises(DataError, match="holds a test part alone, and no training images"):
         read_source(tmp_path)
 
 
@@ -205,7 +205,7 @@ def test_an_array_of_python_objects_is_refused(tmp_path: Path, key: str) -> None
     np.savez(
         tmp_path / "set.npz", **{"images": make_images(), "labels": make_labels(), key: np.array([1, "a"], object)}
     )
-    with pytest.raises(DataError, match=rf"set.npz, {key}.npy: holds Python objects \(a pickle\), which are never"):
+    with pytest.raises(DataError, match=rf"set.npz, array {key}: holds Python objects \(a pickle\), which are never"):
         read_source(tmp_path / "set.npz")
 
 
@@ -213,7 +213,7 @@ def test_a_pickle_in_place_of_an_array_is_refused_and_never_run(tmp_path: Path) 
     marker = tmp_path / "marker"
     program = f"cos\nsystem\n(S'touch {marker}'\ntR.".encode()
     for data in (program, npy_with_header(header_of("(1,)", "'|O'"), program)):
-        with pytest.raises(DataError, match=r"set.npz, images.npy: "):
+        with pytest.raises(DataError, match=r"set.npz, array images: "):
             read_source(write_zip(tmp_path / "set.npz", images=data))
     assert not marker.exists()
 
@@ -221,7 +221,7 @@ def test_a_pickle_in_place_of_an_array_is_refused_and_never_run(tmp_path: Path) 
 @pytest.mark.parametrize("shape", ["(1000000, 1000000)", "(1000000000, 3, 32, 32)", "(4611686018427387904, 3, 32, 32)"])
 def test_a_header_that_claims_a_terabyte_is_held_against_the_archive(tmp_path: Path, shape: str) -> None:
     file = write_zip(tmp_path / "set.npz", images=npy_with_header(header_of(shape), bytes(100)))
-    with pytest.raises(DataError, match=r"set.npz, images.npy: damaged.* header"):
+    with pytest.raises(DataError, match=r"set.npz, array images: damaged.* header.*"):
         read_source(file)
 
 
@@ -233,9 +233,7 @@ def test_an_archive_that_claims_more_than_any_memory_too_is_refused_by_its_size(
         archive.writestr("labels.npy", npy(make_labels()))
         archive.writestr("images.npy", member)
         archive.getinfo("images.npy").file_size = archive.getinfo("images.npy").compress_size = claimed
-    with pytest.raises(
-        DataError, match=r"images.npy: an array of 1,000,000,000,000,000,000 bytes; the most that is read is"
-    ):
+    with pytest.raises(DataError, match=r"set.npz: damaged .npz: its members are larger than the file"):
         read_source(file)
 
 
@@ -247,7 +245,7 @@ def test_an_array_of_another_size_than_its_header_says_is_refused(tmp_path: Path
     with zipfile.ZipFile(tmp_path / "set.npz", "w", compression) as archive:
         archive.writestr("images.npy", data[:-1] if surplus < 0 else data + b"\0")
         archive.writestr("labels.npy", npy(make_labels()))
-    with pytest.raises(DataError, match=r"images.npy: damaged: its header claims 2,880 bytes, the archive another"):
+    with pytest.raises(DataError, match=r"array images: damaged: its header says 2,880 bytes, there are 2,8"):
         read_source(tmp_path / "set.npz")
 
 
@@ -283,7 +281,7 @@ def test_an_array_of_another_size_than_its_header_says_is_refused(tmp_path: Path
     ],
 )
 def test_a_damaged_npy_header_is_refused_by_file_and_array(tmp_path: Path, member: bytes) -> None:
-    with pytest.raises(DataError, match=r"set.npz, images.npy: "):
+    with pytest.raises(DataError, match=r"set.npz, array images: "):
         read_source(write_zip(tmp_path / "set.npz", images=member))
 
 
@@ -309,7 +307,7 @@ def test_a_single_changed_pixel_is_told_by_the_checksum_of_the_archive(tmp_path:
     data = bytearray(file.read_bytes())
     data[data.index(make_images().tobytes()) + 100] ^= 1
     file.write_bytes(data)
-    with pytest.raises(DataError, match=r"set.npz: not an .npz archive, or damaged: Bad CRC-32"):
+    with pytest.raises(DataError, match=r"set.npz, array images: not an .npz archive, or damaged: Bad CRC-32"):
         read_source(file)
 
 
@@ -322,7 +320,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
             data[at + flags] |= 1
             at = data.find(signature, at + 4)
     file.write_bytes(data)
-    with pytest.raises(DataError, match=r"set.npz: not an .npz archive, or damaged: .*encrypted"):
+    with pytest.raises(DataError, match=r"set.npz, array images: not an .npz archive, or damaged: .*encrypted"):
         read_source(file)
 
 

@@ -4,15 +4,18 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from clf_train.data import cifar10, digits, folders, npz, tensors
+from clf_runtime.datasets import cifar10 as runtime_cifar10
+from clf_runtime.datasets import folders, layouts, npz, tensors
+from clf_train.data import cifar10
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError, TrainError
 
 Write = Callable[[str, Path], Path]
-LAYOUTS = {"tensors": tensors, "npz": npz, "cifar10": cifar10, "folders": folders}
+LAYOUTS = {"tensors": tensors, "npz": npz, "cifar10": runtime_cifar10, "folders": folders}
 
 
 KINDS: dict[str, tuple[str, str]] = {  # module that reads it, its layout for people
@@ -100,8 +103,10 @@ def test_a_folder_of_no_known_layout_is_told_what_is_known(tmp_path: Path, files
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(DataError, match=re.escape(f"{tmp_path}: no layout that is known; known are: ")) as caught:
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path}: no layout that is known (")) as caught:
         read_source(tmp_path)
+    found = f"found {Path(files[0]).parts[0]}" if files else "the folder is empty"
+    assert found in str(caught.value)
     for word in ("train_data_2", "class-named folders", "CIFAR-10", ".npz", "digits"):
         assert word in str(caught.value)
 
@@ -125,10 +130,10 @@ def test_what_the_system_refuses_is_told_with_the_file(
     source = write_source("cifar10 folder", tmp_path / "set")
     error.filename = str(source / "data_batch_1.bin")
 
-    def refuse(_: Path) -> bytes:
+    def refuse(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(runtime_cifar10, "open_regular", refuse)
     with pytest.raises(DataError, match=rf"data_batch_1\.bin: cannot be read: {error.strerror}"):
         read_source(source)
 
@@ -138,10 +143,10 @@ def test_a_source_that_does_not_fit_into_memory_is_told(
 ) -> None:
     source = write_source("cifar10 folder", tmp_path / "set")
 
-    def refuse(_: Path) -> bytes:
+    def refuse(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(runtime_cifar10, "open_regular", refuse)
     with pytest.raises(DataError, match=re.escape(f"{source}: does not fit into memory")):
         read_source(source)
 
@@ -176,11 +181,11 @@ def test_the_word_digits_is_the_embedded_source_whatever_lies_here(
 def test_a_folder_that_is_named_like_a_word_is_given_as_a_path(
     tmp_path: Path, write_source: Write, monkeypatch: pytest.MonkeyPatch, word: str, form: Callable[[str], str | Path]
 ) -> None:
-    def refuse() -> None:
+    def refuse() -> Any:
         pytest.fail("the word was taken")
 
-    monkeypatch.setattr(digits, "read", refuse)
-    monkeypatch.setattr(cifar10, "download_and_read", refuse)
+    monkeypatch.setitem(layouts.WORDS, "digits", refuse)
+    monkeypatch.setattr(cifar10, "download", refuse)
     write_source("tensors", tmp_path / word)
     monkeypatch.chdir(tmp_path)
     read = read_source(form(word))

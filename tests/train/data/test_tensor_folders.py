@@ -11,7 +11,8 @@ import torch
 from small_arrays import COUNT, TEST_COUNT
 from small_tensors import make_labels, make_pixels, scaled
 
-from clf_train.data import dataset, tensors
+from clf_runtime.datasets import tensors
+from clf_train.data import dataset
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from clf_runtime.commands.shell import say
 from clf_train.data.dataset import Dataset
-from clf_train.data.preparation import hold_out
+from clf_train.data.preparation import validation_rows
 from clf_train.loop.checkpoint import Epoch
 from clf_train.loop.fit import Watcher
 from clf_train.models.recipe import Recipe
@@ -25,7 +25,7 @@ def follow(
         from tqdm import tqdm
 
         bars.close()
-        held_out = hold_out(dataset, recipe, seed)
+        held_out = validation_rows(dataset, recipe, seed)
         if not quiet:
             say(name, f"training {model} by recipe {recipe.name} on {device}")
             if held_out is None and recipe.validation_share:

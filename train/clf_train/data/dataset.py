@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from clf_runtime.datasets.holdout import SPLIT_SEED, TEST_SHARE, hold_out
+from clf_runtime.datasets.source import as_labels
+from clf_runtime.errors import ImageError
 from clf_runtime.model.names import names_fault
 from clf_train.data import spill
 from clf_train.errors import DataError
@@ -35,12 +37,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a source gives: its layout for people, its parts (perhaps no test part), and class names if it has any."""
+    """What a source gives: its layout for people, its parts (perhaps no test part), class names if any, and notes."""
 
     layout: str
     train: Part
     test: Part | None = None
     names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None) ->
     Raises DataError, naming the part, for a wrong shape or dtype, unequal lengths, NaN, labels that are not 0..n-1, a
     class without training images, or names that do not fit.
     """
-    notes: list[str] = []
+    notes = list(parts.notes)
     train = Split(_as_images(parts.train), _as_labels(parts.train, is_train=True))
     if parts.test is None:
         train, test = split_off(train, TEST_SHARE, SPLIT_SEED, parts.train.where)
@@ -193,20 +196,11 @@ def _either_layout(part: Part) -> str | None:
 
 def _as_labels(part: Part, is_train: bool = False) -> np.ndarray:
     """Return int64 [N]."""
-    labels, where = part.labels, part.where
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise DataError(f"{where}: labels of shape {_x(labels.shape)}; wanted: one number an image")
-    if labels.dtype.kind not in "iufb":
-        raise DataError(f"{where}: labels of dtype {labels.dtype}; wanted: whole numbers")
-    with np.errstate(invalid="ignore"):  # NaN and infinity become some number, and then differ from it
-        whole: np.ndarray = labels.astype(np.int64)
-    if not np.array_equal(whole, labels):
-        i = int(np.argmax(whole != labels))
-        raise DataError(f"{where}: label {i} is {labels[i]}, not a whole number")
-    if len(whole) and whole.min() < 0:
-        raise DataError(f"{where}: label {int(np.argmin(whole))} is {whole.min()}; labels are 0 to n-1")
+    where = part.where
+    try:
+        whole = as_labels(part.labels, where)
+    except ImageError as error:
+        raise DataError(str(error)) from None
     if len(whole) and is_train and whole.max() > len(whole):
         raise DataError(
             f"{where}: a label is {whole.max():,} where there are {len(whole):,} images; labels are 0 to n-1"

@@ -7,7 +7,7 @@ from clf_train.data.normalisation import Normalisation
 from clf_train.models.recipe import Recipe, fit_to
 
 
-def hold_out(dataset: Dataset, recipe: Recipe, seed: int) -> np.ndarray | None:
+def validation_rows(dataset: Dataset, recipe: Recipe, seed: int) -> np.ndarray | None:
     """The rows of the training part that a recipe holds out for validation, int64 [M].
 
     None if it holds out none, or if a class has a single training image, which cannot be spared.
@@ -31,5 +31,5 @@ def choose_normalisation(dataset: Dataset, recipe: Recipe) -> Normalisation:
 
 def fit_recipe(recipe: Recipe, dataset: Dataset, seed: int) -> Recipe:
     """A recipe with the epochs that it takes on these images."""
-    held_out = hold_out(dataset, recipe, seed)
+    held_out = validation_rows(dataset, recipe, seed)
     return fit_to(recipe, len(dataset.train) - (0 if held_out is None else len(held_out)))

@@ -1,26 +1,27 @@
-"""Sources: what `--data` takes, told apart by looking at the files, never by a flag.
+"""Sources: what `--data` takes, read into one Dataset.
 
-Each module reads one layout: `recognises(path)` looks, `read(path)` gives the Parts. Two sources are words, not paths:
-`digits`, embedded in scikit-learn, and `cifar10`, downloaded once.
+Layouts are the runtime's (`clf_runtime.datasets`), which a device reads too. Training adds what needs more than a
+device has: the word `cifar10`, which is downloaded, tensors that only PyTorch reads, and whole arrays, mapped if large.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from clf_train.data import cifar10, digits, folders, npz, tensors
-from clf_train.data.dataset import Dataset, Parts, assemble, check_names
+import numpy as np
+
+from clf_runtime.datasets import layouts
+from clf_runtime.datasets.class_names import names_beside, read_names
+from clf_runtime.datasets.source import Decode, Memory, load
+from clf_runtime.datasets.source import Part as OnDisk
+from clf_runtime.errors import ClfError
+from clf_runtime.inputs.pictures import decode_picture
+from clf_train.data import cifar10, legacy_tensors, spill
+from clf_train.data.dataset import Dataset, Part, Parts, assemble, check_names
 from clf_train.errors import DataError
 
-WORDS = ("digits", "cifar10")
-_LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Parts]], ...] = tuple(
-    (layout.recognises, layout.read) for layout in (tensors, npz, cifar10, folders)
-)
-_KNOWN = (
-    "known are: train_data_2, train_labels_2, test_data_2, test_labels_2 written with torch.save; class-named folders "
-    "of PNG or JPEG under train/ and test/; the CIFAR-10 binary or python version, packed or not; .npz with images, "
-    "labels, names; or one of the words digits and cifar10"
-)
+WORDS = (*layouts.WORDS, cifar10.WORD)
 
 
 def read_source(source: str | Path, names: str | Sequence[str] | None = None) -> Dataset:
@@ -35,47 +36,73 @@ def read_source(source: str | Path, names: str | Sequence[str] | None = None) ->
         path = Path(source).expanduser()
     except RuntimeError:  # a home folder that is not known
         path = Path(source)
-    try:
+    with _data_errors(path):
         named = _parse_names(names) if isinstance(names, str) else tuple(names) if names else None
         if isinstance(source, str) and source in WORDS:
-            parts = digits.read() if source == "digits" else cifar10.download_and_read()
-            return assemble(source, parts, named)
-        parts = _read_path(path)
-        if named is None and parts.names is None and (path / "names.txt").is_file():
-            named = _read_names(path / "names.txt")
+            return assemble(source, _read(cifar10.download() if source == cifar10.WORD else source), named)
+        parts = _read(path)
+        if named is None and parts.names is None:
+            named = names_beside(path)
         return assemble(os.path.realpath(path), parts, named)
+
+
+@contextmanager
+def _data_errors(path: Path) -> Iterator[None]:
+    """What reading raises, the runtime's errors included, as DataError."""
+    try:
+        yield
+    except DataError:
+        raise
+    except ClfError as error:
+        raise DataError(str(error)) from None
     except OSError as error:
         raise DataError(f"{error.filename or path}: cannot be read: {error.strerror or error}") from None
     except MemoryError:
         raise DataError(f"{path}: does not fit into memory") from None
 
 
-def _read_path(path: Path) -> Parts:
-    if not os.path.exists(path):  # unlike Path.exists it raises for no path whatever
-        raise DataError(f"{path}: no such file or folder (the words are {' and '.join(WORDS)})")
-    for recognises, read in _LAYOUTS:
-        if recognises(path):
-            return read(path)
-    if path.is_dir():
-        inner = [p for p in sorted(path.iterdir()) if p.name in cifar10.FOLDERS]
-        if len(inner) == 1:
-            return _read_path(inner[0])
-    raise DataError(f"{path}: no layout that is known; {_KNOWN}")
+def _read(source: str | Path) -> Parts:
+    if isinstance(source, Path):
+        if not os.path.exists(source):  # unlike Path.exists it raises for no path whatever
+            raise DataError(f"{source}: no such file or folder (the words are {' and '.join(WORDS)})")
+        if legacy_tensors.recognises(source):
+            return legacy_tensors.read(source)
+    looked = layouts.open_source(source, _decoder())
+    if looked.train is None:
+        raise DataError(f"{looked.where}: holds a test part alone, and no training images")
+    train = _load(looked.train())
+    test = _load(looked.test()) if looked.test is not None else None
+    return Parts(looked.layout, train, test, looked.names, looked.notes)
+
+
+def _load(part: OnDisk) -> Part:
+    return Part(load(part, Memory(spill.empty, spill.SPILL_BYTES)), part.labels(), part.where)
+
+
+def _decoder() -> Decode:
+    """A decoder of pictures into RGB, which must all be of the size of the first."""
+    first: list[tuple[str, tuple[int, ...]]] = []
+
+    def decode(data: bytes, where: str) -> np.ndarray:
+        picture = decode_picture(data, where, channels=3)
+        if not first:
+            first.append((where, picture.shape))
+        name, (height, width, _) = first[0]
+        if picture.shape[:2] != (height, width):
+            raise DataError(
+                f"{where}: {picture.shape[1]}x{picture.shape[0]} pixels where {name} has {width}x{height}; scale all "
+                "pictures to one size first"
+            )
+        return picture
+
+    return decode
 
 
 def _parse_names(names: str) -> tuple[str, ...]:
     if os.path.isfile(names):  # unlike Path.is_file it takes a text that is too long for a path
-        return _read_names(Path(names))
+        return read_names(Path(names))
     if "," not in names:
         raise DataError(
             f"--names {names}: no such file; give a file with one name a line, or names with commas between"
         )
     return check_names(names.split(","), "--names")
-
-
-def _read_names(path: Path) -> tuple[str, ...]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: class names must be text in UTF-8, one a line") from None
-    return check_names(text.rstrip().splitlines(), str(path))

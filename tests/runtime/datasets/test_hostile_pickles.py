@@ -6,19 +6,19 @@ import sys
 
 import pytest
 
-from clf_train.data import cifar10_pickle
-from clf_train.data.cifar10_pickle import unpickle
-from clf_train.errors import DataError
+from clf_runtime.datasets import pickles
+from clf_runtime.datasets.pickles import unpickle
+from clf_runtime.errors import ImageError
 
 
 def run(data):
     code = """if True:
         import sys
-        from clf_train.errors import DataError
-        from clf_train.data.cifar10_pickle import unpickle
+        from clf_runtime.errors import ImageError
+        from clf_runtime.datasets.pickles import unpickle
         try:
             unpickle(sys.stdin.buffer.read(), "here")
-        except DataError:
+        except ImageError:
             print("refused")
     """
     return subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=10)
@@ -47,13 +47,13 @@ def test_memory_bomb_of_encode():
     bomb += b"h\x00h\x01R" * 500 + b"ls."
     code = """if True:
         import resource, sys
-        from clf_train.errors import DataError
-        from clf_train.data.cifar10_pickle import unpickle
+        from clf_runtime.errors import ImageError
+        from clf_runtime.datasets.pickles import unpickle
         data = sys.stdin.buffer.read()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             unpickle(data, "here")
-        except DataError:
+        except ImageError:
             pass
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     """
@@ -63,15 +63,15 @@ def test_memory_bomb_of_encode():
 
 def test_a_pickle_cannot_change_the_reader():
     data = b"\x80\x02}U\x01xcnumpy\ndtype\nN}U\x0c__defaults__K\x07\x85s\x86bs."
-    before = cifar10_pickle._dtype.__defaults__ if hasattr(cifar10_pickle, "_dtype") else None
-    with pytest.raises(DataError):
+    before = pickles._dtype.__defaults__ if hasattr(pickles, "_dtype") else None
+    with pytest.raises(ImageError):
         unpickle(data, "here")
-    assert not hasattr(cifar10_pickle, "_dtype") or cifar10_pickle._dtype.__defaults__ == before
+    assert not hasattr(pickles, "_dtype") or pickles._dtype.__defaults__ == before
 
 
 @pytest.mark.parametrize(
     "data", [b"\x80\x02}U\x01xcnumpy\ndtype\ns.", b"\x80\x02}U\x01x](K\x01K\x02\x86es.", b"\x80\x02}U\x01x}s."]
 )
 def test_only_what_is_promised_comes_out(data):
-    with pytest.raises(DataError):
+    with pytest.raises(ImageError):
         unpickle(data, "here")

@@ -1,4 +1,4 @@
-"""The reader of CIFAR-10's pickles: it reads what they hold, runs nothing, and answers anything else with DataError."""
+"""The reader of pickles: it reads what CIFAR-10 holds, runs nothing, and answers anything else with ImageError."""
 
 import os
 import pickle
@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clf_train.data.cifar10_pickle import unpickle
-from clf_train.errors import DataError
+from clf_runtime.datasets.pickles import unpickle
+from clf_runtime.errors import ImageError
 
 ROWS = np.random.default_rng(0).integers(0, 256, (3, 3072), dtype=np.uint8)
 NUMPY = ["numpy.core.multiarray", "numpy._core.multiarray"]
@@ -90,9 +90,9 @@ def test_lists_texts_and_numbers_come_back_with_keys_of_text(
 
 
 def refuse(data: bytes, reason: str = "", limit: float = 3.0) -> None:
-    """Hold that a pickle gives a DataError of one line, soon."""
+    """Hold that a pickle gives a ImageError of one line, soon."""
     start = time.perf_counter()
-    with pytest.raises(DataError, match=rf"here: not a file of CIFAR-10's python version, .*{reason}") as caught:
+    with pytest.raises(ImageError, match=rf"here: not a file of CIFAR-10's python version, .*{reason}") as caught:
         unpickle(data, "here")
     assert time.perf_counter() - start < limit
     assert "\n" not in str(caught.value)
@@ -306,7 +306,7 @@ EDIT = st.tuples(st.integers(0, 600), st.integers(0, 4), st.one_of(st.binary(max
 
 @settings(max_examples=250, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(VALID), st.lists(EDIT, min_size=1, max_size=6))
-def test_a_batch_with_random_changes_gives_a_dict_or_a_data_error(
+def test_a_batch_with_random_changes_gives_a_dict_or_an_image_error(
     valid: bytes, edits: list[tuple[int, int, bytes]]
 ) -> None:
     data = valid
@@ -315,7 +315,7 @@ def test_a_batch_with_random_changes_gives_a_dict_or_a_data_error(
         data = data[:place] + added + data[place + removed :]
     try:
         read = unpickle(data, "here")
-    except DataError:
+    except ImageError:
         return
     assert type(read) is dict
     assert all(type(key) is str for key in read)
@@ -323,6 +323,6 @@ def test_a_batch_with_random_changes_gives_a_dict_or_a_data_error(
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(st.one_of(st.binary(max_size=60), st.lists(OPCODES, max_size=40).map(b"".join)))
-def test_random_bytes_and_opcodes_give_a_dict_or_a_data_error(data: bytes) -> None:
-    with suppress(DataError):
+def test_random_bytes_and_opcodes_give_a_dict_or_an_image_error(data: bytes) -> None:
+    with suppress(ImageError):
         assert type(unpickle(data, "here")) is dict

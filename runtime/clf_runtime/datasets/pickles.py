@@ -1,20 +1,20 @@
-"""Read the pickles of CIFAR-10's python version without running any: a reader that knows only what they hold.
+"""Read the pickles of CIFAR-10's python version and of torch.save without running any.
 
 A pickle is a program that may call anything. Ours may not: it is taken apart by `pickletools`, which bounds every
-length by the data, and the few opcodes that such files need are carried out here. The names that numpy's arrays need
-stand for inert records, never for numpy's own functions; arrays are made from the records afterwards. Keys are texts,
-so that nothing of a file's choosing is hashed, and nothing is copied more often than the file holds it.
+length by the data, and the few opcodes that such files need are carried out here. The names that they call stand for
+inert records, never for the functions themselves; arrays are made from the records afterwards. Keys are texts, so that
+nothing of a file's choosing is hashed, and nothing is copied more often than the file holds it.
 """
 
 import pickle
 import pickletools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from clf_runtime.errors import brief
-from clf_train.errors import DataError
+from clf_runtime.errors import ImageError, brief
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = frozenset(
@@ -23,7 +23,7 @@ _VALUES = frozenset(
     SHORT_BINUNICODE
     """.split()  # noqa: SIM905
 )
-_NAMES = {
+_NUMPY = {
     "numpy.core.multiarray _reconstruct": "array",
     "numpy._core.multiarray _reconstruct": "array",
     "numpy ndarray": "array",
@@ -32,43 +32,58 @@ _NAMES = {
 }
 
 
+class UnknownNameError(pickle.UnpicklingError):
+    """A pickle names what its reader does not know: `name` is `module function`."""
+
+    def __init__(self, name: str) -> None:
+        """Keep the name."""
+        super().__init__(f"it names {name.replace(' ', '.')}")
+        self.name = name
+
+
 @dataclass(frozen=True)
-class _Name:
-    """Stands for one of the names that numpy's pickles call."""
+class Name:
+    """Stands for one of the names that a pickle uses, by the kind that its reader knows it as."""
 
     kind: str
 
 
-@dataclass
-class _Array:
-    """Stands for a numpy array: what its pickle says of it, (version, shape, dtype, fortran order, bytes)."""
+@dataclass(eq=False)
+class Record:
+    """Stands for what a call would make: the kind of what is called, its arguments, and the state that it is given.
 
+    A persistent id, which is what stands for an array outside of the pickle, is a record of kind `persistent`.
+    """
+
+    kind: str
+    arguments: tuple[Any, ...]
     state: Any = None
-
-
-@dataclass
-class _Dtype:
-    """Stands for a numpy dtype: its code, such as u1."""
-
-    code: Any = None
 
 
 class _Mark:
     pass
 
 
-def unpickle(data: bytes, where: str) -> dict[str, Any]:
-    """Read one batch or meta file: a dict of texts to lists, texts, numbers and uint8 arrays.
+def read_pickle(data: bytes, names: Mapping[str, str]) -> Any:
+    """Read a pickle that uses the given names only, `module function` to kind: plain values, records and names.
 
-    Raises DataError if the pickle is damaged or holds anything else.
+    Raises UnknownNameError for another name, and nearly any exception for what is damaged or hostile.
+    """
+    return _Reader(data, names).value
+
+
+def unpickle(data: bytes, where: str) -> dict[str, Any]:
+    """Read one batch or meta file of CIFAR-10: a dict of texts to lists, texts, numbers and uint8 arrays.
+
+    Raises ImageError if the pickle is damaged or holds anything else.
     """
     try:
-        value = _Reader(data).value
+        value = read_pickle(data, _NUMPY)
         if not isinstance(value, dict):
             raise pickle.UnpicklingError("it holds no dict")
         return {key: _plain(item) for key, item in value.items()}
     except Exception as error:  # a hostile pickle makes the reader raise nearly anything
-        raise DataError(
+        raise ImageError(
             f"{where}: not a file of CIFAR-10's python version, so it is not read: {brief(error, 120)}"
         ) from None
 
@@ -76,7 +91,8 @@ def unpickle(data: bytes, where: str) -> dict[str, Any]:
 class _Reader:
     """A stack machine for the opcodes of such files; `value` is what the pickle leaves."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, names: Mapping[str, str]) -> None:
+        self.names = names
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.size = self.to_encode = len(data)
@@ -144,10 +160,11 @@ class _Reader:
                 stack.append(self._call(stack.pop(), arguments))
             case "BUILD":
                 state = stack.pop()
-                if isinstance(stack[-1], _Array):
-                    stack[-1].state = state
-                elif not isinstance(stack[-1], _Dtype):  # whose byte order and alignment one byte does not have
+                if not isinstance(stack[-1], Record):
                     raise pickle.UnpicklingError("a state for what has none")
+                stack[-1].state = state
+            case "BINPERSID":
+                stack.append(Record("persistent", (stack.pop(),)))
             case _:
                 raise pickle.UnpicklingError(f"it uses {name}")
 
@@ -170,17 +187,15 @@ class _Reader:
             target[_text(key)] = item
 
     def _name(self, name: str) -> None:
-        if name not in _NAMES:
-            raise pickle.UnpicklingError(f"it names {name.replace(' ', '.')}")
-        self.stack.append(_Name(_NAMES[name]))
+        if name not in self.names:
+            raise UnknownNameError(name)
+        self.stack.append(Name(self.names[name]))
 
     def _call(self, name: Any, arguments: Any) -> Any:
-        if not isinstance(name, _Name) or not isinstance(arguments, tuple):
+        if not isinstance(name, Name) or not isinstance(arguments, tuple):
             raise pickle.UnpicklingError("a call of what is no function")
-        if name.kind == "array":
-            return _Array()
-        if name.kind == "dtype":
-            return _Dtype(*arguments[:1])
+        if name.kind != "encode":
+            return Record(name.kind, arguments)
         text, encoding = arguments
         if not isinstance(text, str) or encoding != "latin1":
             raise pickle.UnpicklingError("bytes in an unknown form")
@@ -199,9 +214,9 @@ def _text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, _Array):
+    if isinstance(value, Record) and value.kind == "array":
         _, shape, dtype, fortran_order, raw = value.state
-        if not isinstance(dtype, _Dtype) or dtype.code not in ("u1", b"u1"):
+        if not isinstance(dtype, Record) or dtype.kind != "dtype" or dtype.arguments[0] not in ("u1", b"u1"):
             raise pickle.UnpicklingError("an array that is not uint8")
         raw = raw.encode("latin1") if isinstance(raw, str) else raw
         return np.frombuffer(raw, np.uint8).reshape(shape, order="F" if fortran_order else "C")

@@ -1,0 +1,60 @@
+"""The layouts that labelled images come in, told apart by looking, never by a flag: one module each, one line here.
+
+The one reader of clf-train and clf-eval. A layout's module has `KNOWN`, which says what it reads, `recognises(path)`,
+which looks at names, and `look(path, decode)`, which gives the Source. A word is a source that is no path.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from clf_runtime.datasets import cifar10, digits, folders, npz, tensors
+from clf_runtime.datasets.source import Decode, Source
+from clf_runtime.errors import ImageError
+
+_FEW = 5
+
+
+class Layout(Protocol):
+    """What the module of a layout has."""
+
+    KNOWN: str
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a file or folder looks like this layout; its content may be anything."""
+        ...
+
+    def look(self, path: Path, decode: Decode) -> Source:
+        """Look at what was recognised. Raises ImageError if it is damaged, incomplete, or holds more than is read."""
+        ...
+
+
+LAYOUTS: tuple[Layout, ...] = (tensors, npz, cifar10, folders)
+WORDS: dict[str, Callable[[], Source]] = {digits.WORD: digits.look}
+
+
+def open_source(source: str | os.PathLike[str], decode: Decode) -> Source:
+    """Look at a folder or file in any layout, or take the word `digits`, which wins over a path only as plain text.
+
+    `decode` makes the pixels of a picture.
+    Raises ImageError, in one line that names the file; OSError if the system refuses a file.
+    """
+    if isinstance(source, str) and source in WORDS:
+        return WORDS[source]()
+    path = Path(source)
+    if not os.path.exists(path):  # unlike Path.exists it raises for no path whatever
+        raise ImageError(f"{path}: no such file or folder")
+    for layout in LAYOUTS:
+        if layout.recognises(path):
+            return layout.look(path, decode)
+    known = "; ".join(layout.KNOWN for layout in LAYOUTS)
+    raise ImageError(f"{path}: no layout that is known{_found(path)}; known are: {known}; or the word digits")
+
+
+def _found(path: Path) -> str:
+    if not path.is_dir():
+        return ""
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
+    more = f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""
+    return f" (found {', '.join(names[:_FEW])}{more})" if names else " (the folder is empty)"
