@@ -23,11 +23,11 @@ NAME = "clf-eval"
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", readable=False, help="The .onnx file to evaluate.")],
     data: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="DATA",
-            help="Labelled images: .npz with images and labels; the CIFAR-10 binary version, its folder or "
-            "test_batch.bin; or class-named folders of PNG or JPEG.",
+            help="Labelled images in any layout that clf-train takes (a folder, a file, or the word digits), or their "
+            "test part alone.",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

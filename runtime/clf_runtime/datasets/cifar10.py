@@ -5,7 +5,6 @@ A binary batch is records of one label byte and 3,072 bytes, planes R, G, B; a p
 """
 
 import functools
-import lzma
 import os
 import tarfile
 import zlib
@@ -54,7 +53,7 @@ def recognises(path: Path) -> bool:
         return _folder(path) is not None
     try:
         return path.is_file() and (path.suffix.lower() == ".bin" or tarfile.is_tarfile(path))
-    except (EOFError, ValueError, zlib.error, lzma.LZMAError):  # packed, but cut or damaged in its first bytes
+    except (EOFError, ValueError, zlib.error):  # packed, but cut or damaged in its first bytes
         return True
 
 
@@ -246,9 +245,9 @@ def _read_archive(path: Path, wanted: Sequence[str]) -> dict[str, bytes]:
                 members[name] = stream.read() if name in wanted else b""
             while archive.fileobj is not None and archive.fileobj.read(1 << 20):
                 pass  # up to the end, where gzip, bzip2 and xz check their checksums
-    except ImageError:  # a ValueError too
+    except (ImageError, OSError, MemoryError):
         raise
-    except (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+    except Exception as error:  # TarError, EOFError, ValueError, zlib.error, LZMAError, ...
         raise ImageError(f"{path}: damaged or cut short: {error}") from None
     if not members:
         raise ImageError(f"{path}: an archive without the batches of CIFAR-10")

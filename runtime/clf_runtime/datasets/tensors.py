@@ -29,6 +29,7 @@ KNOWN = "train_data_2, train_labels_2, test_data_2, test_labels_2 written with t
 LAYOUT = "tensors of torch.save"
 _SUFFIXES = ("_2", "", "_2.pt", ".pt", "_2.pth", ".pth")
 _PARTS, _KINDS = ("train", "test"), ("data", "labels")
+_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # a pickle of a number, with which such files began
 _MAX_PICKLE_BYTES = 1 << 20
 _MAX_DIMENSIONS = 8
 _ROWS_AT_ONCE = 64
@@ -142,6 +143,11 @@ def look_into(file: Path) -> Tensor:
         if module in ("torch", "torch._utils"):
             raise ImageError(f"{file}: a tensor of kind {name[:60]}; wanted a plain one of real numbers") from None
         raise ImageError(f"{file}: holds Python objects other than tensors, which are never loaded") from None
+    except zipfile.BadZipFile as error:
+        with open_regular(file) as stream:
+            legacy = stream.read(len(_LEGACY)) == _LEGACY
+        why = "PyTorch before 1.6 wrote it; save it anew with torch.save" if legacy else str(error)
+        raise ImageError(f"{file}: not a tensor written with torch.save, or damaged: {why}") from None
     except Exception as error:  # what zipfile raises, and what a hostile pickle makes its reader raise
         text = f"{file}: not a tensor written with torch.save, or damaged: {brief(error, 120)}"
         raise ImageError(text) from None
