@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from clf_runtime.bounded import read_bounded
-from clf_runtime.datasets.listing import PICTURES, TEST_FOLDERS, class_folders, has_pictures, refuse_extra, visible
+from clf_runtime.datasets.listing import TEST_FOLDERS, class_folders, has_pictures, refuse_extra, visible
 from clf_runtime.datasets.source import Decode, Part, Source
 from clf_runtime.errors import ImageError
+from clf_runtime.inputs.picture_formats import SUFFIXES
 from clf_runtime.inputs.pictures import MAX_FILE_BYTES
 
 KNOWN = "class-named folders of PNG or JPEG, below train/ and test/ or alone"
@@ -74,7 +75,7 @@ def _open(folder: Path, names: Sequence[str], decode: Decode) -> Part:
 def _pictures(folder: Path) -> list[Path]:
     pictures = visible(folder)
     for picture in pictures:
-        if picture.suffix.lower() not in PICTURES or not picture.is_file():
+        if picture.suffix.lower() not in SUFFIXES or not picture.is_file():
             raise ImageError(f"{picture}: neither PNG nor JPEG; move it away")
     return pictures
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from clf_runtime.errors import ImageError
+from clf_runtime.inputs.picture_formats import SUFFIXES
 
-PICTURES = (".png", ".jpg", ".jpeg")
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 _HARMLESS = ("names.txt", "thumbs.db", "desktop.ini")
 _HARMLESS_STEMS = ("readme", "license", "licence")
@@ -39,7 +39,7 @@ def class_folders(path: Path) -> list[Path]:
 
 def has_pictures(folder: Path) -> bool:
     """Whether a folder holds a file that is named as a PNG or JPEG."""
-    return any(entry.suffix.lower() in PICTURES for entry in folder.iterdir())
+    return any(entry.suffix.lower() in SUFFIXES for entry in folder.iterdir())
 
 
 def refuse_extra(folder: Path, known: Iterable[str], layout: str) -> None:

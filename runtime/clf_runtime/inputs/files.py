@@ -10,7 +10,8 @@ from clf_runtime.bounded import as_path, open_regular, read_bounded
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.arrays import BLOCK, MAX_ARRAY_BYTES, MAX_BLOCK_BYTES, check_header
 from clf_runtime.inputs.npy import read_data, read_header, read_rows
-from clf_runtime.inputs.pictures import MAX_FILE_BYTES, PICTURE_STARTS, decode_picture
+from clf_runtime.inputs.picture_formats import format_of
+from clf_runtime.inputs.pictures import MAX_FILE_BYTES, decode_picture
 from clf_runtime.model.card import ModelCard
 
 
@@ -30,7 +31,7 @@ def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple
                 yield from _read_npy(stream, card, where)
             elif start.startswith(b"PK"):
                 yield from _read_npz(stream, card, where)
-            elif start.startswith(PICTURE_STARTS):
+            elif format_of(start) is not None:
                 data = read_bounded(stream, MAX_FILE_BYTES)
                 if data is None:
                     raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")

@@ -15,10 +15,10 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from clf_runtime.errors import ImageError, MissingExtraError, brief
+from clf_runtime.inputs.picture_formats import JPEG, NAMES, format_of, image_file
 
 MAX_FILE_BYTES = 64 << 20  # of a PNG or JPEG
 MAX_PIXELS = 50_000_000  # of a picture once decoded
-_PNG, _JPEG = PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _START_OF_SCAN, _APP1, _EXIF = b"\xda", b"\xe1", b"Exif\0\0"
 _ORIENTATION = 0x0112
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I"}  # types of TIFF, as struct has them
@@ -41,14 +41,15 @@ def decode_picture(data: bytes, where: str, channels: int, size: tuple[int, int]
     """
     try:
         from PIL import ImageOps
-        from PIL.JpegImagePlugin import JpegImageFile
-        from PIL.PngImagePlugin import PngImageFile
+
+        known = format_of(data) or JPEG
+        opened = image_file(known)
     except ImportError:
-        raise MissingExtraError(f'{where}: PNG and JPEG need Pillow: pip install "clf-edge[images]"') from None
-    data, exif = (data, b"") if data.startswith(_PNG) else _without_exif(data)
+        raise MissingExtraError(f'{where}: {NAMES} need Pillow: pip install "clf-edge[images]"') from None
+    data, exif = _without_exif(data) if known is JPEG else (data, b"")
     try:
         # Not Image.open, which warns of a size that is refused below, and of what follows a JPEG's first picture.
-        picture = PngImageFile(io.BytesIO(data)) if data.startswith(_PNG) else JpegImageFile(io.BytesIO(data))
+        picture = opened(io.BytesIO(data))
         _check(picture, where, channels)
         picture.load()
         turned = _orientation(exif or picture.info.pop("exif", b""))

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from clf_runtime.datasets.listing import PICTURES, is_sheet
+from clf_runtime.datasets.listing import is_sheet
+from clf_runtime.inputs.picture_formats import SUFFIXES
 from clf_train.data.sources import WORDS
 from clf_train.errors import RunError
 
@@ -38,7 +39,7 @@ def _is_known(place: Path, data: Path) -> bool:
         return False
     first, *rest = place.relative_to(data).parts
     if first == "artifacts":  # with a picture of its own it would be the class of artifacts
-        return len(rest) > 1 or (len(rest) == 1 and place.suffix.lower() not in PICTURES)
+        return len(rest) > 1 or (len(rest) == 1 and place.suffix.lower() not in SUFFIXES)
     return not rest and is_sheet(place)
 
 
