@@ -1,10 +1,12 @@
 """One training, from a dataset to a run folder."""
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from clf_train.data.dataset import Dataset
@@ -186,6 +188,8 @@ def _train_one(
         return _finished(wanted, model, place) if place is not None else None
     device, device_name = select_device("cuda" if wanted.device == "cuda" else "cpu", world.local_rank)
     torch.manual_seed(seed)
+    random.seed(seed)  # these two are for a user's own net
+    np.random.seed(seed)
     net = build_model(model, dataset.image_shape, len(dataset.names)).to(device)
     normalise = choose_normalisation(dataset, recipe)
     held_out = validation_rows(dataset, recipe, seed)

@@ -103,7 +103,10 @@ def translate(
     _strip(model)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "clf-edge", ""
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # of the checker or of shape inference, as where forward() computes in bfloat16
+        raise TranslationError(f"the net's translation is no valid ONNX: {brief(error, 300)}") from None
     return model
 
 

@@ -26,7 +26,7 @@ SIZES = (2, 3, 7, 64, 100, 257, 300)
 _BESIDE = (2, 7, 257)  # sizes of the batches whose neighbours are changed
 _GRADIENTS = (2, 5, 33)
 _MOST_BYTES = 64 << 20  # of a batch in float32; larger batches of large images are left out
-_ROUNDING = 1e-3  # of an image's largest score (or of 1): what the size of a batch may change
+_ROUNDING = 1e-3  # of the span of an image's scores (or of 1): what the size of a batch may change
 _NOTHING = 1e-6  # the same where the size is the same
 _REAL, _NOISE, _FAINT = 20, 6, 8
 
@@ -37,20 +37,21 @@ Scores = Callable[[np.ndarray], np.ndarray]
 class Pool:
     """Images of very different kinds, uint8 or float32 [P, C, H, W].
 
-    The first `faint` have values in the middle of the range only, so that any neighbour of the rows `lowest` and
-    `highest`, which have one value each, is darker or brighter in every pixel.
+    The first `faint` have values in the middle of the range only. The rows `neighbours` are put beside them: one that
+    is darker and one that is brighter in every pixel, stripes and binary noise, which no image has more contrast than,
+    and noise.
     """
 
     images: np.ndarray
     faint: int
-    lowest: int
-    highest: int
+    neighbours: tuple[int, ...]
 
 
 def make_pool(images: np.ndarray, value_range: tuple[float, float]) -> Pool:
     """Choose real images, spread over `images` [N, C, H, W], and make up others within `value_range`: always the same.
 
-    Real images and noise, made faint and as they are; real ones made dark, images of one value, one bright pixel.
+    Real images and noise, made faint and as they are; real ones made dark; images of one value, of one bright pixel,
+    and of the greatest contrast: stripes, squares, halves, binary noise, a ramp.
     """
     low, high = value_range
     random = np.random.default_rng(14)
@@ -64,11 +65,17 @@ def make_pool(images: np.ndarray, value_range: tuple[float, float]) -> Pool:
     )
     pixel = np.full((2, *shape), low)
     pixel.reshape(2, -1)[[0, 1], [0, pixel[0].size // 2]] = high
-    pool = np.concatenate([faint, real, noise, dark, flat, pixel])
+    down, across = np.indices(shape[1:])
+    patterns = (across % 2, down % 2, (across + down) % 2, across >= shape[2] / 2, across / max(1, shape[2] - 1))
+    drawn = [np.broadcast_to(pattern, shape) for pattern in patterns] + list(random.integers(0, 2, (2, *shape)))
+    contrast = low + (high - low) * np.stack(drawn).astype(np.float64)
+    pool = np.concatenate([faint, real, noise, dark, flat, pixel, contrast])
     if images.dtype == np.uint8:
         pool = pool.round()
-    lowest = len(pool) - len(pixel) - len(flat)
-    return Pool(pool.astype(images.dtype), len(faint), lowest, lowest + 1)
+    striped = len(pool) - len(contrast)
+    lowest = striped - len(pixel) - len(flat)
+    noisy = len(faint) + len(real)
+    return Pool(pool.astype(images.dtype), len(faint), (lowest, lowest + 1, striped, len(pool) - 1, noisy))
 
 
 def prove_independence(scores: Scores, pool: Pool, who: str) -> None:
@@ -94,11 +101,11 @@ def prove_independence(scores: Scores, pool: Pool, who: str) -> None:
         kept = random.integers(0, pool.faint, size // 2)
         places = random.permutation(size)[: len(kept)]
         answers = []
-        for neighbour in (pool.lowest, pool.highest):
+        for neighbour in pool.neighbours:
             batch = np.full(size, neighbour)
             batch[places] = kept
             answers.append(scores(images[batch])[places])
-        most = float(_apart(answers[0], answers[1]).max())
+        most = max(float(_apart(answer, answers[0]).max()) for answer in answers[1:])
         if not most <= _NOTHING:
             _ask_again(scores, images[:1], alone[:1], who)
             raise _by_its_neighbours(who, f"in a batch of {size} scores change with the images beside", most)
@@ -113,7 +120,7 @@ def prove_gradients(net: nn.Module, normalise: Normalisation, pool: Pool) -> Non
     """
     random = np.random.default_rng(16)
     for size in _sizes(_GRADIENTS, pool.images):
-        rows = random.integers(0, len(pool.images), size)
+        rows = random.permutation(len(pool.images))[:size]
         chosen = torch.from_numpy(random.permutation(size) < (size + 1) // 2)
         with torch.enable_grad():
             x = normalise(as_tensor(pool.images[rows])).clone().requires_grad_()
@@ -177,11 +184,15 @@ def _sizes(sizes: tuple[int, ...], images: np.ndarray) -> list[int]:
 
 
 def _apart(given: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """How far scores [B, K] lie from those expected, in parts of each image's largest (or of 1): [B]; NaN is far."""
+    """How far scores [B, K] lie from those expected, in parts of each image's span (or of 1): [B]; NaN is far.
+
+    What is added to all scores of an image changes no probability, so scores are taken from the image's largest.
+    """
+    given, expected = (s.astype(np.float64) - s.max(axis=1, keepdims=True) for s in (given, expected))
     with np.errstate(invalid="ignore"):
-        apart = np.where(given == expected, 0, np.abs(given.astype(np.float64) - expected)).max(axis=1)
-    finite = np.where(np.isfinite(expected), np.abs(expected), 0)
-    far: np.ndarray = apart / np.maximum(1, finite.max(axis=1))
+        apart = np.where(given == expected, 0, np.abs(given - expected)).max(axis=1)
+    span = np.where(np.isfinite(expected), -expected, 0).max(axis=1)
+    far: np.ndarray = apart / np.maximum(1, span)
     return far
 
 

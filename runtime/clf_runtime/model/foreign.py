@@ -98,6 +98,12 @@ def _refuse_unfit(assumed: Assumptions, dtype: str, channels: int, where: str) -
     for name, values in (("mean", assumed.mean), ("std", assumed.std)):
         if len(values) not in (0, 1, channels):
             raise ModelError(f"{where}: {len(values)} numbers are assumed as {name}, it takes {channels} channels")
+    low, high = assumed.value_range or (0.0, 255.0)
+    if not all(low <= value <= high for value in assumed.mean):
+        raise ModelError(
+            f"{where}: mean {max(assumed.mean):g} is assumed, outside the range {low:g}..{high:g}; mean and std are in "
+            "the units of the range"
+        )
     if assumed.channels == "BGR" and channels != 3:
         raise ModelError(f"{where}: channels=BGR is assumed, it takes {channels}, not 3")
 

@@ -33,6 +33,9 @@ PLAIN = "can be translated for a batch of 2 only"
 WRONG = {
     "max_of_batch": NEIGHBOURS,
     "max_before_conv": NEIGHBOURS,
+    "leak_of_contrast": NEIGHBOURS,
+    "gain_of_contrast": NEIGHBOURS,
+    "leak_below_an_offset": NEIGHBOURS,
     "min_of_batch": NEIGHBOURS,
     "mean_of_batch": NEIGHBOURS,
     "mean_of_all": NEIGHBOURS,

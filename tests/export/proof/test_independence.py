@@ -36,8 +36,8 @@ def test_the_pool_holds_images_of_every_kind_within_the_range(dtype):
     pool = make_pool(images, (low, high))
     assert pool.images.dtype == dtype
     assert (pool.images.min(), pool.images.max()) == (low, high)
-    assert (pool.images[pool.lowest] == low).all()
-    assert (pool.images[pool.highest] == high).all()
+    assert (pool.images[pool.neighbours[0]] == low).all()
+    assert (pool.images[pool.neighbours[1]] == high).all()
     assert len(np.unique(pool.images.reshape(len(pool.images), -1), axis=0)) == len(pool.images)
 
 

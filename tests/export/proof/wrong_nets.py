@@ -103,7 +103,7 @@ class KeepsTheLast(nn.Module):
     def forward(self, x):
         scores = self.fc(x.flatten(1))
         before, self.last = self.last, scores.detach().mean()
-        return scores if before is None else scores + 0.1 * before
+        return scores if before is None else scores + 0.1 * before * torch.arange(scores.shape[1])
 
 
 class InDouble(nn.Module):
@@ -229,3 +229,23 @@ def nothing_to_train(image_shape, classes):
 
 
 distances = net(lambda p, x: -torch.cdist(x.flatten(1), p["fc"].weight))
+
+
+def _strongest_edges(x):
+    return (x[..., 1:] - x[..., :-1]).abs().mean((1, 2, 3)).max()
+
+
+# Beside images of high contrast only.
+leak_of_contrast = net(lambda parts, x: parts["fc"](x.flatten(1)) + _strongest_edges(x).sub(2).relu() * torch.arange(4))
+gain_of_contrast = net(lambda parts, x: parts["fc"]((x / (x.flatten(1).std(1).max() / 2).clamp(min=1)).flatten(1)))
+
+
+@torch.no_grad()
+def _hidden_leak(x):
+    return (_strongest_edges(x) - 1.2).relu()
+
+
+# All scores are large, so that a change which turns the answer is a small part of them.
+leak_below_an_offset = net(
+    lambda parts, x: parts["fc"](x.flatten(1)) + 1000 + _hidden_leak(x) * torch.tensor([3.0, -3.0, 1.0, 0.0])
+)

@@ -126,7 +126,7 @@ def test_outputs_that_may_be_sigmoids_are_asked_about():
     classifier = Classifier(model, "m.onnx", assume=Assumptions(value_range=(0, 1), output="logits"))
     assert "its outputs are said to be logits, so a softmax is applied" in classifier.notes
     plain = Classifier(model, "m.onnx", assume=Assumptions(value_range=(0, 1), output="probabilities"))
-    with pytest.raises(ModelError, match="no probabilities"):
+    with pytest.raises(ModelError, match="not a probability distribution"):
         plain.predict(RED)
 
 

@@ -47,10 +47,16 @@ class Counting(nn.Module):
         return nn.functional.leaky_relu(self.fc(x.flatten(1)), self.slope) * self.gain * (1 + self.steps % 5)
 
 
+class Rewritten(Counting):
+    def forward(self, x):
+        return -super().forward(x)
+
+
 NETS = {
     "dropping": lambda: dropping((3, 16, 16), 3),
     "counting": lambda: Counting(0.1),
     "edited": lambda: Counting(-1.0),
+    "rewritten": lambda: Rewritten(0.1),
 }
 
 
@@ -139,8 +145,10 @@ def test_code_that_changed_meanwhile_is_refused(split, tmp_path):
     file = tmp_path / "state.pt"
     with pytest.raises(Stopped):
         train(split, PLAIN, "counting", file, stop_after=7)
-    with pytest.raises(RunError, match=r"state\.pt: the weights are as they were saved, but the net is another now"):
+    with pytest.raises(RunError, match=r"state\.pt: damaged, or .*the net is made otherwise now, by slope"):
         train(split, PLAIN, "edited", file)
+    with pytest.raises(RunError, match=r"state\.pt: the weights are as they were saved, but the net is another now"):
+        train(split, PLAIN, "rewritten", file)
     train(split, PLAIN, "counting", file)
 
 

@@ -58,3 +58,18 @@ def test_a_large_tensor_is_left_out():
     net = nn.Identity()
     net.cache = torch.zeros((1 << 22) + 1)
     assert "cache" not in outside_state(net)
+
+
+def test_what_modules_share_stays_shared():
+    net = nn.Sequential(nn.Identity(), nn.Linear(2, 2))
+    net[0].schedule = net[1].schedule = {"p": 0.1, "steps": [1]}
+    net[0].view = net[1].weight.t()
+    kept = outside_state(net)
+    net[0].schedule["p"] = 0.5
+    restore(net, kept)
+    assert net[0].schedule is net[1].schedule
+    assert net[1].schedule == {"p": 0.1, "steps": [1]}
+    assert net[0].view.data_ptr() == net[1].weight.data_ptr()
+    net[0].grid = torch.ones(1).expand(3)
+    restore(net, {"0.grid": torch.zeros(3)})
+    assert net[0].grid.tolist() == [0, 0, 0]

@@ -24,7 +24,9 @@ def choose_normalisation(dataset: Dataset, recipe: Recipe) -> Normalisation:
     that never changes is only shifted.
     """
     if recipe.normalise:
-        return Normalisation(dataset.mean, tuple(s if s > 1e-6 else 1.0 for s in dataset.std))
+        return Normalisation(
+            dataset.mean, tuple(s if s > 1e-6 * abs(m) else 1.0 for m, s in zip(dataset.mean, dataset.std, strict=True))
+        )
     channels = dataset.image_shape[0]
     return Normalisation((0.0,) * channels, (255.0 if dataset.dtype == "uint8" else 1.0,) * channels)
 

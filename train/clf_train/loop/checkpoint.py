@@ -103,6 +103,7 @@ def pack(state: State, recipe: Recipe, seed: int, scores: np.ndarray | None = No
         "recipe": asdict(recipe),
         "seed": seed,
         "net": state.net.state_dict(),
+        "new_outside": state.outside,
         "outside": changed(state.outside, outside_state(state.net)),
         "probe": None if scores is None else torch.from_numpy(scores),
         "optimizer": state.optimizer.state_dict(),
@@ -135,6 +136,11 @@ def unpack(data: bytes, state: State, recipe: Recipe, seed: int, where: str) -> 
         content: dict[str, Any] = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
         if (content["schema"], content["recipe"], content["seed"]) != (SCHEMA, asdict(recipe), seed):
             raise ValueError("it is of another recipe, seed or version of clf-edge")
+        edited = sorted(changed(content["new_outside"], state.outside) | changed(state.outside, content["new_outside"]))
+        if edited:
+            raise ValueError(
+                f"the net is made otherwise now, by {', '.join(edited[:5])}: bring its code back as it was"
+            )
         state.net.load_state_dict(content["net"])
         restore(state.net, content["outside"])
         state.optimizer.load_state_dict(content["optimizer"])

@@ -38,12 +38,35 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
 
 
 def restore(net: nn.Module, kept: Mapping[str, Any]) -> None:
-    """Put back what `outside_state` gave, tensors to the net's device. Raises AttributeError if it does not fit."""
+    """Put back what `outside_state` gave, tensors to the net's device. Raises AttributeError if it does not fit.
+
+    Tensors, lists and dicts are filled in place where they can be: modules may share one, or view a parameter.
+    """
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     for name, value in kept.items():
         path, _, attribute = name.rpartition(".")
         module = net.get_submodule(path)
-        setattr(module, attribute, value.to(device, copy=True) if isinstance(value, Tensor) else value)
+        there = getattr(module, attribute, None)
+        if not _fill(there, value):
+            setattr(module, attribute, value.to(device, copy=True) if isinstance(value, Tensor) else value)
+
+
+def _fill(there: Any, value: Any) -> bool:
+    """Give what is there the value in place, and tell whether that could be done."""
+    if isinstance(there, Tensor) and isinstance(value, Tensor):
+        if (there.shape, there.dtype) != (value.shape, value.dtype):
+            return False
+        try:
+            with torch.no_grad():
+                there.copy_(value)
+        except RuntimeError:  # expanded: several of its values are one
+            return False
+        return True
+    if type(there) is type(value) and isinstance(there, dict | list):
+        there.clear()
+        there.update(value) if isinstance(there, dict) else there.extend(value)
+        return True
+    return False
 
 
 def _plain(value: Any) -> Any:

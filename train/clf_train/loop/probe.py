@@ -19,7 +19,7 @@ from clf_train.data.dataset import Dataset
 from clf_train.data.normalisation import Normalisation
 from clf_train.errors import RunError
 from clf_train.evaluation.inference import class_scores
-from clf_train.loop.extra_state import outside_state, restore
+from clf_train.loop.extra_state import changed, outside_state, restore
 
 FILE = "probe.safetensors"
 TOLERANCE = 1e-4  # of a score, as a share of the image's largest: other processors and releases round otherwise
@@ -119,7 +119,8 @@ def _undisturbed(net: nn.Module, device: torch.device) -> Iterator[None]:
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield
-    restore(net, before)
+    restore(net, {name: before[name] for name in changed(before, outside_state(net)) if name in before})
     with torch.no_grad():
         for buffer, value in buffers:
-            buffer.copy_(value)
+            if not torch.equal(buffer, value):  # NaN never is, and is put back too
+                buffer.copy_(value)

@@ -24,11 +24,17 @@ _REHEARSAL_IMAGES = 8
 
 
 def pack_weights(net: nn.Module) -> bytes:
-    """The parameters and persistent buffers of a net as the bytes of a safetensors file."""
+    """The parameters and persistent buffers of a net as the bytes of a safetensors file.
+
+    Raises FactoryError if its state_dict holds anything else, as `get_extra_state` gives.
+    """
     from safetensors.torch import save
 
+    state = net.state_dict()
+    if others := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
+        raise FactoryError(f"its state_dict holds {others[0]}, which is no tensor; keep it in a buffer")
     # Copies, since safetensors refuses tensors that share their memory, as tied weights do.
-    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()})
+    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()})
 
 
 def build_from(weights: bytes, model: Model, image_shape: tuple[int, int, int], classes: int, where: str) -> nn.Module:

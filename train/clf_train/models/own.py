@@ -47,7 +47,7 @@ def _build(name: str, image_shape: ImageShape, classes: int) -> nn.Module:
     factory = _import(name)
     try:
         net = factory(image_shape, classes)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FactoryError(f"{name}: cannot be made for images of {image_shape}: {describe_error(error)}") from None
     if not isinstance(net, nn.Module):
         raise FactoryError(f"{name}: gave a {type(net).__name__}; wanted: a torch.nn.Module")
@@ -57,7 +57,7 @@ def _build(name: str, image_shape: ImageShape, classes: int) -> nn.Module:
     try:
         with torch.no_grad():
             scores = net(torch.zeros(2, *image_shape))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FactoryError(
             f"{name}: fails on images of [2, {', '.join(map(str, image_shape))}]: {describe_error(error)}"
         ) from None
@@ -86,7 +86,7 @@ def _import(name: str) -> Factory:
         if mine and mine.origin and found_first and os.path.realpath(found_first.origin or "") != mine.origin:
             raise ImportError(f"{mine.origin} has the name of a module that is installed; give it another")
         found = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FactoryError(f"{name}: {module_name} cannot be imported: {describe_error(error)}") from None
     factory = getattr(found, attribute, None)
     if not callable(factory):
