@@ -12,11 +12,18 @@ NO_BOUND = 1.0  # of a difference of probabilities
 
 
 def make_card(
-    run: Run, run_name: str, accuracy: float, *, parity: Parity, golden: Golden | None, int8: Int8 | None, license: str
+    run: Run,
+    run_name: str,
+    accuracy: float | None,
+    *,
+    parity: Parity,
+    golden: Golden | None,
+    int8: Int8 | None,
+    license: str,
 ) -> ModelCard:
     """What the file says of itself: no place on this machine, the same whenever a run is exported.
 
-    `accuracy`, in [0, 1], is PyTorch's on the run's test images.
+    `accuracy`, in [0, 1], is PyTorch's on the run's test images; None where nothing shows that this net had it.
     """
     return ModelCard(
         model=run.model,
@@ -28,8 +35,8 @@ def make_card(
         std=run.normalisation.std,
         temperature=run.temperature,
         description=(
-            f"{run.model}: {len(run.names)} classes, trained on {run.data.train_images:,} images ({run.data.layout}), "
-            f"{100 * accuracy:.2f} % right on {run.data.test_images:,} test images"
+            f"{run.model}: {len(run.names)} classes, trained on {run.data.train_images:,} images ({run.data.layout})"
+            + ("" if accuracy is None else f", {100 * accuracy:.2f} % right on {run.data.test_images:,} test images")
         ),
         license=license,
         created=run.created,

@@ -15,17 +15,18 @@ from clf_train.runs.run import Run
 NEAR_TIE = 1e-3  # of a probability: the training may have run on a GPU, which rounds factors
 
 
-def find_accuracy(folder: Path, run: Run, evidence: Evidence, data_fingerprint: str) -> tuple[float, str]:
+def find_accuracy(folder: Path, run: Run, evidence: Evidence, data_fingerprint: str) -> tuple[float | None, str]:
     """Find a run's test accuracy anew, and hold it to the one that the training wrote down.
 
     Returns the accuracy, a share in [0, 1], and a sentence on what shows that the net is the one that was trained. On
-    images of another fingerprint than the run's nothing can be found anew, and the run's own figure is returned.
+    images of another fingerprint than the run's nothing can be found anew: the run's own figure is returned, or None
+    for a run without a probe, of whose net nothing is known then.
     Raises RunError if the two differ by more images than the near ties, whose two likeliest classes lie within 1e-3.
     """
     probed = "the weights' SHA-256 and the probe are those of the training"
     if data_fingerprint != run.data.fingerprint:
         if run.probe_sha256 is None:
-            probed = "nothing: the run has no probe (it is of an earlier clf-edge), and these are other images"
+            return None, "nothing: the run has no probe (it is of an earlier clf-edge), and these are other images"
         return run.test.accuracy, probed
     predicted, labels = evidence.reference.argmax(axis=1), evidence.labels
     right, wanted = int((predicted == labels).sum()), round(run.test.accuracy * run.test.images)

@@ -58,4 +58,6 @@ def test_on_other_images_nothing_can_be_found_anew(trained):
     accuracy, said = find_accuracy(FOLDER, run, evidence, "other")
     assert (accuracy, said) == (run.test.accuracy, "the weights' SHA-256 and the probe are those of the training")
     old = replace(run, schema=4, weights_sha256=None, probe_sha256=None)
-    assert find_accuracy(FOLDER, old, evidence, "other")[1].startswith("nothing: the run has no probe")
+    accuracy, said = find_accuracy(FOLDER, old, evidence, "other")
+    assert accuracy is None
+    assert said.startswith("nothing: the run has no probe")

@@ -172,6 +172,8 @@ def train(
         if like is not None:  # what is trained again must be the net that was trained
             for folder, run in runs.items():
                 load_net(folder, run, run.model if is_own(run.model) else None)
+                if run.probe_sha256 is None and not quiet:
+                    say(NAME, f"{folder}: has no probe (it is of an earlier clf-edge): its code may have changed since")
         device = "cuda" if plan.device == "cuda" else "cpu"
     chosen = "cpu" if show else select_device(device)[0].type
     with join(chosen) as world:
