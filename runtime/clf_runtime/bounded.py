@@ -1,7 +1,9 @@
 """Read files that may be anything, without taking memory for more than they hold."""
 
+import io
 import os
 import stat
+from collections.abc import Callable
 from typing import IO
 
 from clf_runtime.errors import ImageError, ModelError, called
@@ -64,3 +66,26 @@ def _read(stream: IO[bytes], most: int, piece_bytes: int) -> bytes | None:
         pieces.append(piece)
         piece_bytes = _PIECE
     return b"".join(pieces)
+
+
+class InPieces(io.BufferedIOBase):
+    """An open file that gives a piece of 1 MiB at most, for those who ask for as much as the file claims to hold.
+
+    zipfile does for an archive's directory, tarfile for a long name. More raises ValueError.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        """Read from `stream`, which stays its opener's to close."""
+        self._stream = stream
+        self.seek: Callable[..., int] = stream.seek
+        self.tell: Callable[[], int] = stream.tell
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read as a file does, but no more than a piece if no size is given."""
+        if size is not None and size > _PIECE:
+            raise ValueError(f"{size:,} bytes at once, of which it has no need")
+        return self._stream.read(_PIECE if size is None or size < 0 else size)

@@ -3,16 +3,18 @@
     python -m venv fuzz && fuzz/bin/pip install -e '.[cpu,images]' atheris onnx
     fuzz/bin/python tests/fuzz/fuzz_readers.py npy CORPUS -max_total_time=300 -rss_limit_mb=1536
 
-The readers: npy, npz, records (a stream of .npy), paths (lines on standard input), picture, card (metadata), model
-(an .onnx file, opened and run). CORPUS is a folder that keeps what the fuzzer found interesting; it is made, and begun
-with a few good files. All further arguments are libFuzzer's (-help=1 lists them). An input that leads to anything but
-an answer or a one-line ClfError stops the run, and is written to a file `crash-...` in the current folder.
+The readers: npy, npz, records (a stream of .npy), paths (lines on standard input), picture, card (metadata), tensor (a
+file of torch.save), model (an .onnx file, opened and run). CORPUS is a folder that keeps what the fuzzer found
+interesting; it is made, and begun with a few good files. All further arguments are libFuzzer's (-help=1 lists them). An
+input that leads to anything but an answer or a one-line ClfError stops the run, and is written to a file `crash-...` in
+the current folder.
 """
 
 import io
 import os
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import atheris
@@ -24,6 +26,7 @@ with atheris.instrument_imports(
     from PIL import ImageOps, JpegImagePlugin, PngImagePlugin  # noqa: F401 - what decode_picture loads
 
     from clf_runtime.classifier import Classifier
+    from clf_runtime.datasets import tensors
     from clf_runtime.errors import ClfError
     from clf_runtime.inputs import npz, stream
     from clf_runtime.inputs.arrays import to_batch
@@ -109,6 +112,12 @@ def read_model(data: bytes) -> None:
         classifier.predict(np.zeros(shape, np.uint8))
 
 
+def read_tensor(data: bytes) -> None:
+    FILE.write_bytes(data)
+    for block in tensors.rows(tensors.look_into(FILE), 2):
+        block.sum()
+
+
 def one_line(error: Exception | None) -> None:
     if error is not None and (not isinstance(error, ClfError) or len(str(error)) > 5000):
         raise AssertionError(f"not one short line: {error!r}")
@@ -184,6 +193,20 @@ def seeds_of_models() -> list[bytes]:
     return [bare, model.SerializeToString()]
 
 
+def seeds_of_tensors() -> list[bytes]:
+    storage = b"(X\x07\0\0\0storagectorch\nByteStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK<tQ"
+    views = [b"K\0(K\x03K\x04K\x05t(K\x14K\x05K\x01t", b"K\x05(K\x04K\x02t(K\x05K\x02t"]  # offset, shape, strides
+    made = []
+    for view in views:
+        file = io.BytesIO()
+        tensor = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(" + storage + view
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("x/data.pkl", tensor + b"\x89ccollections\nOrderedDict\n)RtR.")
+            archive.writestr("x/data/0", IMAGE.tobytes())
+        made.append(file.getvalue())
+    return made
+
+
 READERS = {
     "npy": (read_file, seeds_of_npy),
     "npz": (read_npz, seeds_of_npz),
@@ -191,6 +214,7 @@ READERS = {
     "paths": (read_lines, lambda: [b"a.npy\nb.npy\r\n\n\xff\n"]),
     "picture": (read_picture, seeds_of_pictures),
     "card": (read_card, seeds_of_cards),
+    "tensor": (read_tensor, seeds_of_tensors),
     "model": (read_model, seeds_of_models),
 }
 

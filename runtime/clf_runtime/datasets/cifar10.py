@@ -6,15 +6,14 @@ A binary batch is records of one label byte and 3,072 bytes, planes R, G, B; a p
 
 import functools
 import os
-import tarfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from clf_runtime.bounded import open_regular, read_bounded, stamp
+from clf_runtime.datasets import tar
 from clf_runtime.datasets.listing import refuse_extra
 from clf_runtime.datasets.pickles import unpickle
 from clf_runtime.datasets.source import Decode, Part, Source, kept, part_of
@@ -51,10 +50,7 @@ def recognises(path: Path) -> bool:
     """Whether a folder holds a batch, or one folder of an archive; or a file is named `.bin` or is a tar archive."""
     if path.is_dir():
         return _folder(path) is not None
-    try:
-        return path.is_file() and (path.suffix.lower() == ".bin" or tarfile.is_tarfile(path))
-    except (EOFError, ValueError, zlib.error):  # packed, but cut or damaged in its first bytes
-        return True
+    return path.is_file() and (path.suffix.lower() == ".bin" or tar.is_tar(path))
 
 
 def look(path: Path, decode: Decode) -> Source:
@@ -209,7 +205,7 @@ def _decode_python(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _look_at_archive(path: Path) -> Source:
-    there = _read_archive(path, (_BINARY.test, _BINARY.meta, _PYTHON.test, _PYTHON.meta))
+    there = _unpack(path, (_BINARY.test, _BINARY.meta, _PYTHON.test, _PYTHON.meta))
     version = _BINARY if any(name in there for name in (*_BINARY.train, _BINARY.test)) else _PYTHON
     has_train = _is_whole(path, version, set(there))
     decode = _decode_binary if version is _BINARY else _decode_python
@@ -217,7 +213,7 @@ def _look_at_archive(path: Path) -> Source:
     test = functools.partial(_archived, {version.test: there[version.test]}, (version.test,), path, decode)
 
     def train() -> Part:
-        return _archived(_read_archive(path, version.train), version.train, path, decode)
+        return _archived(_unpack(path, version.train), version.train, path, decode)
 
     return Source(f"CIFAR-10, {version.name} version", str(path), train if has_train else None, test, names)
 
@@ -227,28 +223,9 @@ def _archived(members: dict[str, bytes], names: Sequence[str], path: Path, decod
     return _joined([decode(members.pop(name), str(path / name)) for name in names], where)
 
 
-def _read_archive(path: Path, wanted: Sequence[str]) -> dict[str, bytes]:
-    """The batches that a tar archive holds, empty but for those that are wanted; no path in it is followed."""
-    members: dict[str, bytes] = {}
-    try:
-        with tarfile.open(path, "r:*") as archive:
-            for info in archive:
-                if info.size < 0:  # Python before 3.11.14 would come back to it for ever (CVE-2025-8194)
-                    raise ImageError(f"{path}: damaged: a member of {info.size} bytes")
-                name = PurePosixPath(info.name).name
-                if not info.isfile() or name not in (*_BINARY.files, *_PYTHON.files):
-                    continue
-                if name in members or info.size > _MAX_MEMBER_BYTES:
-                    raise ImageError(f"{path}: {name} is there twice, or larger than a batch of CIFAR-10 may be")
-                stream = archive.extractfile(info)
-                assert stream is not None
-                members[name] = stream.read() if name in wanted else b""
-            while archive.fileobj is not None and archive.fileobj.read(1 << 20):
-                pass  # up to the end, where gzip, bzip2 and xz check their checksums
-    except (ImageError, OSError, MemoryError):
-        raise
-    except Exception as error:  # TarError, EOFError, ValueError, zlib.error, LZMAError, ...
-        raise ImageError(f"{path}: damaged or cut short: {error}") from None
+def _unpack(path: Path, wanted: Sequence[str]) -> dict[str, bytes]:
+    """The batches that are there, empty but for those that are wanted."""
+    members = tar.read_members(path, (*_BINARY.files, *_PYTHON.files), wanted, _MAX_MEMBER_BYTES)
     if not members:
         raise ImageError(f"{path}: an archive without the batches of CIFAR-10")
     return members

@@ -120,7 +120,7 @@ def is_stored(file: Path) -> bool:
     try:
         with open_regular(file) as stream, open_zip(stream) as archive:
             return all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, ValueError):
         return False
 
 
@@ -141,7 +141,8 @@ def look_into(file: Path) -> Tensor:
     except UnknownNameError as error:
         module, name = error.name.split(" ", 1) if " " in error.name else ("", error.name)
         if module in ("torch", "torch._utils"):
-            raise ImageError(f"{file}: a tensor of kind {name[:60]}; wanted a plain one of real numbers") from None
+            kind = ascii(name)[1:-1][:60]
+            raise ImageError(f"{file}: a tensor of kind {kind}; wanted a plain one of real numbers") from None
         raise ImageError(f"{file}: holds Python objects other than tensors, which are never loaded") from None
     except zipfile.BadZipFile as error:
         with open_regular(file) as stream:
@@ -189,7 +190,7 @@ def _look_into(file: Path, stream: IO[bytes], archive: zipfile.ZipFile) -> Tenso
     stored = data.file_size // dtype.itemsize
     numbers = (offset, *shape, *strides)
     if len(shape) != len(strides) or len(shape) > _MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in numbers):
-        raise ImageError(f"{file}: damaged: a tensor of shape {str(shape)[:60]}, strides {str(strides)[:60]}")
+        raise ImageError(f"{file}: damaged: a tensor of shape {ascii(shape)[:60]}, strides {ascii(strides)[:60]}")
     start, is_bfloat16 = stored_at(stream, data), code == "bfloat16"
     tensor = Tensor(file, stamp(status), start, stored, dtype, is_bfloat16, tuple(shape), tuple(strides), offset)
     size = math.prod(shape) * dtype.itemsize

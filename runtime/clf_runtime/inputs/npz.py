@@ -4,7 +4,6 @@ An `.npz` is a zip file of `.npy` members. No size that it claims is believed: r
 there, a member must hold exactly what its `.npy` header says, and its checksum is compared before anything is returned.
 """
 
-import io
 import os
 import struct
 import zipfile
@@ -15,7 +14,7 @@ from typing import IO, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from clf_runtime.bounded import as_path, open_regular, stamp
+from clf_runtime.bounded import InPieces, as_path, open_regular, stamp
 from clf_runtime.errors import ClfError, ImageError, brief
 from clf_runtime.inputs.npy import NpyHeader, read_data, read_header, read_rows
 
@@ -214,25 +213,8 @@ def _told(where: str) -> Iterator[None]:
 
 
 def open_zip(stream: IO[bytes]) -> zipfile.ZipFile:
-    """Look into an open file that may be anything. Raises what zipfile does, or BadZipFile for a huge directory."""
-    return zipfile.ZipFile(_InPieces(stream))
+    """Look into an open file that may be anything, whose directory is 1 MiB at most, of about 20,000 members.
 
-
-class _InPieces(io.BufferedIOBase):
-    """A file that gives a piece at most, since zipfile asks for as much as the archive claims that its directory has.
-
-    1 MiB is a directory of about 20,000 members.
+    Raises what zipfile does, ValueError for a larger directory.
     """
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.seek: Callable[..., int] = stream.seek
-        self.tell: Callable[[], int] = stream.tell
-
-    def seekable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is not None and size > _PIECE:
-            raise zipfile.BadZipFile(f"a directory of {size:,} bytes")
-        return self._stream.read(_PIECE if size is None or size < 0 else size)
+    return zipfile.ZipFile(InPieces(stream))

@@ -1,6 +1,8 @@
 import contextlib
+import gzip
 import io
 import os
+import tarfile
 import tracemalloc
 import zipfile
 
@@ -289,3 +291,17 @@ def test_a_source_that_another_takes_the_place_of_is_refused(tmp_path, kind):
         list(labelled.blocks())
     with pytest.raises(ImageError, match="another file than the one"):
         labelled.opened.labels()
+
+
+def test_a_small_archive_with_a_long_name_takes_no_memory(tmp_path):
+    """tarfile would read a name of as many bytes as its header claims, and gzip packs them to a thousandth."""
+    name = tarfile.TarInfo("x")
+    name.type, name.size = tarfile.XHDTYPE, 64 << 20
+    with gzip.open(tmp_path / "x.tar.gz", "wb") as stream:
+        stream.write(name.tobuf(tarfile.USTAR_FORMAT) + bytes(64 << 20))
+    tracemalloc.start()
+    with pytest.raises(ImageError, match=r"x.tar.gz: damaged or cut short: 67,108,864 bytes at once"):
+        open_labelled(tmp_path / "x.tar.gz", CIFAR)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
