@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from clf_export.graph.quiet import silenced
+from clf_export.graph.library_calls import silenced
 from clf_export.int8.layer_order import CARRIERS, DENSE, LAYERS, MOVES, finish
 from clf_export.int8.ranges import Method, Ranges
 from clf_runtime.engine.session import import_onnxruntime
