@@ -20,8 +20,8 @@ import numpy as np
 import onnx
 import torch
 
+from clf_export.graph.convolutions import crop_unused_border, pair_rows, relu_before_pool
 from clf_export.graph.rewrite import FOLDING, rewrite
-from clf_export.graph.shaping import crop_unused_border, pair_rows, relu_before_pool
 from clf_export.graph.translate import translate
 from clf_runtime.engine.engine import open_engine
 from clf_train.data.normalisation import Normalisation

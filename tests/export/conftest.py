@@ -86,13 +86,13 @@ def rewritten():
 
 
 def _small_net(dtype="uint8", dense=64):
-    """Uint8 or float images [batch, 3, 12, 12] → conv, maximum, ReLU, dense, ReLU, dense, softmax of 4 classes."""
+    """Uint8 or float images [batch, 3, 12, 12] → conv, ReLU, maximum, dense, ReLU, dense, softmax of 4 classes."""
     random = np.random.default_rng(0)
     nodes = [
         helper.make_node("Conv", ["x", "w1", "b1"], ["c"]),
-        helper.make_node("MaxPool", ["c"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
-        helper.make_node("Relu", ["m"], ["r"]),
-        helper.make_node("Flatten", ["r"], ["f"]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["m"], ["f"]),
         helper.make_node("Gemm", ["f", "w2", "b2"], ["g"], transB=1),
         helper.make_node("Relu", ["g"], ["h"]),
         helper.make_node("MatMul", ["h", "w3"], ["scores"]),

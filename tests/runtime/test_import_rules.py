@@ -20,12 +20,13 @@ FORBIDDEN = {
         "clf_export",
         "torch",
         "onnx",
+        "onnx_ir",
         "onnxscript",
         "sklearn",
         "matplotlib",
         "safetensors",
     },
-    "train/clf_train": {"clf_export", "onnx", "onnxscript", "onnxruntime"},
+    "train/clf_train": {"clf_export", "onnx", "onnx_ir", "onnxscript", "onnxruntime"},
     "export/clf_export": set(),
 }
 SLOW = {"numpy", "onnxruntime", "torch", "onnx", "sklearn", "matplotlib", "PIL", "rich", "pydantic"}

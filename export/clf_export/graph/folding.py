@@ -15,26 +15,34 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import NodeProto
 
-from clf_export.graph.editing import Graph, attribute, features, integers, is_flatten, set_attributes
+from clf_export.graph.nodes import (
+    add_constant,
+    become,
+    constant,
+    integers,
+    is_flatten,
+    maker,
+    pads_by_size,
+    set_constant,
+    sizes_of,
+    sole_user,
+)
 
 Floats = NDArray[np.float64]
 
 # The largest shift, in units of a layer's input, that is folded into it. Images whose mean is a thousand standard
 # deviations from zero keep their subtraction: without it float32 has three digits less for what tells them apart.
 SHIFT_LIMIT = 16.0
-# Whatever multiplies the input of these by a number multiplies their output by it.
-_HOMOGENEOUS = {"Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "AveragePool", "GlobalAveragePool"}
-_HOMOGENEOUS |= {"ReduceMean", "ReduceSum"}
 
 
 @dataclass(frozen=True)
 class _Affine:
-    """A node that gives scale·x + shift, with constants that can be broadcast to one sample, without the batch."""
+    """A node that gives scale·x + shift, each of them [channels], along the axis behind the batch."""
 
-    source: str
+    source: ir.Value
     scale: Floats
     shift: Floats
 
@@ -45,220 +53,157 @@ class _Layer:
 
     weights: Floats
     bias: Floats
-    has_bias: bool
 
 
-def fold_into_next_layer(graph: Graph, node: NodeProto) -> bool:
-    """Fold affine nodes before a Conv or a Gemm (also those before the Flatten of a Gemm's input) into the layer."""
-    layer = _read(graph, node)
-    if layer is None:
+def reshape_to_flatten(node: ir.Node) -> bool:
+    """A Reshape to [batch, everything else] says so: Flatten, which needs no constant and holds no batch size."""
+    if node.op_type != "Reshape" or not is_flatten(node):
         return False
-    padded = node.op_type == "Conv" and _is_padded(node)
-    scale: Floats = np.ones(())
-    shift: Floats = np.zeros(())
-    entry, name = node, node.input[0]
-    found: tuple[NodeProto, str, Floats, Floats] | None = None
-    while graph.sole_user(name) is not None and (before := graph.producer(name)) is not None:
-        if node.op_type == "Gemm" and entry is node and before.op_type in ("Flatten", "Reshape"):
-            sizes = features(graph.shape(before.input[0]))
-            if sizes is None or not is_flatten(graph, before):
-                break
-            scale, shift = (np.broadcast_to(v, math.prod(sizes)).reshape(sizes) for v in (scale, shift))
-            entry, name = before, before.input[0]
-            continue
-        affine = _affine(graph, before)
-        if affine is None or (node.op_type == "Conv" and not _one_a_channel(affine)):
-            break
-        shift = scale * affine.shift + shift
-        scale = scale * affine.scale
-        if (padded and shift.any()) or not np.abs(shift).max() <= SHIFT_LIMIT:
-            break
-        name = affine.source
-        found = (entry, name, scale, shift)
-    if found is None:
-        return False
-    entry, source, scale, shift = found
-    if node.op_type == "Conv":
-        groups = _integer(node, "group", 1)
-        per_out = [_per_in(v, layer.weights, groups) for v in (scale, shift)]
-        bias = layer.bias + (layer.weights * per_out[1]).reshape(len(layer.bias), -1).sum(axis=1)
-        weights = layer.weights * per_out[0]
-    else:
-        scale, shift = (_broadcast(v, graph, source).reshape(-1) for v in (scale, shift))
-        bias = layer.bias + shift @ layer.weights
-        weights = layer.weights * scale[:, None]
-    if not _write(graph, node, layer, weights, bias):
-        return False
-    entry.input[0] = source
-    if entry is not node:
-        node.input[0] = entry.output[0]
+    become(node, "Flatten", node.inputs[:1], axis=1)
     return True
 
 
-def fold_into_previous_layer(graph: Graph, node: NodeProto) -> bool:
-    """Fold an affine node behind a Conv or a Gemm into it; a mere scale also through nodes that carry it along."""
-    affine = _affine(graph, node)
-    if affine is None:
+def matmul_to_gemm(node: ir.Node) -> bool:
+    """A product of [batch, K] with a constant [K, N] is a Gemm, which can take a bias in."""
+    if node.op_type != "MatMul":
         return False
-    name = affine.source
-    mere_scale = affine.scale.ndim == 0 and not affine.shift.any()
-    while True:
-        before = graph.producer(name)
-        if before is None or graph.sole_user(name) is None:
-            return False
-        if not (mere_scale and before.op_type in _HOMOGENEOUS):
+    weights, sizes = constant(node.inputs[1]), sizes_of(node.inputs[0])
+    if weights is None or weights.ndim != 2 or sizes is None or len(sizes) != 1:
+        return False
+    become(node, "Gemm", node.inputs)
+    return True
+
+
+def fold_into_next_layer(node: ir.Node) -> bool:
+    """Fold affine nodes before a Conv or a Gemm, or before the Flatten of a Gemm's input, into the layer."""
+    layer = _read(node)
+    if layer is None:
+        return False
+    is_conv = node.op_type == "Conv"
+    is_padded = pads_by_size(node) or any(integers(node, "pads", ()))
+    entry, places = node, 1
+    flatten = maker(node.inputs[0])
+    if not is_conv and flatten is not None and is_flatten(flatten):
+        entry, places = flatten, math.prod((sizes_of(flatten.inputs[0]) or ())[1:])
+    source, scale, shift = None, np.ones(1), np.zeros(1)
+    while (affine := _affine(maker(source or entry.inputs[0]))) is not None:
+        further = scale * affine.shift + shift
+        if (further.any() and is_padded) or not np.abs(further).max() <= SHIFT_LIMIT:
             break
-        name = before.input[0]
-    layer = _read(graph, before)
-    if layer is None or (before.op_type == "Conv" and not _one_a_channel(affine)):
+        source, scale, shift = affine.source, scale * affine.scale, further
+    if source is None:
         return False
-    scale, shift = (np.broadcast_to(v.reshape(-1), len(layer.bias)) for v in (affine.scale, affine.shift))
-    along_out = scale.reshape(-1, *(1,) * (layer.weights.ndim - 1)) if before.op_type == "Conv" else scale
-    if not _write(graph, before, layer, layer.weights * along_out, layer.bias * scale + shift):
+    if is_conv:
+        scale, shift = (_per_in(v, layer.weights, node.attributes.get_int("group", 1)) for v in (scale, shift))
+        bias = layer.bias + (layer.weights * shift).reshape(len(layer.bias), -1).sum(axis=1)
+        weights = layer.weights * scale
+    else:
+        bias = layer.bias + np.repeat(shift, places) @ layer.weights
+        weights = layer.weights * np.repeat(scale, places)[:, None]
+    if not _write(node, weights, bias):
         return False
-    return graph.bypass(node, affine.source)
+    entry.replace_input_with(0, source)
+    return True
 
 
-def drop_log_softmax(graph: Graph, node: NodeProto) -> bool:
-    """Drop a LogSoftmax that reaches a Softmax of the same axis through multiplications by numbers only."""
+def fold_into_previous_layer(node: ir.Node) -> bool:
+    """Fold an affine node behind a Conv or a Gemm into it."""
+    affine = _affine(node)
+    before = maker(affine.source) if affine is not None else None
+    layer = _read(before) if before is not None else None
+    if affine is None or before is None or layer is None:
+        return False
+    out = (-1, *(1,) * (layer.weights.ndim - 1)) if before.op_type == "Conv" else (-1,)
+    if not _write(before, layer.weights * affine.scale.reshape(out), layer.bias * affine.scale + affine.shift):
+        return False
+    become(node, "Identity", [affine.source])
+    return True
+
+
+def drop_log_softmax(node: ir.Node) -> bool:
+    """Drop a LogSoftmax over [batch, classes] that reaches a Softmax through multiplications by one number only."""
     if node.op_type != "LogSoftmax":
         return False
-    user = graph.sole_user(node.output[0])
-    while user is not None and user.op_type != "Softmax":
-        affine = _affine(graph, user)
-        if affine is None or affine.scale.ndim or affine.shift.ndim:
-            return False
-        user = graph.sole_user(user.output[0])
-    shape = graph.shape(node.input[0])
-    if user is None or shape is None:
+    user = sole_user(node.outputs[0])
+    while (affine := _affine(user)) is not None and np.ptp(affine.scale) == 0 and user is not None:
+        user = sole_user(user.outputs[0])
+    if user is None or user.op_type != "Softmax" or len(sizes_of(node.inputs[0]) or ()) != 1:
         return False
-    axes = {_integer(n, "axis", -1) % len(shape) for n in (node, user)}
-    return len(axes) == 1 and graph.bypass(node)
+    if any(n.attributes.get_int("axis", -1) not in (1, -1) for n in (node, user)):
+        return False
+    become(node, "Identity", node.inputs)
+    return True
 
 
-def _affine(graph: Graph, node: NodeProto) -> _Affine | None:
+def _affine(node: ir.Node | None) -> _Affine | None:
     """A node as scale·x + shift with finite constants, if it is that."""
+    if node is None or node.op_type not in ("BatchNormalization", "Add", "Sub", "Mul", "Div"):
+        return None
+    source, *others = node.inputs
+    if node.op_type in ("Add", "Mul") and constant(source) is not None:
+        source, others = others[0], [source]
+    sizes, constants = sizes_of(source), [c for c in map(constant, others) if c is not None]
+    if source is None or not sizes or constant(source) is not None or len(constants) < len(others):
+        return None
+    if any(c.dtype != np.float32 or not np.isfinite(c).all() for c in constants):
+        return None
+    values = [c.astype(np.float64) for c in constants]
+    one, zero = np.ones(sizes[0]), np.zeros(sizes[0])
     if node.op_type == "BatchNormalization":
-        return _batch_norm(graph, node)
-    if node.op_type not in ("Add", "Sub", "Mul", "Div"):
+        if node.attributes.get_int("training_mode", 0) == 1:
+            return None
+        gamma, beta, mean, variance = values
+        scale = gamma / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
+        return _Affine(source, scale, beta - mean * scale)
+    [value] = values
+    whole = (1,) * (1 + len(sizes) - value.ndim) + value.shape
+    if whole not in ((1,) * (1 + len(sizes)), (1, sizes[0], *(1,) * (len(sizes) - 1))):
         return None
-    first, second = (graph.constant(name) for name in node.input)
-    swapped = first is not None and second is None and node.op_type in ("Add", "Mul")
-    constant = first if swapped else second
-    source = node.input[1 if swapped else 0]
-    shape = graph.shape(source)
-    if constant is None or shape is None or constant.dtype != np.float32 or graph.constant(source) is not None:
-        return None
-    value = constant.astype(np.float64)
-    if value.ndim == len(shape) and value.ndim and value.shape[0] == 1:
-        value = value[0]
-    sizes = features(shape)
-    if value.ndim >= len(shape) or not np.isfinite(value).all() or (node.op_type == "Div" and not value.all()):
-        return None
-    if value.size == 1:
-        value = value.reshape(())
-    elif sizes is None or not _fits(value.shape, sizes):
-        return None
-    else:
-        value = value.reshape((1,) * (len(sizes) - value.ndim) + value.shape)
-    one, zero = np.ones(()), np.zeros(())
-    return {
-        "Add": _Affine(source, one, value),
-        "Sub": _Affine(source, one, -value),
-        "Mul": _Affine(source, value, zero),
-        "Div": _Affine(source, one / np.where(value == 0, 1, value), zero),
-    }[node.op_type]
+    value = np.broadcast_to(value.reshape(-1), sizes[0])
+    if node.op_type == "Div":
+        return _Affine(source, one / value, zero) if value.all() else None
+    if node.op_type == "Mul":
+        return _Affine(source, value, zero)
+    return _Affine(source, one, value if node.op_type == "Add" else -value)
 
 
-def _batch_norm(graph: Graph, node: NodeProto) -> _Affine | None:
-    constants = [graph.constant(name) for name in node.input[1:]]
-    shape = graph.shape(node.input[0])
-    if shape is None or len([o for o in node.output if o]) != 1 or attribute(node, "training_mode", 0):
+def _read(node: ir.Node) -> _Layer | None:
+    """The constant weights and bias of a Conv or a Gemm; None if they serve others too, or Gemm has factors."""
+    if node.op_type not in ("Conv", "Gemm") or node.attributes.get_int("transA", 0) == 1:
         return None
-    values = [c.astype(np.float64).reshape(-1, *(1,) * (len(shape) - 2)) for c in constants if c is not None]
-    if len(values) < 4:
+    if any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta")):
         return None
-    gamma, beta, mean, variance = values
-    epsilon = attribute(node, "epsilon", 1e-5)
-    assert isinstance(epsilon, float)
-    scale = gamma / np.sqrt(variance + epsilon)
-    return _Affine(node.input[0], scale, beta - mean * scale)
-
-
-def _read(graph: Graph, node: NodeProto) -> _Layer | None:
-    """The constant weights and bias of a Conv or a Gemm, with Gemm's factors in them; None if they serve others too."""
-    if node.op_type not in ("Conv", "Gemm") or attribute(node, "transA", 0):
-        return None
-    weights = graph.constant(node.input[1])
-    if weights is None or weights.dtype != np.float32 or graph.sole_user(node.input[1]) is None:
+    weights = constant(node.inputs[1])
+    if weights is None or weights.dtype != np.float32 or sole_user(node.inputs[1]) is None:
         return None
     values = weights.astype(np.float64)
-    if node.op_type == "Gemm":
-        values = values.T if attribute(node, "transB", 0) else values
-        values = values * _number(node, "alpha")
+    if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1:
+        values = values.T
     count = values.shape[0 if node.op_type == "Conv" else 1]
-    if len(node.input) < 3 or not node.input[2]:
-        return _Layer(values, np.zeros(count), has_bias=False)
-    bias = graph.constant(node.input[2])
-    if bias is None or bias.size not in (1, count) or (bias.ndim and bias.shape[-1] != bias.size):
-        return None
-    beta = _number(node, "beta") if node.op_type == "Gemm" else 1.0
-    return _Layer(values, np.broadcast_to(bias.astype(np.float64).reshape(-1) * beta, count), has_bias=True)
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return _Layer(values, np.zeros(count))
+    bias = constant(node.inputs[2])
+    return None if bias is None or bias.shape != (count,) else _Layer(values, bias.astype(np.float64))
 
 
-def _write(graph: Graph, node: NodeProto, old: _Layer, weights: Floats, bias: Floats) -> bool:
+def _write(node: ir.Node, weights: Floats, bias: Floats) -> bool:
     """Give a layer new weights and a new bias; False if float32 does not hold them."""
     with np.errstate(over="ignore"):
         weights32, bias32 = weights.astype(np.float32), bias.astype(np.float32)
     if not (np.isfinite(weights32).all() and np.isfinite(bias32).all()):
         return False
-    if node.op_type == "Gemm":
-        if attribute(node, "transB", 0):
-            weights32 = weights32.T
-        set_attributes(node, alpha=None, beta=None)
-    graph.give(node, 1, weights32)
-    if old.has_bias:
-        graph.give(node, 2, bias32)
+    set_constant(node, 1, weights32.T if node.attributes.get_int("transB", 0) else weights32)
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        set_constant(node, 2, bias32)
     elif bias32.any():
-        del node.input[2:]
-        node.input.append(graph.add(bias32, node.input[1].removesuffix("weight") + "bias"))
+        node.resize_inputs(3)
+        name = (node.inputs[1] and node.inputs[1].name) or ""
+        node.replace_input_with(2, add_constant(node, bias32, name.removesuffix("weight") + "bias"))
     return True
 
 
-def _one_a_channel(affine: _Affine) -> bool:
-    """Whether the constants are the same at every place of an image, so that a convolution can take them in."""
-    return all(v.ndim == 0 or v.size == v.shape[0] for v in (affine.scale, affine.shift))
-
-
 def _per_in(values: Floats, weights: Floats, groups: int) -> Floats:
-    """Values [in, 1, ...] or one number, as a factor for weights [out, in / groups, ...]."""
+    """Values [in], or one for all, as a factor for weights [out, in / groups, ...]."""
     out, inside = weights.shape[:2]
-    channels = np.broadcast_to(values.reshape(-1), inside * groups).reshape(groups, inside)
+    channels = np.broadcast_to(values, inside * groups).reshape(groups, inside)
     return np.repeat(channels, out // groups, axis=0).reshape(out, inside, *(1,) * (weights.ndim - 2))
-
-
-def _broadcast(values: Floats, graph: Graph, name: str) -> Floats:
-    sizes = features(graph.shape(name))
-    assert sizes is not None
-    return np.broadcast_to(values, sizes)
-
-
-def _fits(shape: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
-    """Whether constants of `shape` can be broadcast to a sample of `sizes` without making it larger."""
-    return all(a in (1, b) for a, b in zip(shape[::-1], sizes[::-1], strict=False))
-
-
-def _is_padded(node: NodeProto) -> bool:
-    return attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", "VALID") or any(integers(node, "pads", ()))
-
-
-def _integer(node: NodeProto, name: str, default: int) -> int:
-    value = attribute(node, name, default)
-    assert isinstance(value, int)
-    return value
-
-
-def _number(node: NodeProto, name: str) -> float:
-    value = attribute(node, name, 1.0)
-    assert isinstance(value, (int, float))
-    return float(value)

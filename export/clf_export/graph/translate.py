@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from clf_export.errors import TranslationError
 from clf_export.graph.batch_guards import check_assumptions
-from clf_export.graph.interrupts import interruptible
-from clf_export.graph.quiet import silenced
+from clf_export.graph.library_calls import interruptible, silenced
 from clf_export.graph.rewrite import rewrite
 from clf_runtime.errors import brief
 from clf_train.data.normalisation import Normalisation

@@ -1,4 +1,4 @@
-"""int8 with a verdict: every setting is tried, and the best that is as good as float32 is kept.
+"""int8 with a verdict: a handful of settings is tried, and the best that is as good as float32 is kept.
 
 Calibration and choice are made on images that are not of the test: see `held_out`.
 """
@@ -11,9 +11,8 @@ import numpy as np
 import onnx
 
 from clf_export.errors import QuantisationError
-from clf_export.int8.layer_order import put_in_order
-from clf_export.int8.qdq import EXACT, PLACEMENTS, Scheme, Setting, kept_in_float, to_int8, watched_tensors
-from clf_export.int8.ranges import Method, Ranges, find_ranges
+from clf_export.int8.passes import before_quantisation
+from clf_export.int8.qdq import Setting, kept_in_float, to_int8
 from clf_export.int8.verdict import (
     AS_FAST,
     MOST_PROCESSOR_DIFFERENCE,
@@ -26,19 +25,15 @@ from clf_export.int8.verdict import (
 from clf_export.proof.parity import run_onnx
 from clf_runtime.errors import brief
 
-# Scheme, scale of each output channel or one, method; each is tried with every placement.
-_TRIED: tuple[tuple[Scheme, bool, Method], ...] = (
-    ("U8S8 reduced", True, "minmax"),
-    ("U8S8 reduced", True, "percentile"),
-    ("U8S8 reduced", True, "entropy"),
-    ("U8S8 reduced", False, "minmax"),
-    ("U8S8 reduced", False, "percentile"),
-    ("U8U8", True, "minmax"),
-    ("U8U8", True, "percentile"),
-    ("U8U8", False, "minmax"),
-    ("U8S8", True, "minmax"),
-    ("S8S8", True, "minmax"),
-    ("weights only", True, "minmax"),
+# Of 55 that were measured (docs/int8.md) those that won, or come as near and are as fast as one that did.
+_SETTINGS = (
+    Setting("U8S8 reduced, per channel", "all"),
+    Setting("U8S8 reduced, per channel", "first in float"),
+    Setting("U8S8 reduced, per channel", "last in float"),
+    Setting("U8S8 reduced, per channel", "first and last in float"),
+    Setting("U8S8 reduced, per tensor", "all"),  # the fastest where layers are dense
+    Setting("weights only, per channel", "all"),
+    Setting("weights only, per channel", "first in float"),
 )
 _NEARLY_AS_FAST = 0.9  # of the fastest: differences below that are not worth wrong answers
 _SURELY_SLOWER = 0.8  # of the fastest, by a first quick measurement
@@ -84,79 +79,60 @@ def quantise(
     both and none of the test; `labels`, int64 [N], are those of the validation, and `unseen` says whether
     the net was trained without it. `watch` is told what is being done.
 
-    Of the settings that pass (see `verdict.judge`) and answer here as the file means, those that overflow on no
-    processor are taken if there is one. Of these, the ones count that run one image at 90 % of the fastest's speed or
-    more, and at float's if one does. Of them, that is kept whose predictions differ least from the float model's, since
-    a difference of accuracies is mostly noise, or the smallest within one standard error of that (the rule of Breiman
-    et al., 1984, for pruning trees). If none passes, the most accurate is kept, and its verdict says so.
+    Of the settings that pass (see `verdict.judge`) and answer here as the file means, the ones count that run one image
+    at 90 % of the fastest's speed or more, and at float's if one does. Of them, that is kept whose predictions differ
+    least from the float model's, since a difference of accuracies is mostly noise, or the smallest within one standard
+    error of that (the rule of Breiman et al., 1984, for pruning trees). If none passes, the most accurate is kept, and
+    its verdict says so.
     The file is a function of the setting and the images; the choice among settings is measured, so it is not.
 
     Raises QuantisationError, with the reason, if no setting gives a model that runs.
     """
     try:
-        ordered = put_in_order(onnx.load_from_string(model))
-        settings = _settings(ordered)
+        prepared = before_quantisation(onnx.load_from_string(model))
+        settings = [s for s in _SETTINGS if kept_in_float(prepared, s.placement) is not None]
         if not settings:
             raise ValueError("there is no layer with constant weights")
-        watch(f"int8: finding the ranges of values on {len(calibration):,} training images")
-        ranges = find_ranges(ordered, watched_tensors(ordered), calibration)
         expected = run_onnx(model, validation)
     except Exception as error:  # of onnx or onnxruntime, whose errors share no base
         raise QuantisationError(f"the net cannot be made int8: {brief(error)}") from None
-    tried = []
+    tried: list[Trial] = []
+    made: dict[Setting, bytes] = {}
     for i, setting in enumerate(settings, 1):
         watch(f"int8: trying {i} of {len(settings)}: {setting}")
-        tried.append(_try(ordered, setting, ranges, expected, validation, labels))
+        try:
+            made[setting] = to_int8(prepared, setting, calibration)
+            tried.append(_judge(setting, made[setting], expected, validation, labels))
+        except Exception as error:  # the quantizer, the checker and onnxruntime each have their own
+            tried.append(Trial(setting, brief(error)))
     working = [trial for trial in tried if trial.judgement is not None]
     if not working:
         raise QuantisationError(f"none of {len(tried)} ways to make the net int8 works: {tried[0].problem}")
 
-    def build(trial: Trial) -> bytes:
-        return to_int8(ordered, trial.setting, ranges[trial.setting.method])
-
     good = [trial for trial in working if trial.problem is None]
-    good = [trial for trial in good if trial.setting.scheme in EXACT] or good
     if good:
         watch("int8: measuring the speed of the best")
 
         def time(trials: list[Trial], seconds: float) -> list[Trial]:
-            return [replace(t, batch_1_ratio=speed_ratio(model, build(t), validation, 1, seconds)) for t in trials]
+            return [
+                replace(t, batch_1_ratio=speed_ratio(model, made[t.setting], validation, 1, seconds)) for t in trials
+            ]
 
-        timed = time(_best_of_each_kind(good), _SECONDS)
+        timed = time(good, _SECONDS)
         again = time(_nearly_fastest(timed, _SURELY_SLOWER), 4 * _SECONDS)
         chosen = _choose(again)
         ratios = {t.setting: t.batch_1_ratio for t in (*timed, *again)}
         tried = [replace(trial, batch_1_ratio=ratios.get(trial.setting)) for trial in tried]
     else:
-        chosen = max(working, key=lambda t: (t.setting.scheme in EXACT, _of(t).int8_accuracy, -_of(t).differing))
-        chosen = replace(chosen, batch_1_ratio=speed_ratio(model, build(chosen), validation, 1, 4 * _SECONDS))
-    data = build(chosen)
+        chosen = max(working, key=lambda t: (_of(t).int8_accuracy, -_of(t).differing))
+        chosen = replace(chosen, batch_1_ratio=speed_ratio(model, made[chosen.setting], validation, 1, 4 * _SECONDS))
+    data = made[chosen.setting]
     return Quantised(data, _verdict(chosen, model, data, validation, unseen), tuple(tried))
 
 
-def _settings(model: onnx.ModelProto) -> list[Setting]:
-    return [
-        Setting(scheme, per_channel, method, placement)
-        for placement in PLACEMENTS
-        if kept_in_float(model, placement) is not None
-        for scheme, per_channel, method in _TRIED
-    ]
-
-
-def _try(
-    ordered: onnx.ModelProto,
-    setting: Setting,
-    ranges: dict[Method, Ranges],
-    expected: np.ndarray,
-    validation: np.ndarray,
-    labels: np.ndarray,
-) -> Trial:
-    try:
-        data = to_int8(ordered, setting, ranges[setting.method])
-        judgement = judge(expected, run_onnx(data, validation), labels)
-        difference = processor_difference(data, validation)
-    except Exception as error:  # the quantizer, the checker and onnxruntime each have their own
-        return Trial(setting, brief(error))
+def _judge(setting: Setting, data: bytes, expected: np.ndarray, validation: np.ndarray, labels: np.ndarray) -> Trial:
+    judgement = judge(expected, run_onnx(data, validation), labels)
+    difference = processor_difference(data, validation)
     problem = judgement.problem
     if difference > MOST_PROCESSOR_DIFFERENCE:
         problem = f"sums overflow on this processor: a probability is {difference:.2f} off what the file means"
@@ -166,16 +142,6 @@ def _try(
 def _of(trial: Trial) -> Judgement:
     assert trial.judgement is not None
     return trial.judgement
-
-
-def _best_of_each_kind(trials: list[Trial]) -> list[Trial]:
-    """Of the trials that differ only in how ranges are found, which costs no time, that nearest to the float net."""
-    best: dict[Setting, Trial] = {}
-    for trial in trials:
-        kind = replace(trial.setting, method="minmax")
-        if kind not in best or _distance(trial) < _distance(best[kind]):
-            best[kind] = trial
-    return list(best.values())
 
 
 def _choose(timed: list[Trial]) -> Trial:

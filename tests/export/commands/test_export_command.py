@@ -66,7 +66,7 @@ def test_what_is_wrong_is_said_in_one_line(command, run, arguments, says):
 
 
 def test_the_verdict_on_int8_is_printed(command, run, monkeypatch):
-    monkeypatch.setattr(quantize, "_TRIED", (("U8S8 reduced", True, "minmax"),))
+    monkeypatch.setattr(quantize, "_SETTINGS", quantize._SETTINGS[:1])
     monkeypatch.setattr(quantize, "_SECONDS", 0.02)
     ended = command(main, run, "--int8", "auto", "--license", "MIT")
     assert ended.code == 0

@@ -8,10 +8,8 @@ import pytest
 
 from clf_export.errors import QuantisationError
 from clf_export.int8 import quantize
-from clf_export.int8.layer_order import put_in_order
-from clf_export.int8.qdq import EXACT, PLACEMENTS, Setting, kept_in_float
+from clf_export.int8.qdq import Setting
 from clf_export.int8.quantize import Trial, quantise
-from clf_export.int8.ranges import METHODS
 from clf_export.int8.verdict import Judgement
 from clf_export.proof.parity import run_onnx
 
@@ -29,7 +27,7 @@ def labels(net, images):
 @pytest.fixture
 def hurried(monkeypatch):
     """A choice among fewer settings, without what takes time and is tested elsewhere."""
-    monkeypatch.setattr(quantize, "PLACEMENTS", ("all",))
+    monkeypatch.setattr(quantize, "_SETTINGS", [s for s in quantize._SETTINGS if s.placement == "all"])
     monkeypatch.setattr(quantize, "processor_difference", lambda model, images: 0.0)
     monkeypatch.setattr(quantize, "speed_ratio", lambda *arguments: 2.0)
 
@@ -53,18 +51,15 @@ def test_the_verdict_is_of_the_file_that_is_given(net, images, labels, tmp_path,
     assert verdict.batch_256_ratio > 0
     chosen = next(trial for trial in made.tried if str(trial.setting) == verdict.setting)
     assert chosen.batch_1_ratio == verdict.batch_1_ratio
-    assert chosen.setting.scheme in EXACT
-    placements = [p for p in PLACEMENTS if kept_in_float(put_in_order(net), p) is not None]
-    assert len(made.tried) == len({trial.setting for trial in made.tried}) == 11 * len(placements)
-    assert {trial.setting.method for trial in made.tried} == set(METHODS)
-    assert len(told) == len(made.tried) + 2
+    assert [trial.setting for trial in made.tried] == list(quantize._SETTINGS)
+    assert len(told) == len(made.tried) + 1
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
 
 def trial(differing, size, ratio, undecided=False):
     judgement = Judgement(2500, 0.75, 0.75, 0, 0.0, None, differing, undecided, None)
-    setting = Setting("U8U8", True, "minmax", "all")
+    setting = Setting("U8S8 reduced, per channel", "all")
     return Trial(setting, None, judgement, 0.0, size, ratio)
 
 
@@ -106,19 +101,6 @@ def test_what_overflows_here_is_not_chosen(net, images, labels, hurried, monkeyp
     assert any("0.50 off what the file means" in (t.problem or "") for t in made.tried)
 
 
-def test_what_may_overflow_elsewhere_is_chosen_only_if_nothing_else_passes(net, images, labels, hurried, monkeypatch):
-    real = quantize.judge
-    distances = iter([0.0, 0.5, 0.0])
-    monkeypatch.setattr(
-        quantize, "judge", lambda *arguments: dataclasses.replace(real(*arguments), differing=next(distances))
-    )
-    data = (net.SerializeToString(), images[:200], images[200:], labels[200:])
-    monkeypatch.setattr(quantize, "_TRIED", (("U8S8", True, "minmax"), ("U8U8", True, "minmax")))
-    assert quantise(*data).verdict.setting.startswith("U8U8")
-    monkeypatch.setattr(quantize, "_TRIED", (("U8S8", True, "minmax"),))
-    assert quantise(*data).verdict.setting.startswith("U8S8")
-
-
 def test_if_nothing_is_good_enough_the_verdict_says_so(net, images, labels, hurried, monkeypatch):
     real = quantize.judge
     monkeypatch.setattr(
@@ -127,25 +109,23 @@ def test_if_nothing_is_good_enough_the_verdict_says_so(net, images, labels, hurr
     made = quantise(net.SerializeToString(), images[:200], images[200:], labels[200:])
     assert not made.verdict.passed
     assert made.verdict.reason() == "float32 is recommended: int8 is worse, the accuracy falls"
-    assert made.verdict.judgement.int8_accuracy == max(
-        t.judgement.int8_accuracy for t in made.tried if t.setting.scheme in EXACT
-    )
+    assert made.verdict.judgement.int8_accuracy == max(t.judgement.int8_accuracy for t in made.tried)
     assert made.model
 
 
 def test_a_setting_that_fails_is_noted_and_the_others_go_on(net, images, labels, hurried, monkeypatch):
     real = quantize.to_int8
 
-    def fail(model, setting, ranges):
-        if setting.scheme != "U8U8":
+    def fail(model, setting, images):
+        if "tensor" not in setting.scheme:
             raise RuntimeError("the quantizer\ndoes not know this")
-        return real(model, setting, ranges)
+        return real(model, setting, images)
 
     monkeypatch.setattr(quantize, "to_int8", fail)
     made = quantise(net.SerializeToString(), images[:200], images[200:], labels[200:])
-    assert made.verdict.setting.startswith("U8U8")
+    assert made.verdict.setting.startswith("U8S8 reduced, per tensor")
     failed = [trial for trial in made.tried if trial.judgement is None]
-    assert {trial.setting.scheme for trial in failed} == {"U8S8 reduced", "U8S8", "S8S8", "weights only"}
+    assert {trial.setting.scheme for trial in failed} == {"U8S8 reduced, per channel", "weights only, per channel"}
     assert all("does not know this" in trial.problem and "\n" not in trial.problem for trial in failed)
 
 

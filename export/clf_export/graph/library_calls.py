@@ -1,13 +1,30 @@
-"""Ctrl-C while code runs that may lose it."""
+"""Calls of libraries that print, log, warn, and swallow Ctrl-C."""
 
+import contextlib
+import io
+import logging
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 
-@contextmanager
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep off the terminal what Python code prints, logs and warns of while the block runs; errors are raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    sink = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """End the block with KeyboardInterrupt if SIGINT came, whatever the code in it made of that.
 

@@ -1,4 +1,4 @@
-"""A float graph put in order before it is made int8, and the int8 graph tidied afterwards."""
+"""The passes over a graph before and after it is quantised; what each is worth: docs/int8.md."""
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -11,21 +11,17 @@ MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice")  # 
 CARRIERS = ("Relu", "Clip", "MaxPool", "Add", "Concat", "Pad", *MOVES)
 
 
-def put_in_order(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a float model that answers the same to the last bit, in the order in which int8 is best.
+def before_quantisation(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a float model that gives the same answers to the last bit.
 
-    - A ReLU behind a maximum pool goes before it, where it costs nothing: it becomes the lower end of an int8 range.
     - A cast of the image goes behind what only moves its values: uint8 images reach the first layer as they are.
     - Every node has a name, every tensor a type as far as it can be inferred. Metadata is left out.
     """
-    ordered = onnx.ModelProto()
-    ordered.CopyFrom(model)
-    del ordered.metadata_props[:]
-    graph = ordered.graph
+    prepared = onnx.ModelProto()
+    prepared.CopyFrom(model)
+    del prepared.metadata_props[:]
+    graph = prepared.graph
     outputs = {output.name for output in graph.output}
-    for first, second in _pairs(graph, outputs):
-        if (first.op_type, second.op_type) == ("MaxPool", "Relu") and len(first.output) == 1:
-            _swap(first, second)
     for _ in graph.node:  # a cast may pass several
         for first, second in _pairs(graph, outputs):
             if first.op_type == "Cast" and second.op_type in MOVES and second.input[0] == first.output[0]:
@@ -35,7 +31,7 @@ def put_in_order(model: onnx.ModelProto) -> onnx.ModelProto:
             break
     for i, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{i}"
-    return onnx.shape_inference.infer_shapes(ordered, data_prop=True)
+    return onnx.shape_inference.infer_shapes(prepared, data_prop=True)
 
 
 def _pairs(graph: onnx.GraphProto, outputs: set[str]) -> list[tuple[onnx.NodeProto, onnx.NodeProto]]:
@@ -62,7 +58,7 @@ def _swap(first: onnx.NodeProto, second: onnx.NodeProto) -> None:
     second.CopyFrom(after)
 
 
-def finish(quantised: onnx.ModelProto, model: onnx.ModelProto) -> bytes:
+def after_quantisation(quantised: onnx.ModelProto, model: onnx.ModelProto) -> bytes:
     """Take out what costs time and adds nothing, and whatever the quantizer noted of itself."""
     graph = quantised.graph
     _drop_casts(graph)

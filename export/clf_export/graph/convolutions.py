@@ -1,4 +1,4 @@
-"""Rules that give the same values from less work, or from work that engines do faster. Figures: docs/graphs.md.
+"""Rules that give convolutions less work, or work that engines do faster, for the same values: see docs/graphs.md.
 
 A rule looks at one node, and says whether it changed the graph.
 """
@@ -7,9 +7,20 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import NodeProto, helper
+import onnx_ir as ir
 
-from clf_export.graph.editing import Graph, attribute, features, integers, is_flatten, set_attributes
+from clf_export.graph.nodes import (
+    add_constant,
+    become,
+    constant,
+    integers,
+    is_flatten,
+    maker,
+    pads_by_size,
+    set_constant,
+    sizes_of,
+    sole_user,
+)
 
 _WINDOWS = ("Conv", "MaxPool", "AveragePool")
 _PLACEWISE = ("Cast", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "HardSwish", "HardSigmoid", "Elu", "Selu")
@@ -17,102 +28,105 @@ _WORTH = 0.1  # the share of the convolutions' work that cropping must save: the
 _BLOCK = 16  # output channels that vector units like to see at once; half of them leave half the work undone
 
 
-def relu_before_pool(graph: Graph, node: NodeProto) -> bool:
+def relu_before_pool(node: ir.Node) -> bool:
     """Conv, MaxPool, Relu → Conv, Relu, MaxPool: the same values, and engines do Conv and Relu in one pass."""
-    if node.op_type != "MaxPool" or len(node.output) != 1:
+    if node.op_type != "MaxPool" or len(node.outputs) != 1:
         return False
-    before, after = graph.producer(node.input[0]), graph.sole_user(node.output[0])
-    if before is None or before.op_type != "Conv" or graph.sole_user(node.input[0]) is None:
-        return False
-    if after is None or after.op_type != "Relu":
+    before, after = maker(node.inputs[0]), sole_user(node.outputs[0])
+    if before is None or before.op_type != "Conv" or after is None or after.op_type != "Relu":
         return False
     node.op_type, after.op_type = "Relu", "MaxPool"
     node.name, after.name = after.name, node.name
-    after.attribute.extend(node.attribute)
-    del node.attribute[:]
+    after.attributes.update(node.attributes)
+    node.attributes.clear()
     return True
 
 
-def crop_unused_border(graph: Graph, node: NodeProto) -> bool:
+def crop_unused_border(node: ir.Node) -> bool:
     """Cut from the image the last rows and columns that no window reaches, where poolings round the size down.
 
     Works along the chain of convolutions and poolings from the graph's input, as long as each value has one user. A
     shorter image cannot give more windows than the whole one did, and none of the windows that are used is cut.
     """
-    if node.input[0] != graph.proto.input[0].name or node.op_type == "Slice":
+    image = node.inputs[0] if node.inputs else None
+    if image is None or not image.is_graph_input() or node.op_type == "Slice":
         return False
-    chain = _chain(graph, node)
-    sizes = [_places(graph, step.input[0]) for step in chain]
-    end = _places(graph, chain[-1].output[0]) if chain else None
+    chain = _chain(node)
+    sizes = [_places(step.inputs[0]) for step in chain]
+    end = _places(chain[-1].outputs[0]) if chain else None
     if end is None or any(size is None for size in sizes):
         return False
     need = [list(end)]
     for step, full in zip(chain[::-1], sizes[::-1], strict=True):
         assert full is not None
-        need.insert(0, [_reach(graph, step, axis, wanted, full[axis]) for axis, wanted in enumerate(need[0])])
+        need.insert(0, [_reach(step, axis, wanted, full[axis]) for axis, wanted in enumerate(need[0])])
     before = after = 0
     for step, inside, wanted, full in zip(chain, need[:-1], need[1:], sizes, strict=True):
-        made = _places(graph, step.output[0])
+        made = _places(step.outputs[0])
         if step.op_type == "Conv" and made is not None and full is not None:
-            work = math.prod(features((None, *(graph.shape(step.input[1]) or ()))) or ())
+            work = math.prod(sizes_of(step.inputs[1]) or ())
             left = [m if i == f else w for m, i, f, w in zip(made, inside, full, wanted, strict=True)]
             before, after = before + work * math.prod(made), after + work * math.prod(left)
     if after >= (1 - _WORTH) * before:
         return False
-    image, cropped = node.input[0], f"{node.input[0]}_cropped"
     ends = np.array(need[0], np.int64)
-    names = [
-        graph.add(values, f"crop_{what}")
+    constants = [
+        add_constant(node, values, f"crop_{what}")
         for what, values in (("starts", np.zeros_like(ends)), ("ends", ends), ("axes", np.arange(2, 2 + len(ends))))
     ]
-    node.input[0] = cropped
-    graph.insert(0, helper.make_node("Slice", [image, *names], [cropped], name="crop"))
+    crop = ir.node("Slice", [image, *constants], name="crop")
+    crop.outputs[0].name = f"{image.name}_cropped"
+    node.prepend(crop)
+    node.replace_input_with(0, crop.outputs[0])
     return True
 
 
-def pair_rows(graph: Graph, node: NodeProto) -> bool:
+def pair_rows(node: ir.Node) -> bool:
     """Let a Conv of few channels, with Relu, AveragePool of 2x2 and Flatten behind it, make two rows of places at once.
 
     The second row becomes channels of its own, so that twice as many come out of one, taller window that moves two rows
     at a time. The pooling then averages along a row only, and Reshape and ReduceMean, in place of Flatten, across two.
     """
-    weights = graph.constant(node.input[1]) if node.op_type == "Conv" else None
-    bias = graph.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-    steps = _followers(graph, node, ("Relu", "AveragePool", "Flatten"))
-    if weights is None or steps is None or not _pairable(graph, node, weights) or not _halves(steps[1]):
+    weights = constant(node.inputs[1]) if node.op_type == "Conv" else None
+    steps = _followers(node, ("Relu", "AveragePool", "Flatten"))
+    if weights is None or steps is None or not _pairable(node, weights) or not _halves(steps[1]):
         return False
-    if (bias is None) != (len(node.input) < 3 or not node.input[2]) or graph.sole_user(node.input[1]) is None:
+    biased = len(node.inputs) > 2 and node.inputs[2] is not None
+    bias = constant(node.inputs[2]) if biased else None
+    if (biased and bias is None) or sole_user(node.inputs[1]) is None:
         return False
     _, pool, flatten = steps
-    flat = features(graph.shape(flatten.output[0]))
-    if flat is None or not is_flatten(graph, flatten):
+    flat = sizes_of(flatten.outputs[0])
+    if flat is None or not is_flatten(flatten):
         return False
     count, inside, height, width = weights.shape
     pairs = np.zeros((2, count, inside, height + 1, width), np.float32)
     pairs[0, :, :, :height] = weights
     pairs[1, :, :, 1:] = weights
-    graph.give(node, 1, pairs.reshape(2 * count, inside, height + 1, width))
+    set_constant(node, 1, pairs.reshape(2 * count, inside, height + 1, width))
     if bias is not None:
-        graph.give(node, 2, np.tile(bias, 2))
-    set_attributes(node, kernel_shape=[height + 1, width], strides=[2, integers(node, "strides", (1, 1))[1]])
-    set_attributes(pool, kernel_shape=[1, 2], strides=[1, 2])
-    shape = graph.add(np.array([0, 2, flat[0]], np.int64), "row_pairs")
-    axis = graph.add(np.array([1], np.int64), "row_axis")
-    result, rows = flatten.output[0], f"{flatten.output[0]}_rows"
-    flatten.CopyFrom(helper.make_node("Reshape", [flatten.input[0], shape], [rows], name=flatten.name))
-    mean = helper.make_node("ReduceMean", [rows, axis], [result], name=f"{flatten.name}_mean", keepdims=0)
-    graph.insert(list(graph.nodes).index(flatten) + 1, mean)
+        set_constant(node, 2, np.tile(bias, 2))
+    node.attributes.add(ir.AttrInt64s("kernel_shape", [height + 1, width]))
+    node.attributes.add(ir.AttrInt64s("strides", [2, integers(node, "strides", (1, 1))[1]]))
+    for name in ("kernel_shape", "strides"):
+        pool.attributes.add(ir.AttrInt64s(name, [1, 2]))
+    shape = add_constant(node, np.array([0, 2, flat[0]], np.int64), "row_pairs")
+    axis = add_constant(node, np.array([1], np.int64), "row_axis")
+    rows = ir.node("Reshape", [flatten.inputs[0], shape], name=f"{flatten.name}_rows")
+    rows.outputs[0].name = f"{flatten.outputs[0].name}_rows"
+    flatten.prepend(rows)
+    become(flatten, "ReduceMean", [rows.outputs[0], axis], keepdims=0)
     return True
 
 
-def _pairable(graph: Graph, conv: NodeProto, weights: np.ndarray) -> bool:
-    places = _places(graph, conv.output[0])
+def _pairable(conv: ir.Node, weights: np.ndarray) -> bool:
+    places = _places(conv.outputs[0])
     return (
         weights.ndim == 4
         and weights.dtype == np.float32
         and 2 * len(weights) <= _BLOCK
-        and attribute(conv, "auto_pad", "NOTSET") in ("NOTSET", "VALID")
-        and attribute(conv, "group", 1) == 1
+        and not pads_by_size(conv)
+        and conv.attributes.get_int("group", 1) == 1
         and integers(conv, "dilations", (1, 1)) == [1, 1]
         and integers(conv, "strides", (1, 1))[0] == 1
         and integers(conv, "pads", (0,) * 4)[::2] == [0, 0]
@@ -121,65 +135,60 @@ def _pairable(graph: Graph, conv: NodeProto, weights: np.ndarray) -> bool:
     )
 
 
-def _halves(pool: NodeProto) -> bool:
+def _halves(pool: ir.Node) -> bool:
     """Whether a pooling takes windows of 2x2 that neither overlap nor reach beyond the input."""
     return (
         integers(pool, "kernel_shape", ()) == [2, 2]
         and integers(pool, "strides", (1, 1)) == [2, 2]
         and not any(integers(pool, "pads", ()))
-        and attribute(pool, "auto_pad", "NOTSET") in ("NOTSET", "VALID")
-        and not attribute(pool, "ceil_mode", 0)
+        and not pads_by_size(pool)
+        and not pool.attributes.get_int("ceil_mode", 0)
         and integers(pool, "dilations", (1, 1)) == [1, 1]
     )
 
 
-def _followers(graph: Graph, node: NodeProto, kinds: Sequence[str]) -> list[NodeProto] | None:
+def _followers(node: ir.Node, kinds: Sequence[str]) -> list[ir.Node] | None:
     """The nodes of these kinds that follow one another behind `node`, each the only user of the one before."""
-    found: list[NodeProto] = []
+    found = [node]
     for kind in kinds:
-        user = graph.sole_user((found[-1] if found else node).output[0])
-        if user is None or user.op_type != kind or user.input[0] != (found[-1] if found else node).output[0]:
+        user = sole_user(found[-1].outputs[0])
+        if user is None or user.op_type != kind or user.inputs[0] is not found[-1].outputs[0]:
             return None
         found.append(user)
-    return found
+    return found[1:]
 
 
-def _chain(graph: Graph, first: NodeProto) -> list[NodeProto]:
+def _chain(first: ir.Node) -> list[ir.Node]:
     """The windowed and place-by-place nodes from the image on, each the only user of the value before it."""
-    steps: list[NodeProto] = []
-    name = first.input[0]
+    steps: list[ir.Node] = []
+    value = first.inputs[0]
     while True:
-        user = graph.sole_user(name)
-        if user is None or user.input[0] != name or not (user.op_type in _PLACEWISE or _croppable(user)):
+        user = sole_user(value)
+        if user is None or user.inputs[0] is not value or not (user.op_type in _PLACEWISE or _croppable(user)):
             return steps
         steps.append(user)
-        name = user.output[0]
+        value = user.outputs[0]
 
 
-def _croppable(node: NodeProto) -> bool:
+def _croppable(node: ir.Node) -> bool:
     """Whether where a node's windows begin does not depend on where its input ends."""
-    return (
-        node.op_type in _WINDOWS
-        and len(node.output) == 1
-        and attribute(node, "auto_pad", "NOTSET") in ("NOTSET", "VALID")
-    )
+    return node.op_type in _WINDOWS and len(node.outputs) == 1 and not pads_by_size(node)
 
 
-def _places(graph: Graph, name: str) -> tuple[int, ...] | None:
+def _places(value: ir.Value | None) -> tuple[int, ...] | None:
     """Height and width (or however many sizes) of a value [batch, channels, ...]."""
-    sizes = features(graph.shape(name))
+    sizes = sizes_of(value)
     return sizes[1:] if sizes is not None and len(sizes) > 1 else None
 
 
-def _reach(graph: Graph, node: NodeProto, axis: int, wanted: int, full: int) -> int:
+def _reach(node: ir.Node, axis: int, wanted: int, full: int) -> int:
     """How far into an input of size `full` the first `wanted` windows of a node reach along an axis.
 
     Windows that reach into the padding behind the input need all of it, so that the padding stays where it is.
     """
     if node.op_type in _PLACEWISE:
         return wanted
-    weights = graph.shape(node.input[1]) if node.op_type == "Conv" else None
-    kernel = integers(node, "kernel_shape", [size or 0 for size in weights[2:]] if weights else ())
+    kernel = integers(node, "kernel_shape", (sizes_of(node.inputs[1]) or ())[1:] if node.op_type == "Conv" else ())
     ones = [1] * len(kernel)
     pads = integers(node, "pads", [0] * 2 * len(kernel))
     stride, dilation = (integers(node, name, ones)[axis] for name in ("strides", "dilations"))
