@@ -1,23 +1,32 @@
 """Files, folders and streams of images, answered one after another; one that is at fault does not stop the others."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
-from typing import Protocol
+from typing import IO, Protocol, cast
 
 import numpy as np
 
-from clf_runtime.bounded import as_path
+from clf_runtime.bounded import as_path, read_bounded
 from clf_runtime.errors import ClfError, ImageError, ModelError, called
-from clf_runtime.inputs.files import read_images
+from clf_runtime.inputs.files import picture_to_input, read_images
 from clf_runtime.inputs.paths import find_files
+from clf_runtime.inputs.picture_formats import format_of
+from clf_runtime.inputs.pictures import MAX_FILE_BYTES
 from clf_runtime.inputs.stream import Records, foreign_kind, read_paths
 from clf_runtime.model.card import ModelCard
 from clf_runtime.prediction import Prediction, Predictions
 
 _LOOK = 512  # bytes of a stream that tell what it holds
-_EMPTY = "standard input: is empty: it holds neither .npy records nor paths"
+_EMPTY = "standard input: is empty: it holds neither .npy records nor paths, nor a picture"
+
+Note = Callable[[str], object]  # is told, in a sentence, what else a picture holds than what is answered
+
+
+def _unheard(text: str) -> None:
+    pass
+
 
 Answered = tuple[int | None, Prediction | ImageError | ModelError]  # the place in a batch, None for one image alone
 
@@ -60,10 +69,11 @@ def predict_file(
     *,
     distribution: bool = False,
     reject_below: float = 0.0,
+    note: Note = _unheard,
 ) -> Iterator[Answered]:
     """Answer each image of a file: see `Classifier.predict_file`."""
     where = as_path(path)
-    yield from _predict_blocks(classifier, read_images(where, classifier.card), where, distribution, reject_below)
+    yield from _predict_blocks(classifier, read_images(where, classifier.card, note), where, distribution, reject_below)
 
 
 def _predict_blocks(
@@ -104,10 +114,12 @@ def answer_files(
     *,
     distribution: bool = False,
     reject_below: float = 0.0,
+    note: Note = _unheard,
 ) -> Iterator[Answer]:
     """Answer files of images, folders of them and patterns, as `find_files` takes them, in their order; or one of them.
 
-    `distribution` and `reject_below` are those of `Classifier.predict`. Memory does not grow with what is read. Raises
+    `distribution` and `reject_below` are those of `Classifier.predict`; `note` is told what else a picture holds (of a
+    moving one the first picture is answered). Memory does not grow with what is read. Raises
     nothing that concerns an image: that is in its answer.
     """
     for image in [images] if isinstance(images, str | os.PathLike) else images:
@@ -117,19 +129,24 @@ def answer_files(
             yield Answer(str(image) if isinstance(image, str | os.PathLike) else called(image), None, error=error)
             continue
         for path in paths:
-            found = predict_file(classifier, path, distribution=distribution, reject_below=reject_below)
+            found = predict_file(classifier, path, distribution=distribution, reject_below=reject_below, note=note)
             yield from _answers(path, found)
 
 
 def answer_stream(
-    classifier: ArrayClassifier, stream: BufferedIOBase, *, distribution: bool = False, reject_below: float = 0.0
+    classifier: ArrayClassifier,
+    stream: BufferedIOBase,
+    *,
+    distribution: bool = False,
+    reject_below: float = 0.0,
+    note: Note = _unheard,
 ) -> Iterator[Answer]:
     r"""Answer a stream, such as standard input, as it comes: each image before more is read than it takes.
 
-    The first bytes tell what the stream holds: `.npy` records, one after another as `numpy.save` writes them, or lines,
-    each the path of one file. Ends when the stream does. A damaged record or a missing file is an answer with an error,
-    and the rest goes on; so is, but once, a stream without anything in it, of an archive, of pictures or of other
-    binary data, of text instead of bytes, or one that cannot be read.
+    The first bytes tell what the stream holds: `.npy` records, one after another as `numpy.save` writes them; one
+    picture; or lines, each the path of one file. Ends when the stream does. A damaged record or a missing file is an
+    answer with an error, and the rest goes on; so is, but once, a stream without anything in it, of an archive or of
+    other binary data, of text instead of bytes, or one that cannot be read.
     """
     try:
         first = stream.read(1)
@@ -141,24 +158,47 @@ def answer_stream(
             yield from _answer_records(classifier, stream, first, distribution, reject_below)
             return
         first += stream.read1(_LOOK - 1)
+        if format_of(first) is not None and not os.path.lexists(first.partition(b"\n")[0].replace(b"\0", b"")):
+            found = _predict_blocks(
+                classifier, _picture(stream, first, classifier.card, note), "-", distribution, reject_below
+            )
+            yield from _answers("-", found)
+            return
         if kind := foreign_kind(first):
-            raise ImageError(f"standard input: holds {kind}: give .npy records, or the paths of files, one a line")
-        yield from _answer_paths(classifier, stream, first, distribution, reject_below)
+            raise ImageError(
+                f"standard input: holds {kind}: give .npy records, one picture, or the paths of files, one a line"
+            )
+        yield from _answer_paths(classifier, stream, first, distribution, reject_below, note)
     except ImageError as error:
         yield Answer("-", None, error=error)
     except OSError as error:
         yield Answer("-", None, error=ImageError(f"standard input: cannot be read: {error.strerror or error}"))
 
 
+def _picture(
+    stream: BufferedIOBase, first: bytes, card: ModelCard, note: Note
+) -> Iterator[tuple[int | None, np.ndarray]]:
+    """The picture that a stream is, as `read_images` yields that of a file."""
+    data = read_bounded(cast(IO[bytes], stream), MAX_FILE_BYTES - len(first))
+    if data is None:
+        raise ImageError(f"standard input: a picture larger than {MAX_FILE_BYTES >> 20} MiB")
+    yield None, picture_to_input(first + data, "standard input", card, note)
+
+
 def _answer_paths(
-    classifier: ArrayClassifier, stream: BufferedIOBase, first: bytes, distribution: bool, reject_below: float
+    classifier: ArrayClassifier,
+    stream: BufferedIOBase,
+    first: bytes,
+    distribution: bool,
+    reject_below: float,
+    note: Note,
 ) -> Iterator[Answer]:
     path = None
     for path in read_paths(stream, first):
         if isinstance(path, ImageError):
             yield Answer("-", None, error=path)
         else:
-            found = predict_file(classifier, path, distribution=distribution, reject_below=reject_below)
+            found = predict_file(classifier, path, distribution=distribution, reject_below=reject_below, note=note)
             yield from _answers(path, found)
     if path is None:
         raise ImageError(_EMPTY)

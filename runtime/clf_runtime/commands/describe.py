@@ -20,6 +20,7 @@ def card_lines(classifier: Classifier) -> list[str]:
         ("description", card.description),
         ("classes", f"{len(card.names):,}: {', '.join(card.names[:_FEW])}{', ...' * (len(card.names) > _FEW)}"),
         ("image", f"{card.dtype} {card.layout}, {'x'.join(map(str, card.image_shape))}, {_span(card)}"),
+        ("pictures", _geometry(card)),
         ("normalisation", f"in the graph: mean {_numbers(card.mean)}, std {_numbers(card.std)}" if card.mean else ""),
         ("temperature", f"in the graph: {card.temperature:.4g}"),
         ("trained", " ".join(filter(None, (card.created, card.recipe and f"by recipe {card.recipe}", card.run)))),
@@ -32,6 +33,16 @@ def card_lines(classifier: Classifier) -> list[str]:
         ("sha256", classifier.sha256),
     ]
     return [one_line(f"{name + ':':15} {text}") for name, text in facts if text]
+
+
+def _geometry(card: ModelCard) -> str:
+    if card.geometry is None:
+        return ""
+    _, height, width = card.image_shape
+    done = {"stretch": "stretched", "pad": "padded", "crop": "cut to the middle, scaled"}[card.geometry.fit]
+    colour = card.geometry.background
+    ground = "" if colour is None else ", on #{:02x}{:02x}{:02x}".format(*colour)
+    return f"{done} to {height}x{width}, {card.geometry.filter}, upright by EXIF{ground}"
 
 
 def card_json(classifier: Classifier) -> str:

@@ -3,8 +3,9 @@
 import gc
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,12 +16,12 @@ from clf_runtime.errors import UsageError
 if TYPE_CHECKING:
     from clf_runtime.classifier import Classifier
     from clf_runtime.commands.output import Format
-    from clf_runtime.pipeline import Answer
+    from clf_runtime.pipeline import Answer, Note
 
 NAME = "clf-predict"
 IMAGES = (
-    ".npy or .npz files of one image or a batch, PNG or JPEG pictures, folders of them, patterns such as "
-    "'shots/*.png', or - for standard input."
+    ".npy or .npz files of one image or a batch, pictures (PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, HEIC), folders of "
+    "them, patterns such as 'shots/*.png', or - for standard input."
 )
 OPTIONS = (
     Option(
@@ -78,10 +79,11 @@ def predict(
 
     Arrays are [channels, height, width] or [height, width, channels], or a batch of either, in the dtype and range that
     the model was trained on; uint8 images and floats in 0..1 stand for each other. An .npz holds them in an array
-    `images`, or in its only one. Pictures are scaled to the model's size.
+    `images`, or in its only one. Pictures of any size, and uint8 arrays [height, width, 3], become the model's input as
+    its card says (see --card).
 
-    Standard input is a stream of .npy records, as numpy.save writes them one after another, or lines that are paths.
-    Each is answered as soon as it is there.
+    Standard input is a stream of .npy records, as numpy.save writes them one after another, one picture, or lines that
+    are paths. Each is answered as soon as it is there.
 
     Errors are told on stderr, with --json and --csv in the image's record too.
 
@@ -115,7 +117,8 @@ def predict(
     if not quiet:
         _introduce(classifier, model, rejects=reject_below > 0)
     form: Format = "json" if as_json else "csv" if as_csv else "text"
-    return _print_answers(classifier, images, form, top=top, reject_below=reject_below)
+    note = _silent if quiet else partial(say, NAME)
+    return _print_answers(classifier, images, form, top=top, reject_below=reject_below, note=note)
 
 
 def _about(classifier: "Classifier", *, test: bool, as_json: bool) -> int:
@@ -140,13 +143,20 @@ def _introduce(classifier: "Classifier", model: Path | None, *, rejects: bool) -
 
 
 def _print_answers(
-    classifier: "Classifier", images: "Sequence[str]", form: "Format", *, top: int, reject_below: float
+    classifier: "Classifier",
+    images: "Sequence[str]",
+    form: "Format",
+    *,
+    top: int,
+    reject_below: float,
+    note: "Note",
 ) -> int:
     """Print a line for each answer as they come, and return the exit code."""
     from clf_runtime.commands.output import csv_header, to_line
 
     code, top = 0, min(top, len(classifier.card.names))
-    answers = _answers(classifier, images, distribution=top > 1 or form == "json", reject_below=reject_below)
+    options: Any = {"distribution": top > 1 or form == "json", "reject_below": reject_below, "note": note}
+    answers = _answers(classifier, images, options)
     with suppress(BrokenPipeError):  # nobody reads on; what went wrong until then stays wrong
         if form == "csv":
             print(csv_header(top))
@@ -159,19 +169,22 @@ def _print_answers(
 
 
 def _answers(
-    classifier: "Classifier", images: "Sequence[str]", *, distribution: bool, reject_below: float
+    classifier: "Classifier", images: "Sequence[str]", options: "Mapping[str, Any]"
 ) -> "Iterator[tuple[Answer, bool]]":
     """Yield the answers to all arguments, and whether each is one to standard input, for which somebody may wait."""
     from clf_runtime.pipeline import answer_files, answer_stream
 
     for image in images:
         if image != "-":
-            for answer in answer_files(classifier, [image], distribution=distribution, reject_below=reject_below):
+            for answer in answer_files(classifier, [image], **options):
                 yield answer, False
         else:
-            stream = standard_input()
-            for answer in answer_stream(classifier, stream, distribution=distribution, reject_below=reject_below):
+            for answer in answer_stream(classifier, standard_input(), **options):
                 yield answer, True
+
+
+def _silent(text: str) -> None:
+    pass
 
 
 def main() -> NoReturn:

@@ -13,7 +13,7 @@ from clf_runtime.datasets.holdout import SPLIT_SEED, TEST_SHARE, hold_out
 from clf_runtime.datasets.layouts import open_source
 from clf_runtime.datasets.source import Part, Source, as_labels
 from clf_runtime.errors import ImageError
-from clf_runtime.inputs.arrays import to_batch
+from clf_runtime.inputs.arrays import is_of_another_size, to_batch
 from clf_runtime.inputs.pictures import decode_picture
 from clf_runtime.model.card import ITEM_BYTES, ModelCard
 
@@ -91,7 +91,7 @@ def open_labelled(data: str | os.PathLike[str], card: ModelCard) -> Labelled:
     channels, *size = card.image_shape
 
     def decode(picture: bytes, where: str) -> np.ndarray:
-        return decode_picture(picture, where, channels, (size[0], size[1]))
+        return decode_picture(picture, where, channels, (size[0], size[1]), card.picture_geometry)
 
     try:
         source = open_source(data, decode)
@@ -160,6 +160,8 @@ def _choose(source: Source, card: ModelCard) -> tuple[Part, np.ndarray | None, s
 
 def _fitting(part: Part, card: ModelCard) -> Part:
     channels, height, width = card.image_shape
+    if part.image_shape is not None and is_of_another_size((part.count, *part.image_shape), np.dtype(np.uint8), card):
+        return part  # scaled if its values are uint8, and refused if not
     fitting = [(channels, height, width), (height, width, channels)] + [(height, width)] * (channels == 1)
     if not part.count:
         raise ImageError(f"{part.where}: holds no image")

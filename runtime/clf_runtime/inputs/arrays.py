@@ -4,6 +4,7 @@ What is known to be meant is converted (uint8 for floats in [0, 1] and back); wh
 the range that the model wants, since a wrong range gives a confident wrong answer.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import ArrayLike
 
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.array_like import as_array
+from clf_runtime.inputs.geometry import array_to_input
 from clf_runtime.inputs.npy import NpyHeader
-from clf_runtime.inputs.pictures import is_picture, to_pixels
+from clf_runtime.inputs.pictures import MAX_PIXELS, is_picture, to_pixels
 from clf_runtime.model.card import ModelCard
 
 MAX_ARRAY_BYTES = 256 << 20  # of what cannot be read in blocks: one image, or a batch in Fortran order
@@ -24,6 +26,8 @@ _FIXED_RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 
 def check_header(header: NpyHeader, card: ModelCard, where: str) -> bool:
     """Tell whether an array is a batch. Raises ImageError if it holds no images for this model or no numbers."""
+    if is_of_another_size(header.shape, header.dtype, card):
+        return len(header.shape) == 4
     is_batch, _ = _layout(header.shape, card, where)
     if header.shape[0] == 0:
         raise ImageError(f"{where}: holds no image (shape {_x(header.shape)})")
@@ -37,14 +41,19 @@ def to_batch(images: ArrayLike, card: ModelCard, where: str = "image") -> np.nda
 
     `images` is [channels, height, width] or [height, width, channels], or a batch of either, perhaps an empty one; for
     a model of one channel the channel axis may be absent. Channels come first where both fit, as they do for a model
-    of 3x3x3. A picture of Pillow is taken as its file would be. Dtypes: that of the model; whole numbers in 0..255 for
-    a model of uint8, or of floats in [0, 1] or [0, 255]; floats in [0, 1] for a model of uint8 (times 255, rounded).
+    of 3x3x3. A picture of Pillow is taken as its file would be, and so are the pixels of one, uint8
+    [height, width, channels] of another size, where the card states a geometry. Dtypes: that of the model; whole
+    numbers in 0..255 for a model of uint8, or of floats in [0, 1] or [0, 255]; floats in [0, 1] for a model of uint8
+    (times 255, rounded).
     Raises ImageError, naming `where` and the first image at fault, for any other shape, dtype or range, for NaN, and
     for masked values.
     """
     if is_picture(images):
-        images = to_pixels(images, where, card.image_shape[0], card.image_shape[1:]).transpose(2, 0, 1)
+        channels, *size = card.image_shape
+        images = to_pixels(images, where, channels, (size[0], size[1]), card.picture_geometry).transpose(2, 0, 1)
     images = as_array(images, where)
+    if is_of_another_size(images.shape, images.dtype, card):
+        images = _to_size(images, card, where)
     is_batch, is_hwc = _layout(images.shape, card, where)
     if not is_batch:
         images = images[None]
@@ -58,19 +67,51 @@ def to_batch(images: ArrayLike, card: ModelCard, where: str = "image") -> np.nda
     return np.ascontiguousarray(values)
 
 
+def is_of_another_size(shape: tuple[int, ...], dtype: np.dtype, card: ModelCard) -> bool:
+    """Whether an array holds the pixels of a picture, or a batch of them, that the card's geometry is to scale."""
+    channels = card.image_shape[0]
+    if card.geometry is None or channels not in (1, 3) or dtype != np.uint8 or 0 in shape:
+        return False
+    if _fitting(shape, card) is not None:
+        return False
+    return (len(shape) in (3, 4) and shape[-1] in (1, 3, 4)) or (len(shape) == 2 and channels == 1)
+
+
+def _to_size(images: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
+    """Scale pixels uint8 [h, w], [h, w, c] or [n, h, w, c] by the card's geometry to [channels, H, W] or a batch."""
+    channels, *size = card.image_shape
+    pixels = math.prod(images.shape[:2] if images.ndim < 4 else images.shape[1:3])
+    if pixels > MAX_PIXELS:
+        raise ImageError(f"{where}: {pixels:,} pixels; the most that is read is {MAX_PIXELS:,}")
+    scaled = [
+        array_to_input(image, channels, (size[0], size[1]), card.picture_geometry)
+        for image in (images if images.ndim == 4 else images[None])
+    ]
+    return np.stack(scaled).transpose(0, 3, 1, 2) if images.ndim == 4 else scaled[0].transpose(2, 0, 1)
+
+
 def _layout(shape: tuple[int, ...], card: ModelCard, where: str) -> tuple[bool, bool]:
     """Tell whether an array of this shape is a batch, and whether its channels come last. Raises ImageError."""
+    found = _fitting(shape, card)
+    if found is None:
+        channels, height, width = card.image_shape
+        wanted = f"{_x(card.image_shape)} or {_x((height, width, channels))}, or a batch of them"
+        other = "; of another size it takes uint8 [height, width, 3]" * (card.geometry is not None)
+        raise ImageError(f"{where}: shape {_x(shape)}, the model wants {wanted}{other}")
+    return found
+
+
+def _fitting(shape: tuple[int, ...], card: ModelCard) -> tuple[bool, bool] | None:
+    """For an array of the model's size whether it is a batch, and whether its channels come last; else None."""
     chw = card.image_shape
     hwc = (*chw[1:], chw[0])
     if shape == chw or shape[1:] == chw:
-        is_batch, is_hwc = shape != chw, False
-    elif shape == hwc or shape[1:] == hwc:
-        is_batch, is_hwc = shape != hwc, True
-    elif chw[0] == 1 and (shape == chw[1:] or shape[1:] == chw[1:]):
-        is_batch, is_hwc = shape != chw[1:], False
-    else:
-        raise ImageError(f"{where}: shape {_x(shape)}, the model wants {_x(chw)} or {_x(hwc)}, or a batch of them")
-    return is_batch, is_hwc
+        return shape != chw, False
+    if shape == hwc or shape[1:] == hwc:
+        return shape != hwc, True
+    if chw[0] == 1 and (shape == chw[1:] or shape[1:] == chw[1:]):
+        return shape != chw[1:], False
+    return None
 
 
 def _to_model_values(nchw: np.ndarray, card: ModelCard, label: Callable[[int], str]) -> np.ndarray:

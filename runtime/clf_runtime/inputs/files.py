@@ -1,7 +1,7 @@
-"""Files of images, `.npy`, `.npz`, PNG and JPEG, told apart by their first bytes and read in blocks."""
+"""Files of images, `.npy`, `.npz` and pictures, told apart by their first bytes and read in blocks."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 import numpy as np
@@ -10,22 +10,25 @@ from clf_runtime.bounded import as_path, open_regular, read_bounded
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.arrays import BLOCK, MAX_ARRAY_BYTES, MAX_BLOCK_BYTES, check_header
 from clf_runtime.inputs.npy import read_data, read_header, read_rows
-from clf_runtime.inputs.picture_formats import format_of
+from clf_runtime.inputs.picture_formats import LOOK, NAMES, format_of
 from clf_runtime.inputs.pictures import MAX_FILE_BYTES, decode_picture
 from clf_runtime.model.card import ModelCard
 
 
-def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple[int | None, np.ndarray]]:
+def read_images(
+    path: str | os.PathLike[str], card: ModelCard, note: Callable[[str], object] = lambda text: None
+) -> Iterator[tuple[int | None, np.ndarray]]:
     """Yield a file's images as `to_batch` takes them: (None, one image), or (index of the first, block of a batch).
 
     The format is told by the first bytes, not by the name. An `.npz` holds its images in an array `images`, or in the
-    only one that it has. Raises ImageError if the file cannot be read or is neither a `.npy` or `.npz` of images of the
-    model's shape nor a PNG or JPEG picture, MissingExtraError if Pillow is needed and absent.
+    only one that it has. `note` is told in a sentence what else a picture holds. Raises ImageError if the file cannot
+    be read or is neither a `.npy` or `.npz` of images for the model nor a picture, MissingExtraError if Pillow is
+    needed and absent.
     """
     where = as_path(path)
     try:
         with open_regular(where) as stream:
-            start = stream.read(8)
+            start = stream.read(LOOK)
             stream.seek(0)
             if start.startswith(b"\x93NUMPY"):
                 yield from _read_npy(stream, card, where)
@@ -35,15 +38,27 @@ def read_images(path: str | os.PathLike[str], card: ModelCard) -> Iterator[tuple
                 data = read_bounded(stream, MAX_FILE_BYTES)
                 if data is None:
                     raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
-                yield None, decode_picture(data, where, card.image_shape[0], card.image_shape[1:]).transpose(2, 0, 1)
+                yield None, picture_to_input(data, where, card, note)
             else:
-                raise ImageError(f"{where}: neither a .npy or .npz array nor a PNG or JPEG picture")
+                raise ImageError(f"{where}: neither a .npy or .npz array nor a picture ({NAMES})")
     except OSError as error:
         raise ImageError(f"{where}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{where}: cannot be read: {error}") from None  # a path with a NUL in it
+
+
+def picture_to_input(
+    data: bytes, where: str, card: ModelCard, note: Callable[[str], object] = lambda text: None
+) -> np.ndarray:
+    """The bytes of a picture as the image that a model takes, uint8 [channels, height, width].
+
+    Raises what `decode_picture` does.
+    """
+    channels, *size = card.image_shape
+    pixels = decode_picture(data, where, channels, (size[0], size[1]), card.picture_geometry, note)
+    return pixels.transpose(2, 0, 1)
 
 
 def _read_npy(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:

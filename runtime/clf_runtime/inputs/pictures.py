@@ -1,28 +1,32 @@
-"""PNG and JPEG pictures, decoded by Pillow, and pictures that a caller has opened with it: upright, RGB or grey.
+"""Pictures, decoded by Pillow, and those that a caller has opened with it: upright, 8 bits a channel, RGB or grey.
 
 Pillow warns of what is odd, and `warnings.catch_warnings` would silence every thread of the process
 (https://docs.python.org/3/library/warnings.html#warnings.catch_warnings), so it is not led there: the orientation is
-read here, and what else is in EXIF is kept from it; the size and alpha, which is dropped, are looked at here too.
+read here, and what else is in a JPEG's EXIF is kept from it; the size and alpha are looked at here too.
 """
 
 import io
 import math
 import struct
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from clf_runtime.errors import ImageError, MissingExtraError, brief
-from clf_runtime.inputs.picture_formats import JPEG, NAMES, format_of, image_file
+from clf_runtime.inputs.geometry import to_input
+from clf_runtime.inputs.picture_formats import JPEG, LOOK, NAMES, format_of, image_file
+from clf_runtime.model.geometry import UNSTATED, Geometry
 
-MAX_FILE_BYTES = 64 << 20  # of a PNG or JPEG
+MAX_FILE_BYTES = 64 << 20  # of a picture
 MAX_PIXELS = 50_000_000  # of a picture once decoded
 _START_OF_SCAN, _APP1, _EXIF = b"\xda", b"\xe1", b"Exif\0\0"
 _ORIENTATION = 0x0112
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I"}  # types of TIFF, as struct has them
-_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}
+_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
+_16_BIT_AS_32 = ("PNG", "PPM")  # formats whose 16 bits Pillow may keep in 32: PNG before 10.3, PGM
 
 Picture = Any  # PIL.Image.Image, of a package that need not be there
 
@@ -33,45 +37,65 @@ def is_picture(image: object) -> TypeGuard[Picture]:
     return module is not None and isinstance(image, module.Image)
 
 
-def decode_picture(data: bytes, where: str, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Decode a PNG or JPEG into uint8 [height, width, channels], upright, in RGB order or grey.
+def decode_picture(
+    data: bytes,
+    where: str,
+    channels: int,
+    size: tuple[int, int] | None = None,
+    geometry: Geometry = UNSTATED,
+    note: Callable[[str], object] = lambda text: None,
+) -> np.ndarray:
+    """Decode a picture of a known format into uint8 [height, width, channels], upright, in RGB order or grey.
 
-    With `size` (height, width) the picture is scaled to it whole, by Pillow's antialiased bilinear filter; its
-    proportions give way. Raises ImageError if it is damaged, too large, or of a kind that has no 8-bit form.
+    With `size` (height, width) the picture becomes so large as its `geometry` says. 16 bits a channel lose the lower
+    eight. Of a moving picture or one of several pages the first is taken, and `note` is told so.
+    Raises ImageError if it is damaged, too large, or of a kind that has no 8-bit form.
     """
+    known = format_of(data[:LOOK])
+    if known is None:
+        raise ImageError(f"{where}: not a picture: it begins as none of {NAMES}")
     try:
         from PIL import ImageOps
 
-        known = format_of(data) or JPEG
         opened = image_file(known)
     except ImportError:
-        raise MissingExtraError(f'{where}: {NAMES} need Pillow: pip install "clf-edge[images]"') from None
+        what = "Pillow" if known.extra == "images" else f"a plugin of Pillow for {known.name}"
+        raise MissingExtraError(f'{where}: {known.name} needs {what}: pip install "clf-edge[{known.extra}]"') from None
     data, exif = _without_exif(data) if known is JPEG else (data, b"")
     try:
         # Not Image.open, which warns of a size that is refused below, and of what follows a JPEG's first picture.
         picture = opened(io.BytesIO(data))
         _check(picture, where, channels)
+        if getattr(picture, "is_animated", False):
+            note(f"{where}: holds several pictures: the first is taken")
         picture.load()
-        turned = _orientation(exif or picture.info.pop("exif", b""))
+        turned = _orientation(exif or picture.info.pop("exif", None) or b"")
         if turned is not None:
             picture.info["exif"] = _EXIF + struct.pack(
                 ">2sHIHHHIHHI", b"MM", 42, 8, 1, _ORIENTATION, 3, 1, turned, 0, 0
             )
         ImageOps.exif_transpose(picture, in_place=True)  # without a copy: pixels take 4 bytes in Pillow
-        return _to_pixels(picture, channels, size)
+        return to_input(_to_8_bits(picture, known.name), channels, size, geometry)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise ImageError(f"{where}: does not decode: {brief(error, 120)}") from None
 
 
-def to_pixels(picture: Picture, where: str, channels: int, size: tuple[int, int] | None = None) -> np.ndarray:
+def to_pixels(
+    picture: Picture,
+    where: str,
+    channels: int,
+    size: tuple[int, int] | None = None,
+    geometry: Geometry = UNSTATED,
+) -> np.ndarray:
     """Do what `decode_picture` does with a picture that Pillow has opened, of any format; it stays as it is."""
     from PIL import ImageOps
 
     _check(picture, where, channels)
     try:
-        return _to_pixels(ImageOps.exif_transpose(picture), channels, size)
+        upright = _to_8_bits(ImageOps.exif_transpose(picture), picture.format or "")
+        return to_input(upright, channels, size, geometry)
     except MemoryError:
         raise
     except Exception as error:
@@ -84,20 +108,21 @@ def _check(picture: Picture, where: str, channels: int) -> None:
     pixels = math.prod(picture.size)
     if pixels > MAX_PIXELS:
         raise ImageError(f"{where}: {pixels:,} pixels; the most that is read is {MAX_PIXELS:,}")
-    if picture.mode not in _MODES:
+    is_16_bit = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in _16_BIT_AS_32)
+    if picture.mode not in _MODES and not is_16_bit:
         raise ImageError(f"{where}: pixels of kind {picture.mode} are not read; save it with 8 bits a channel")
 
 
-def _to_pixels(picture: Picture, channels: int, size: tuple[int, int] | None) -> np.ndarray:
+def _to_8_bits(picture: Picture, name: str) -> Picture:
+    """The picture, of 16 bits a channel the upper eight, as Pillow itself takes them of RGB."""
+    if not picture.mode.startswith("I"):
+        return picture
     from PIL import Image
 
-    if picture.mode != (mode := "L" if channels == 1 else "RGB"):
-        picture.info.pop("transparency", None)  # alpha is dropped
-        picture = picture.convert(mode)
-    if size is not None and (picture.height, picture.width) != size:
-        picture = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    pixels: np.ndarray = np.asarray(picture).reshape(picture.height, picture.width, channels)
-    return pixels
+    values = np.asarray(picture)
+    if name in _16_BIT_AS_32:
+        np.clip(values, 0, 0xFFFF, out=(values := values.copy()))
+    return Image.fromarray((values >> 8).astype(np.uint8))
 
 
 def _without_exif(jpeg: bytes) -> tuple[bytes, bytes]:

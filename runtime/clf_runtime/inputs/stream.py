@@ -10,7 +10,6 @@ from clf_runtime.errors import ImageError
 from clf_runtime.inputs.arrays import BLOCK, MAX_ARRAY_BYTES, MAX_BLOCK_BYTES, check_header
 from clf_runtime.inputs.files import in_blocks, numbered
 from clf_runtime.inputs.npy import read_data, read_header, read_rows
-from clf_runtime.inputs.picture_formats import FORMATS
 from clf_runtime.model.card import ModelCard
 
 MAX_LINE_BYTES = 1 << 12  # as long as a path may be on Linux
@@ -20,7 +19,6 @@ _PIECE = 1 << 16
 _KINDS = {
     b"PK\3\4": "an .npz or another zip archive",
     b"PK\5\6": "an empty .npz or another zip archive",
-    **dict.fromkeys((known.start[:4] for known in FORMATS), "a picture"),
     b"\xff\xfe": "text in UTF-16",
     b"\xfe\xff": "text in UTF-16",
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 
 from clf_runtime.errors import ModelError
+from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_runtime.model.names import MAX_TEXT, is_text, names_fault
 
 MAX_CLASSES = 100_000
@@ -101,7 +102,8 @@ class ModelCard:
     `image_shape` is (channels, height, width); images go in as NCHW, channels in RGB order. `dtype` is `uint8` or
     `float32`, `value_range` the lowest and highest value that an image may hold. `mean` and `std` (one a channel, in
     the units of the image) and `temperature` are already in the graph; they stand here to be read, not applied.
-    `precision` is that of the weights, `float32` or `int8`.
+    `precision` is that of the weights, `float32` or `int8`. `geometry` tells how a picture of another size becomes the
+    input; it is None for files of schema 2, and for those without a card.
 
     Raises ModelError, naming the field, if a value is impossible.
     """
@@ -115,6 +117,7 @@ class ModelCard:
     std: tuple[float, ...] = ()
     temperature: float = 1.0
     layout: str = "NCHW"
+    geometry: Geometry | None = None
     precision: str = "float32"
     description: str = ""
     license: str = ""
@@ -138,6 +141,11 @@ class ModelCard:
         """The shape of one image as the graph takes it: `image_shape`, or its channels last where `layout` is NHWC."""
         channels, height, width = self.image_shape
         return (height, width, channels) if self.layout == "NHWC" else (channels, height, width)
+
+    @property
+    def picture_geometry(self) -> Geometry:
+        """The geometry that pictures get: `geometry`, or what it means that none is stated."""
+        return self.geometry or UNSTATED
 
 
 def _check(card: ModelCard) -> None:
@@ -179,6 +187,7 @@ def _check(card: ModelCard) -> None:
         "one positive number a channel, beside as many of mean",
     )
     demand(_is(card.temperature, float) and card.temperature > 0, "temperature", "a positive number")
+    demand(card.geometry is None or type(card.geometry) is Geometry, "geometry", "a fit, a background and a filter")
     for field in ("parameters", "test_images"):
         demand(_is(getattr(card, field), int), field, "a whole number")
     accuracy = card.test_accuracy

@@ -13,12 +13,15 @@ from typing import Any
 
 from clf_runtime.errors import ModelError, brief
 from clf_runtime.model.card import MAX_CLASSES, Golden, Int8, ModelCard, Parity, told
+from clf_runtime.model.geometry import Geometry
 from clf_runtime.model.names import read_names
 
 PREFIX = "clf_edge."
-SCHEMA = 2
+SCHEMA = 3
+_READ = (2, SCHEMA)
+_SINCE_3 = ("geometry",)
 MAX_CARD = 64 * MAX_CLASSES  # characters of a whole card; parsed they take up to 60 bytes each
-_RECORDS = {"parity": Parity, "int8": Int8, "golden": Golden}
+_RECORDS = {"parity": Parity, "int8": Int8, "golden": Golden, "geometry": Geometry}
 
 
 def to_metadata(card: ModelCard) -> dict[str, str]:
@@ -80,13 +83,13 @@ def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
         return None
     _refuse_too_large(metadata)
     schema = _parse(metadata, "schema")
-    if type(schema) is not int or schema != SCHEMA:
+    if type(schema) is not int or schema not in _READ:
         old = type(schema) is int and schema < SCHEMA
         advice = "export the model again" if old else "install a newer clf-edge"
         raise ModelError(f"the model's card has schema {told(schema)}, this clf-edge reads {SCHEMA}: {advice}")
     values: dict[str, Any] = {}
     for field in fields(ModelCard):
-        if PREFIX + field.name in metadata:
+        if PREFIX + field.name in metadata and (schema == SCHEMA or field.name not in _SINCE_3):
             values[field.name] = _tuples(_parse(metadata, field.name))
     try:
         for name, kind in _RECORDS.items():

@@ -1,37 +1,149 @@
-"""A picture format is one line of a table: here BMP is added, and files and folders of it are read."""
+"""Pictures of every format and kind of pixel give the pixels that were put in; a format is one line of a table."""
 
 import io
+import re
 
 import numpy as np
 import pytest
 
-from clf_runtime import Classifier
+from clf_runtime import Classifier, ImageError, MissingExtraError
 from clf_runtime.inputs import picture_formats
-from clf_runtime.inputs.picture_formats import FORMATS, JPEG, PNG, PictureFormat, format_of, image_file
+from clf_runtime.inputs.picture_formats import FORMATS, LOOK, NAMES, PictureFormat, format_of, image_file
+from clf_runtime.inputs.pictures import decode_picture
+from clf_runtime.model.geometry import Geometry
 
 Image = pytest.importorskip("PIL.Image")
 
+WRITTEN = [known for known in FORMATS if known.name != "HEIC"]
+STEPS = np.arange(0, 256, 17, dtype=np.uint8)  # sixteen greys: exact in 8 and 16 bits and in a palette
+GREY = np.tile(STEPS, (4, 1))
+RED = np.full((8, 8, 3), (200, 0, 0), np.uint8)
 
-def encoded(kind):
+
+def encoded(picture, kind, **options):
     data = io.BytesIO()
-    Image.fromarray(np.full((8, 8, 3), (200, 0, 0), np.uint8)).save(data, kind)
+    picture.save(data, kind, **options)
     return data.getvalue()
 
 
-@pytest.mark.parametrize("known", FORMATS)
+@pytest.mark.parametrize("known", WRITTEN, ids=lambda known: known.name)
 def test_each_format_is_told_by_its_first_bytes_and_decoded_by_its_plugin(known):
-    data = encoded(known.name)
-    assert format_of(data[:8]) is known
+    options = {"quality": 100, "subsampling": 0} if known.name == "JPEG" else {}
+    options |= {"lossless": True} if known.name == "WebP" else {}
+    data = encoded(Image.fromarray(RED), known.name, **options)
+    assert format_of(data[:LOOK]) is known
     assert image_file(known)(io.BytesIO(data)).size == (8, 8)
+    assert np.abs(decode_picture(data, "x", 3).astype(int) - RED).max() <= 2 * (known.name == "JPEG")
 
 
-def test_what_is_none_of_them_has_no_format():
-    assert format_of(b"") is None
-    assert format_of(encoded("BMP")) is None
-    assert (PNG.name, JPEG.name, picture_formats.NAMES) == ("PNG", "JPEG", "PNG and JPEG")
+@pytest.mark.parametrize("other", [b"", b"P7\n8 8", b"RIFF....WAVE", b"BMW/photo.png\n", b"P6/photo.png\n", b"PK\3\4"])
+def test_what_is_none_of_them_has_no_format(other):
+    assert format_of(other) is None
+    with pytest.raises(ImageError, match=rf"^x: not a picture: it begins as none of {re.escape(NAMES)}$"):
+        decode_picture(other, "x", 3)
 
 
 def test_a_line_adds_a_format(tiny_file, tmp_path, monkeypatch):
-    (tmp_path / "red.bmp").write_bytes(encoded("BMP"))
-    monkeypatch.setattr(picture_formats, "FORMATS", (*FORMATS, PictureFormat("Bmp", b"BM", (".bmp",))))
-    assert Classifier.load(tiny_file).predict(tmp_path / "red.bmp").name == "red"
+    (tmp_path / "red.tga").write_bytes(encoded(Image.fromarray(RED), "TGA"))
+    with pytest.raises(ImageError, match="nor a picture"):
+        Classifier.load(tiny_file).predict(tmp_path / "red.tga")
+    tga = PictureFormat("TGA", "PIL.TgaImagePlugin", "TgaImageFile", re.compile(rb"\x00\x00\x02"), (".tga",))
+    monkeypatch.setattr(picture_formats, "FORMATS", (*FORMATS, tga))
+    assert Classifier.load(tiny_file).predict(tmp_path / "red.tga").name == "red"
+
+
+KINDS = [
+    ("PNG", "1"), ("PNG", "L"), ("PNG", "LA"), ("PNG", "P"), ("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "I;16"),
+    ("GIF", "P"), ("GIF", "L"), ("BMP", "1"), ("BMP", "P"), ("BMP", "RGB"), ("PPM", "1"), ("PPM", "L"), ("PPM", "RGB"),
+    ("PPM", "I;16"), ("TIFF", "1"), ("TIFF", "L"), ("TIFF", "LA"), ("TIFF", "P"), ("TIFF", "RGB"), ("TIFF", "RGBA"),
+    ("TIFF", "CMYK"), ("TIFF", "I;16"), ("TIFF", "I;16B"), ("WebP", "RGB"), ("WebP", "RGBA"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "mode"), KINDS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_kind_of_pixel_is_read_exactly(kind, mode, channels):
+    grey = GREY if mode != "1" else np.where(GREY > 127, 255, 0).astype(np.uint8)
+    if mode.startswith("I;16"):
+        picture = Image.fromarray(grey.astype(np.uint16 if mode == "I;16" else ">u2") * 257)
+    else:
+        picture = Image.fromarray(grey).convert(mode, dither=Image.Dither.NONE)
+    data = encoded(picture, kind, **({"lossless": True} if kind == "WebP" else {}))
+    np.testing.assert_array_equal(decode_picture(data, "x", channels), np.repeat(grey[..., None], channels, -1))
+
+
+def test_sixteen_bits_of_colour_lose_the_lower_eight():
+    """Pillow writes none, so a PPM by hand: 65535, 32896 (128 · 257) and 255, which is less than one of 256 steps."""
+    data = b"P6\n1 1\n65535\n" + bytes([0xFF, 0xFF, 0x80, 0x80, 0x00, 0xFF])
+    assert decode_picture(data, "x", 3).tolist() == [[[255, 128, 1]]]  # PPM's plugin rounds, those of others cut off
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pixels_without_a_known_range_are_refused(mode):
+    with pytest.raises(ImageError, match=rf"^x: pixels of kind {mode} are not read; save it with 8 bits a channel"):
+        decode_picture(encoded(Image.fromarray(GREY).convert(mode), "TIFF"), "x", 3)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WebP", "PNG", "TIFF"])
+def test_of_several_pictures_the_first_is_taken_and_said(kind):
+    first, second = Image.fromarray(RED), Image.new("RGB", (8, 8), "blue")
+    data = encoded(first, kind, save_all=True, append_images=[second], **({"lossless": True} if kind == "WebP" else {}))
+    said = []
+    np.testing.assert_array_equal(decode_picture(data, "x", 3, note=said.append), RED)
+    assert said == ["x: holds several pictures: the first is taken"]
+    said.clear()
+    decode_picture(encoded(first, kind), "x", 3, note=said.append)
+    assert said == []
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP", "TIFF"])
+@pytest.mark.parametrize("turned", range(1, 9))
+def test_each_format_stands_upright_by_exif(kind, turned):
+    from PIL import ImageOps
+
+    halves = Image.new("L", (24, 16))
+    halves.paste(255, (0, 0, 24, 8))
+    halves.paste(120, (0, 0, 8, 8))
+    exif = Image.Exif()
+    exif[0x0112] = turned
+    data = encoded(halves.convert("RGB"), kind, exif=exif, **({"lossless": True} if kind == "WebP" else {}))
+    wanted = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    found = decode_picture(data, "x", 3)
+    np.testing.assert_array_equal(found, wanted)
+    assert found.shape == ((16, 24, 3) if turned < 5 else (24, 16, 3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("PNG", "RGBA"), ("PNG", "LA"), ("PNG", "P"), ("GIF", "P"), ("WebP", "RGBA"), ("TIFF", "RGBA")]
+)
+def test_what_is_transparent_lies_on_the_background(kind, mode):
+    """A horse on nothing is a horse on white, not on the colours that nobody sees."""
+    picture = Image.fromarray(RED)
+    if mode == "P":
+        picture = picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=2)
+        options = {"transparency": picture.getpixel((0, 0))}
+    else:
+        picture, options = picture.convert(mode), {}
+        picture.putalpha(0)
+        options = {"lossless": True, "exact": True} if kind == "WebP" else {}
+    data = encoded(picture, kind, **options)
+    assert (decode_picture(data, "x", 3, None, Geometry()) == 255).all()
+    assert (decode_picture(data, "x", 3, None, Geometry(background=(0, 10, 20))) == (0, 10, 20)).all()
+    assert decode_picture(data, "x", 1, None, Geometry(background=(9, 9, 9))).ravel().tolist() == [9] * 64
+    hidden = decode_picture(data, "x", 3)  # files of schema 2 are answered as they were
+    assert (hidden != 255).any()
+
+
+def test_heic_needs_its_plugin(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif.as_plugin", None)
+    with pytest.raises(MissingExtraError, match=r'^x: HEIC needs a plugin .*: pip install "clf-edge\[heic\]"$'):
+        decode_picture(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "x", 3)
+
+
+def test_heic_is_read():
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed: no HEIC")
+    data = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(np.repeat(np.repeat(RED, 8, 0), 8, 1))).save(data, quality=100)
+    assert format_of(data.getvalue()[:LOOK]).name == "HEIC"
+    assert np.abs(decode_picture(data.getvalue(), "x", 3).astype(int) - (200, 0, 0)).max() <= 8

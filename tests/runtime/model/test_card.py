@@ -160,7 +160,7 @@ def test_what_is_written_is_held_to_what_is_read():
 
 @pytest.mark.parametrize("schema", ["2.0", '"2"', "[2]", "true"])
 def test_a_schema_is_a_whole_number(schema):
-    with pytest.raises(ModelError, match=r"has schema .*, this clf-edge reads 2"):
+    with pytest.raises(ModelError, match=r"has schema .*, this clf-edge reads 3"):
         from_metadata({**to_metadata(CARD), PREFIX + "schema": schema})
 
 
@@ -211,7 +211,7 @@ def test_numbers_that_are_none_are_refused(number):
 
 def test_a_newer_schema_says_to_install_a_newer_clf_edge():
     with pytest.raises(ModelError, match="install a newer"):
-        from_metadata({**to_metadata(CARD), PREFIX + "schema": "3"})
+        from_metadata({**to_metadata(CARD), PREFIX + "schema": "4"})
 
 
 def test_a_missing_field_is_refused():

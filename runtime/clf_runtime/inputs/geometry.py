@@ -1,0 +1,67 @@
+"""The one function that makes a picture of any size the input of a model, for training and device alike.
+
+Pillow does the arithmetic, in whole numbers, so that the same picture gives the same pixels on every machine.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from clf_runtime.errors import MissingExtraError
+from clf_runtime.model.geometry import Geometry, box, inside
+
+Picture = Any  # PIL.Image.Image, of a package that need not be there
+
+
+def to_input(picture: Picture, channels: int, size: tuple[int, int] | None, geometry: Geometry) -> np.ndarray:
+    """Make an upright picture of 8 bits a channel the input: uint8 [height, width, channels], RGB or grey.
+
+    `size` is (height, width); None keeps the picture's own, and then `fit` has nothing to do.
+    """
+    from PIL import Image
+
+    picture = _flatten(picture, "L" if channels == 1 else "RGB", geometry)
+    if size is not None and (picture.height, picture.width) != size:
+        height, width = size
+        here, bilinear = (picture.height, picture.width), Image.Resampling.BILINEAR
+        if geometry.fit == "pad":
+            high, wide = inside(here, size)
+            ground = Image.new("RGB", (width, height), geometry.background).convert(picture.mode)
+            ground.paste(picture.resize((wide, high), bilinear), ((width - wide) // 2, (height - high) // 2))
+            picture = ground
+        else:
+            if geometry.fit == "crop":
+                top, left, high, wide = box(here, size)
+                picture = picture.crop((left, top, left + wide, top + high))
+            picture = picture.resize((width, height), bilinear)
+    pixels: np.ndarray = np.asarray(picture).reshape(picture.height, picture.width, channels)
+    return pixels
+
+
+def _flatten(picture: Picture, mode: str, geometry: Geometry) -> Picture:
+    """The picture in RGB or grey, what is transparent laid on the background."""
+    from PIL import Image
+
+    if geometry.background is not None and (
+        picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    ):
+        layers = picture.convert("RGBA")
+        picture = Image.new("RGB", layers.size, geometry.background)
+        picture.paste(layers, mask=layers)
+    picture.info.pop("transparency", None)
+    return picture if picture.mode == mode else picture.convert(mode)
+
+
+def array_to_input(pixels: np.ndarray, channels: int, size: tuple[int, int], geometry: Geometry) -> np.ndarray:
+    """Do what `to_input` does with pixels uint8 [h, w], [h, w, 1], [h, w, 3] (RGB) or [h, w, 4] (RGBA).
+
+    Raises MissingExtraError without Pillow.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingExtraError(
+            'scaling an array to the model\'s size needs Pillow: pip install "clf-edge[images]"'
+        ) from None
+    pixels = np.ascontiguousarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
+    return to_input(Image.fromarray(pixels), channels, size, geometry)
