@@ -6,6 +6,7 @@ from clf_export.int8.verdict import Verdict
 from clf_export.proof.parity import Comparison
 from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.model.card import Golden, Int8, ModelCard, Parity
+from clf_runtime.model.geometry import UNSTATED
 from clf_train.runs.run import Run
 
 NO_BOUND = 1.0  # of a difference of probabilities
@@ -31,6 +32,7 @@ def make_card(
         image_shape=run.image_shape,
         dtype=run.dtype,
         value_range=run.value_range,
+        geometry=None if run.geometry == UNSTATED else run.geometry,
         mean=run.normalisation.mean,
         std=run.normalisation.std,
         temperature=run.temperature,

@@ -26,7 +26,7 @@ def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | 
     """
     ask = "pass --data SOURCE with the images of the training"
     try:
-        dataset = read_source(data or run.data.source, None)
+        dataset = read_source(data or run.data.source, None, size=run.image_shape[1:], geometry=run.geometry)
     except DataError as error:
         if data is not None:
             raise

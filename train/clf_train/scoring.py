@@ -61,6 +61,7 @@ def score(
         image_shape=dataset.image_shape,
         dtype=dataset.dtype,
         value_range=dataset.value_range,
+        geometry=dataset.geometry,
         normalisation=normalise,
         temperature=temperature,
         parameters=parameters,

@@ -75,6 +75,8 @@ def train(
         dataset.source,
         dataset.names,
         dataset.fingerprint,
+        (height, width),
+        dataset.geometry,
         {model: fit_recipe(recipe, dataset, seed) for model, recipe in recipes.items()},
         seed,
         chosen.type,

@@ -51,35 +51,57 @@ def decode_picture(
     eight. Of a moving picture or one of several pages the first is taken, and `note` is told so.
     Raises ImageError if it is damaged, too large, or of a kind that has no 8-bit form.
     """
+    try:
+        picture, turned, known = _open(data, where, channels)
+        if getattr(picture, "is_animated", False):
+            note(f"{where}: holds several pictures: the first is taken")
+        picture.load()
+        turned = turned or _orientation(picture.info.pop("exif", None) or b"")
+        if turned is not None:
+            picture.info["exif"] = _EXIF + struct.pack(
+                ">2sHIHHHIHHI", b"MM", 42, 8, 1, _ORIENTATION, 3, 1, turned, 0, 0
+            )
+        from PIL import ImageOps
+
+        ImageOps.exif_transpose(picture, in_place=True)  # without a copy: pixels take 4 bytes in Pillow
+        return to_input(_to_8_bits(picture, known), channels, size, geometry)
+    except (ImageError, MissingExtraError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        raise ImageError(f"{where}: does not decode: {brief(error, 120)}") from None
+
+
+def picture_size(data: bytes, where: str) -> tuple[int, int]:
+    """The (height, width) of a picture, upright, by its header. Raises ImageError if it has none that is read."""
+    try:
+        picture, turned, _ = _open(data, where, 3)
+        turned = turned or _orientation(picture.info.get("exif") or b"")
+    except (ImageError, MissingExtraError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError(f"{where}: does not decode: {brief(error, 120)}") from None
+    width, height = picture.size
+    return (width, height) if turned in (5, 6, 7, 8) else (height, width)
+
+
+def _open(data: bytes, where: str, channels: int) -> tuple[Picture, int | None, str]:
+    """Open a picture by the plugin of its format: its pixels are not decoded, a JPEG's orientation is read already.
+
+    Returns the picture, the orientation, and the name of the format. Raises ImageError, and what the plugin raises.
+    """
     known = format_of(data[:LOOK])
     if known is None:
         raise ImageError(f"{where}: not a picture: it begins as none of {NAMES}")
     try:
-        from PIL import ImageOps
-
         opened = image_file(known)
     except ImportError:
         what = "Pillow" if known.extra == "images" else f"a plugin of Pillow for {known.name}"
         raise MissingExtraError(f'{where}: {known.name} needs {what}: pip install "clf-edge[{known.extra}]"') from None
     data, exif = _without_exif(data) if known is JPEG else (data, b"")
-    try:
-        # Not Image.open, which warns of a size that is refused below, and of what follows a JPEG's first picture.
-        picture = opened(io.BytesIO(data))
-        _check(picture, where, channels)
-        if getattr(picture, "is_animated", False):
-            note(f"{where}: holds several pictures: the first is taken")
-        picture.load()
-        turned = _orientation(exif or picture.info.pop("exif", None) or b"")
-        if turned is not None:
-            picture.info["exif"] = _EXIF + struct.pack(
-                ">2sHIHHHIHHI", b"MM", 42, 8, 1, _ORIENTATION, 3, 1, turned, 0, 0
-            )
-        ImageOps.exif_transpose(picture, in_place=True)  # without a copy: pixels take 4 bytes in Pillow
-        return to_input(_to_8_bits(picture, known.name), channels, size, geometry)
-    except (ImageError, MemoryError):
-        raise
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise ImageError(f"{where}: does not decode: {brief(error, 120)}") from None
+    # Not Image.open, which warns of a size that is refused below, and of what follows a JPEG's first picture.
+    picture = opened(io.BytesIO(data))
+    _check(picture, where, channels)
+    return picture, _orientation(exif), known.name
 
 
 def to_pixels(

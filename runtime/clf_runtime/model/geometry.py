@@ -42,6 +42,7 @@ class Geometry:
             raise ModelError(f"fit {self.fit} needs a background")
 
 
+USUAL = Geometry()
 UNSTATED = Geometry("stretch", None)  # what a card without a geometry means: files of schema 2
 
 

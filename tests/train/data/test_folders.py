@@ -92,7 +92,7 @@ STRAY = {  # what is written: what is named
     "train/labels.csv": "train/labels.csv",
     "train/1.png": "train/1.png",
     "train/cat/notes.txt": "train/cat/notes.txt",
-    "train/cat/1.gif": "train/cat/1.gif",
+    "train/cat/1.mp4": "train/cat/1.mp4",
     "train/cat/no suffix": "train/cat/no suffix",
     "train/cat/more/1.png": "train/cat/more",
     "train/cat/more.png/1.png": "train/cat/more.png",

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from clf_runtime.model.geometry import USUAL
 from clf_train import find_recipe
 from clf_train.runs.advice import resume_command
 from clf_train.runs.plan import SCHEMA, Plan
@@ -26,7 +27,7 @@ class Slow(nn.Module):
 
 def plan(*models, processes=1):
     recipes = {model: find_recipe("fast", model) for model in models}
-    return Plan(SCHEMA, "digits", ("a", "b"), "f", recipes, 0, "cpu", 1, processes)
+    return Plan(SCHEMA, "digits", ("a", "b"), "f", (8, 8), USUAL, recipes, 0, "cpu", 1, processes)
 
 
 def test_the_command_names_what_it_needs_and_quotes_it():

@@ -10,6 +10,8 @@ import typer
 
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
+from clf_runtime.model.geometry import USUAL, Fit, Geometry
+from clf_train.commands.geometry import parse_colour, parse_size
 from clf_train.errors import RecipeError, Stopped
 from clf_train.loop.process import configure_process
 from clf_train.loop.signals import stopping_on_signals
@@ -85,6 +87,20 @@ def train(
         str | None,
         typer.Option(metavar="FILE|A,B,C", help="Class names, one a line in a file, or with commas between."),
     ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|HxW",
+            help="Height and width in pixels that pictures get.  [default: their own, if it is one for all]",
+            show_default=False,
+        ),
+    ] = None,
+    fit: Annotated[
+        Fit, typer.Option(help="How pictures of another shape become so large: all of it, with bars, or the middle.")
+    ] = USUAL.fit,
+    background: Annotated[
+        str, typer.Option(metavar="COLOUR", help="What shows through transparency and in bars: #rrggbb, white, black.")
+    ] = "white",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -135,6 +151,7 @@ def train(
     changes = {name: context.params[name] for name in _CHANGES if name in given}
     changes.update({name: changes[name] == "on" for name in ("nesterov", "flip") if name in changes})
     models = _models(model)
+    size, geometry = parse_size(image_size), Geometry(fit, parse_colour(background))
     for again in _BESIDE.keys() & given:
         _refuse_beside(again, given)
     recipes = {} if like or resume else {m: change(find_recipe(recipe, m), changes) for m in models}
@@ -187,7 +204,9 @@ def train(
                 refuse_early(out, overwrite)
         if not quiet:
             say(NAME, f"reading {place}")
-        dataset = read_source(place, names if plan is None else plan.names)
+        if plan is not None:
+            size, geometry = plan.size, plan.geometry
+        dataset = read_source(place, names if plan is None else plan.names, size=size, geometry=geometry)
         if not quiet:
             for note in dataset.notes:
                 say(NAME, note)

@@ -13,6 +13,7 @@ import numpy as np
 from clf_runtime.datasets.holdout import SPLIT_SEED, TEST_SHARE, hold_out
 from clf_runtime.datasets.source import as_labels
 from clf_runtime.errors import ImageError
+from clf_runtime.model.geometry import USUAL, Geometry
 from clf_runtime.model.names import names_fault
 from clf_train.data import spill
 from clf_train.errors import DataError
@@ -63,7 +64,8 @@ class Dataset:
 
     `value_range` is 0..255 for uint8; for floats the first of 0..1, 0..255 and -1..1 that holds all training images,
     else what they span. `mean` and `std`, one a channel, are of the training images in their own units.
-    `fingerprint` is a SHA-256 over the values, shapes and labels of both parts. `notes` are sentences for people.
+    `fingerprint` is a SHA-256 over the values, shapes and labels of both parts. `geometry` is how pictures became the
+    images, and how others become such on a device. `notes` are sentences for people.
     """
 
     source: str
@@ -76,6 +78,7 @@ class Dataset:
     std: tuple[float, ...]
     fingerprint: str
     notes: tuple[str, ...] = field(default=())
+    geometry: Geometry = USUAL
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -89,14 +92,14 @@ class Dataset:
         return str(self.train.images.dtype)
 
 
-def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None) -> Dataset:
+def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None, geometry: Geometry = USUAL) -> Dataset:
     """Check the parts of a source and make them one Dataset; `names` stand in for the source's own.
 
     Raises DataError, naming the part, for a wrong shape or dtype, unequal lengths, NaN, labels that are not 0..n-1, a
     class without training images, or names that do not fit.
     """
     notes = list(parts.notes)
-    train = Split(_as_images(parts.train), _as_labels(parts.train, is_train=True))
+    train = Split(as_images(parts.train), _as_labels(parts.train, is_train=True))
     if parts.test is None:
         train, test = split_off(train, TEST_SHARE, SPLIT_SEED, parts.train.where)
         notes.append(
@@ -104,7 +107,7 @@ def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None) ->
             f"(stratified, seed {SPLIT_SEED})"
         )
     else:
-        test = Split(_as_images(parts.test), _as_labels(parts.test))
+        test = Split(as_images(parts.test), _as_labels(parts.test))
         a, b = train.images, test.images
         if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
             raise DataError(
@@ -128,7 +131,9 @@ def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None) ->
         notes.append(
             f"test images span {test_low:g}..{test_high:g}, training images {low:g}..{high:g}: are both scaled alike?"
         )
-    return Dataset(source, parts.layout, train, test, names, value_range, mean, std, digest.hexdigest(), tuple(notes))
+    return Dataset(
+        source, parts.layout, train, test, names, value_range, mean, std, digest.hexdigest(), tuple(notes), geometry
+    )
 
 
 def split_off(split: Split, share: float, seed: int, where: str) -> tuple[Split, Split]:
@@ -153,7 +158,7 @@ def split_rows(labels: np.ndarray, share: float, seed: int, where: str) -> tuple
     return np.setdiff1d(np.arange(len(labels)), held, assume_unique=True), held
 
 
-def _as_images(part: Part) -> np.ndarray:
+def as_images(part: Part) -> np.ndarray:
     """Return uint8 or float32 [N, C, H, W], a view where the values need no conversion."""
     images, where = part.images, part.where
     if images.ndim == 3:

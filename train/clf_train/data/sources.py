@@ -7,43 +7,69 @@ device has: the word `cifar10`, which is downloaded, tensors that only PyTorch r
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from clf_runtime.datasets import layouts
 from clf_runtime.datasets.class_names import names_beside, read_names
-from clf_runtime.datasets.source import Decode, Memory, load
+from clf_runtime.datasets.source import Memory, load
 from clf_runtime.datasets.source import Part as OnDisk
 from clf_runtime.errors import ClfError
-from clf_runtime.inputs.pictures import decode_picture
-from clf_train.data import cifar10, legacy_tensors, spill
-from clf_train.data.dataset import Dataset, Part, Parts, assemble, check_names
+from clf_runtime.model.geometry import USUAL, Geometry
+from clf_train.data import cifar10, legacy_tensors, scaling, spill
+from clf_train.data.dataset import Dataset, Part, Parts, as_images, assemble, check_names
 from clf_train.errors import DataError
 
 WORDS = (*layouts.WORDS, cifar10.WORD)
 
 
-def read_source(source: str | Path, names: str | Sequence[str] | None = None) -> Dataset:
+def read_source(
+    source: str | Path,
+    names: str | Sequence[str] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    geometry: Geometry = USUAL,
+) -> Dataset:
     """Read a source of labelled images: a folder or file in any known layout, or the word `digits` or `cifar10`.
 
     The words win over folders of their names, which are `./digits` and `./cifar10`. `names` gives class names where the
     source has none or others are wanted: themselves, a text file with one a line, or a text with commas between. Else
     the source's own names count, then a `names.txt` in the folder, then "0" to "n-1".
+    Pictures, and arrays of uint8, become (height, width) `size` as `geometry` says; without a `size` they keep theirs,
+    and where it is not the same for all they get the one that `scaling.usual_size` chooses.
     Raises DataError, in one line that names the file, if anything about the source is wrong.
     """
-    try:
-        path = Path(source).expanduser()
-    except RuntimeError:  # a home folder that is not known
-        path = Path(source)
+    path = _as_path(source)
     with _data_errors(path):
         named = _parse_names(names) if isinstance(names, str) else tuple(names) if names else None
         if isinstance(source, str) and source in WORDS:
-            return assemble(source, _read(cifar10.download() if source == cifar10.WORD else source), named)
-        parts = _read(path)
+            place: str | Path = cifar10.download() if source == cifar10.WORD else source
+            return assemble(source, _read(place, size, geometry), named, geometry)
+        parts = _read(path, size, geometry)
         if named is None and parts.names is None:
             named = names_beside(path)
-        return assemble(os.path.realpath(path), parts, named)
+        return assemble(os.path.realpath(path), parts, named, geometry)
+
+
+def typical_size(source: str | Path) -> tuple[int, int]:
+    """The (height, width) of most images of a source: of its arrays, or the medians of a sample of its pictures.
+
+    Raises DataError as `read_source` does.
+    """
+    path = _as_path(source)
+    with _data_errors(path):
+        is_word = isinstance(source, str) and source in WORDS
+        if is_word or legacy_tensors.recognises(path):
+            return 32, 32
+        sizes, _ = scaling.sample_sizes(path)
+    return scaling.medians(sizes)
+
+
+def _as_path(source: str | Path) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # a home folder that is not known
+        return Path(source)
 
 
 @contextmanager
@@ -61,41 +87,38 @@ def _data_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: does not fit into memory") from None
 
 
-def _read(source: str | Path) -> Parts:
+def _read(source: str | Path, size: tuple[int, int] | None, geometry: Geometry) -> Parts:
     if isinstance(source, Path):
         if not os.path.exists(source):  # unlike Path.exists it raises for no path whatever
             raise DataError(f"{source}: no such file or folder (the words are {' and '.join(WORDS)})")
         if legacy_tensors.recognises(source):
-            return legacy_tensors.read(source)
-    looked = layouts.open_source(source, _decoder())
+            parts = legacy_tensors.read(source)
+            test = None if parts.test is None else _of_size(parts.test, size, geometry)
+            return replace(parts, train=_of_size(parts.train, size, geometry), test=test)
+        if size is None:
+            sizes, are_pictures = scaling.sample_sizes(source)
+            size = scaling.usual_size(sizes) if are_pictures else None
+    decoder = scaling.Decoder(size, geometry)
+    looked = layouts.open_source(source, decoder.decode)
     if looked.train is None:
         raise DataError(f"{looked.where}: holds a test part alone, and no training images")
-    train = _load(looked.train())
-    test = _load(looked.test()) if looked.test is not None else None
-    return Parts(looked.layout, train, test, looked.names, looked.notes)
+    train = _load(looked.train(), size, geometry)
+    test = _load(looked.test(), size, geometry) if looked.test is not None else None
+    return Parts(looked.layout, train, test, looked.names, (*looked.notes, *decoder.notes()))
 
 
-def _load(part: OnDisk) -> Part:
-    return Part(load(part, Memory(spill.empty, spill.SPILL_BYTES)), part.labels(), part.where)
+def _load(part: OnDisk, size: tuple[int, int] | None, geometry: Geometry) -> Part:
+    loaded = Part(load(part, Memory(spill.empty, spill.SPILL_BYTES)), part.labels(), part.where)
+    return loaded if part.image_shape is None else _of_size(loaded, size, geometry)
 
 
-def _decoder() -> Decode:
-    """A decoder of pictures into RGB, which must all be of the size of the first."""
-    first: list[tuple[str, tuple[int, ...]]] = []
-
-    def decode(data: bytes, where: str) -> np.ndarray:
-        picture = decode_picture(data, where, channels=3)
-        if not first:
-            first.append((where, picture.shape))
-        name, (height, width, _) = first[0]
-        if picture.shape[:2] != (height, width):
-            raise DataError(
-                f"{where}: {picture.shape[1]}x{picture.shape[0]} pixels where {name} has {width}x{height}; scale all "
-                "pictures to one size first"
-            )
-        return picture
-
-    return decode
+def _of_size(part: Part, size: tuple[int, int] | None, geometry: Geometry) -> Part:
+    """Arrays of another size than the one that is wanted, scaled."""
+    return (
+        part
+        if size is None
+        else replace(part, images=scaling.scale_arrays(as_images(part), size, geometry, part.where))
+    )
 
 
 def _parse_names(names: str) -> tuple[str, ...]:

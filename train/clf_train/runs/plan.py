@@ -1,9 +1,10 @@
 """What a training was asked for: made of a command's options, kept beside its state, and found again in its runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_train.data.dataset import Dataset
 from clf_train.errors import DataError, RunError
 from clf_train.models.recipe import Recipe
@@ -11,15 +12,17 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.records import read_record, write_record
 from clf_train.runs.run import Run
 
-SCHEMA = 3
+SCHEMA = 4
 FILE = "plan.json"
+_OLDER = {3: lambda raw: {**raw, "schema": SCHEMA, "size": None, "geometry": asdict(UNSTATED)}}
 
 
 @dataclass(frozen=True)
 class Plan:
     """All that decides a training's results.
 
-    `source` is a word or an absolute path, `names` and `fingerprint` are the dataset's, `recipes` one a model in the
+    `source` is a word or an absolute path, `names`, `fingerprint`, `size` (height, width) and `geometry` are the
+    dataset's, `recipes` one a model in the
     order of training, `device` is cpu or cuda, `threads` how many PyTorch uses in each of the `processes`.
     """
 
@@ -27,6 +30,8 @@ class Plan:
     source: str
     names: tuple[str, ...]
     fingerprint: str
+    size: tuple[int, int] | None
+    geometry: Geometry
     recipes: dict[Model, Recipe]
     seed: int
     device: str
@@ -52,7 +57,7 @@ def write_plan(partial: Path, plan: Plan) -> None:
 
 def read_plan(partial: Path) -> Plan:
     """Read plan.json. Raises RunError if it is missing, damaged, or of another schema."""
-    plan: Plan = read_record(Plan, partial / FILE, SCHEMA)
+    plan: Plan = read_record(Plan, partial / FILE, SCHEMA, _OLDER)
     return plan
 
 
@@ -72,6 +77,8 @@ def plan_like(runs: Sequence[Run]) -> Plan:
             data.source,
             first.names,
             data.fingerprint,
+            (first.image_shape[1], first.image_shape[2]),
+            first.geometry,
             recipes,
             first.seed,
             device,

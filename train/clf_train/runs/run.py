@@ -7,13 +7,14 @@ metrics.csv           one line an epoch
 *.png, report.html    for people; see plots and page
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from clf_runtime.bounded import read_bounded
+from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_train.data.normalisation import Normalisation
 from clf_train.errors import RunError
 from clf_train.evaluation.calibration import Calibration
@@ -28,11 +29,15 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.metrics_file import write_metrics
 from clf_train.runs.records import read_record, write_record
 
-SCHEMA = 5
+SCHEMA = 6
 RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 _MAX_BYTES = 4 << 30  # of weights or a probe
-_OLDER = {4: lambda raw: {**raw, "weights_sha256": None, "probe_sha256": None}}  # had no probe
+_AS_BEFORE = {"geometry": asdict(UNSTATED)}  # until schema 5 all pictures had one size
+_OLDER = {
+    5: lambda raw: {**raw, **_AS_BEFORE},
+    4: lambda raw: {**raw, **_AS_BEFORE, "weights_sha256": None, "probe_sha256": None},  # had no probe
+}
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,11 @@ class Run:
     """One training of one model, as run.json holds it.
 
     `image_shape` is (channels, height, width); `dtype` and `value_range` are those of the images, and `normalisation`
-    is in the same units. `best_epoch` is the epoch that the weights are of, `temperature` what the scores are divided
-    by before the softmax: 1 where no images were held out to fit it to. `machine` is machine.describe_machine's.
-    `threads` is how many PyTorch used in each of the `processes`. `created` is ISO 8601 in UTC, `seconds` the time of
-    the training loop alone. The two SHA-256 are of the files beside it; runs of clf-edge before the probe have none.
+    is in the same units. `geometry` is how pictures became the images. `best_epoch` is the epoch that the weights are
+    of, `temperature` what the scores are divided by before the softmax: 1 where no images were held out to fit it to.
+    `machine` is machine.describe_machine's. `threads` is how many PyTorch used in each of the `processes`. `created` is
+    ISO 8601 in UTC, `seconds` the time of the training loop alone. The two SHA-256 are of the files beside it; runs of
+    clf-edge before the probe have none.
     """
 
     schema: int
@@ -67,6 +73,7 @@ class Run:
     image_shape: tuple[int, int, int]
     dtype: str
     value_range: tuple[float, float]
+    geometry: Geometry
     normalisation: Normalisation
     temperature: float
     parameters: int
@@ -96,7 +103,7 @@ class Run:
             raise ValueError(f"normalisation must have a mean and a positive std for each of {channels} channels")
         if not (self.temperature > 0 and self.seconds > 0 and len(self.names) >= 2 and min(self.image_shape) > 0):
             raise ValueError("temperature, seconds, names or image_shape hold an impossible value")
-        if self.schema == SCHEMA and None in (self.weights_sha256, self.probe_sha256):
+        if self.schema >= 5 and None in (self.weights_sha256, self.probe_sha256):
             raise ValueError("the SHA-256 of the weights or the probe is missing")
 
 

@@ -1,0 +1,129 @@
+"""Pictures of any size made images of one: which size, by what is there, and what is said of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from clf_runtime.datasets import layouts
+from clf_runtime.errors import ImageError
+from clf_runtime.inputs.geometry import array_to_input
+from clf_runtime.inputs.pictures import decode_picture, picture_size
+from clf_runtime.model.geometry import Geometry
+from clf_train.data import spill
+from clf_train.errors import DataError
+
+Size = tuple[int, int]  # height, width
+
+SMALL, MEDIUM = 32, 64  # sides that pictures of several sizes get; LARGER ones start from a pretrained net, if they may
+_SMALLEST = 48  # of the longer side, up to which pictures get SMALL
+_LARGEST = 256  # up to which pictures of one size keep it
+_SAMPLE = 200  # pictures whose headers are looked at
+
+
+class Decoder:
+    """Decodes pictures into uint8 [height, width, 3] of one size, and counts what it met."""
+
+    def __init__(self, size: Size | None, geometry: Geometry) -> None:
+        """Decode to `size` as `geometry` says; None is for sources without pictures."""
+        self._size, self._geometry = size, geometry
+        self._sizes: Counter[Size] = Counter()
+        self._moving: list[str] = []
+
+    def decode(self, data: bytes, where: str) -> np.ndarray:
+        """Decode one picture; `where` names it in errors. Raises ImageError as `decode_picture` does."""
+        self._sizes[picture_size(data, where)] += 1
+        return decode_picture(data, where, 3, self._size, self._geometry, self._moving.append)
+
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the pictures, in sentences: nothing where all had the size already."""
+        notes = []
+        if set(self._sizes) - {self._size} and self._size is not None:
+            (least, most), geometry = _span(list(self._sizes)), self._geometry
+            sizes = f"{_x(least)}" if least == most else f"{_x(least)} to {_x(most)}"
+            done = {"stretch": "stretched to", "pad": "padded to", "crop": "cut to the middle, at"}[geometry.fit]
+            notes.append(f"pictures of {sizes} pixels were {done} {_x(self._size)} (see --image-size and --fit)")
+        if self._moving:
+            more = f", and {len(self._moving) - 1:,} more" * (len(self._moving) > 1)
+            notes.append(f"{self._moving[0]}{more}")
+        return tuple(notes)
+
+
+def sample_sizes(source: Path) -> tuple[list[Size], bool]:
+    """The sizes of up to 200 images of a source, evenly spread, and whether they are pictures.
+
+    Pictures that cannot be read are left out here. Raises ImageError if the layout is not known.
+    """
+    sizes: list[Size] = []
+
+    def measure(data: bytes, where: str) -> np.ndarray:
+        with suppress(ImageError):
+            sizes.append(picture_size(data, where))
+        return np.zeros((1, 1, 3), np.uint8)
+
+    looked = layouts.open_source(source, measure)
+    opened = looked.train or looked.test
+    assert opened is not None
+    part = opened()
+    if part.image_shape is not None:
+        return [_size_of(part.image_shape)], False
+    keep = np.zeros(part.count, bool)
+    keep[np.linspace(0, part.count - 1, min(part.count, _SAMPLE)).astype(int)] = True
+    for _ in part.blocks(1, keep):
+        pass
+    return sizes, True
+
+
+def usual_size(sizes: Sequence[Size]) -> Size | None:
+    """The size that pictures get where none is asked for: their own if all have one, up to 256 pixels, else a square.
+
+    None of none, so that whoever reads them says what is wrong with them.
+    """
+    if not sizes or (len(set(sizes)) == 1 and max(sizes[0]) <= _LARGEST):
+        return sizes[0] if sizes else None
+    side = SMALL if max(medians(sizes)) <= _SMALLEST else MEDIUM
+    return side, side
+
+
+def medians(sizes: Sequence[Size]) -> Size:
+    """The median height and the median width, whole pixels; 0, 0 of none."""
+    if not sizes:
+        return 0, 0
+    height, width = np.median(np.array(sizes), axis=0)
+    return int(height), int(width)
+
+
+def scale_arrays(images: np.ndarray, size: Size, geometry: Geometry, where: str) -> np.ndarray:
+    """Scale uint8 [N, C, h, w] to [N, C, height, width] as pictures are; the same array if it has the size.
+
+    Raises DataError for values that are not uint8, or of other than 1 or 3 channels.
+    """
+    count, channels, *here = images.shape
+    if tuple(here) == size:
+        return images
+    if images.dtype != np.uint8 or channels not in (1, 3):
+        raise DataError(
+            f"{where}: {images.dtype} images of {channels} channels are not scaled to {_x(size)}: uint8 of 1 or 3 are"
+        )
+    scaled = spill.empty((count, channels, *size), np.uint8)
+    for image, out in zip(images, scaled, strict=True):
+        out[:] = array_to_input(image.transpose(1, 2, 0), channels, size, geometry).transpose(2, 0, 1)
+    return scaled
+
+
+def _size_of(shape: tuple[int, ...]) -> Size:
+    """The size of an array image [h, w], [c, h, w] or [h, w, c]."""
+    if len(shape) == 3:
+        shape = shape[1:] if shape[0] in (1, 3, 4) else shape[:2]
+    return (shape[0], shape[1]) if len(shape) == 2 else (0, 0)
+
+
+def _span(sizes: Sequence[Size]) -> tuple[Size, Size]:
+    by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+    return by_area[0], by_area[-1]
+
+
+def _x(size: Size) -> str:
+    return f"{size[1]}x{size[0]}"  # width by height, as people say it of pictures
