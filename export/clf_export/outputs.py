@@ -26,7 +26,8 @@ def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | 
     """
     ask = "pass --data SOURCE with the images of the training"
     try:
-        dataset = read_source(data or run.data.source, None)
+        skip_bad, as_before = bool(run.data.skipped), run.data.as_before
+        dataset = read_source(data or run.data.source, skip_bad=skip_bad, as_before=as_before)
     except DataError as error:
         if data is not None:
             raise

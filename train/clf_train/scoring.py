@@ -79,6 +79,8 @@ def score(
             len(dataset.train) - validation_images,
             validation_images,
             len(dataset.test),
+            dataset.skipped,
+            dataset.as_before,
         ),
         history=fitted.history,
         best_epoch=fitted.best_epoch,

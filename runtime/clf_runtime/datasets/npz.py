@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from clf_runtime.datasets.listing import refuse_extra
-from clf_runtime.datasets.source import MAX_LABEL_BYTES, Decode, Memory, Part, Source, kept
+from clf_runtime.datasets.source import MAX_LABEL_BYTES, Memory, Part, Reading, Source, kept
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.arrays import MAX_ARRAY_BYTES
 from clf_runtime.inputs.npz import as_texts, open_npz
@@ -31,7 +31,7 @@ def recognises(path: Path) -> bool:
     return (path.is_file() and path.suffix.lower() == ".npz") or any((path / name).is_file() for name in _FILES)
 
 
-def look(path: Path, decode: Decode) -> Source:
+def look(path: Path, reading: Reading) -> Source:
     """Look at an archive or a folder of two: names of arrays and class names are read, and nothing else."""
     if path.is_file():
         train, test, names, notes = _look(path)

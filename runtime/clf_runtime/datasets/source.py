@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from clf_runtime.datasets.order import Order, as_people_count
 from clf_runtime.errors import ImageError
 
 MAX_LABEL_BYTES = 1 << 30  # 134 million labels of int64
@@ -15,6 +16,18 @@ _PIECE_BYTES = 16 << 20
 
 Decode = Callable[[bytes, str], np.ndarray]
 """Makes uint8 [height, width, channels] of the bytes of a picture and its name, as the reader's caller wants it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source is read: what decodes its pictures, and the order of classes that have names but no numbers.
+
+    With `skip_bad`, pictures that cannot be read are left out, and said; else they are an error that names them all.
+    """
+
+    decode: Decode
+    order: Order = as_people_count
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,12 +40,13 @@ class Memory:
 
 @dataclass(frozen=True)
 class Part:
-    """The training or the test part of a source, of `count` images; `where` names its file in errors.
+    """One of the parts of a source, of `count` images; `where` names its file in errors.
 
     `image_shape` is that of an image as it lies there, None for pictures, which are decoded. `labels()` gives the
     labels as they lie there, [N] or [N, 1] (see `as_labels`). `blocks(size, keep)` yields all images, or those where
     `keep`, bool [N], is true, in order, at most `size` at a time: [n, C, H, W], [n, H, W, C] or [n, H, W]. `place(i)`
     is what to call image i. `whole` is a better way to all images as one array than the blocks, if there is one.
+    `notes` are sentences for people, `skipped` the pictures that were left out since they cannot be read.
     All raise ImageError for what is damaged, or has changed since it was looked at.
     """
 
@@ -43,15 +57,18 @@ class Part:
     blocks: Callable[[int, np.ndarray | None], Iterator[np.ndarray]]
     place: Callable[[int], str]
     whole: Callable[[Memory], np.ndarray] | None = None
+    notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images in a layout, looked at: `train()` and `test()` open a part, None where there is no such part.
+    """Labelled images in a layout, looked at: `train()`, `test()`, `validation()` open a part, None if there is none.
 
-    `names` are the classes by which labels count, if it names them. Images that nobody has split are the training part;
-    `is_test` tells whether they are nonetheless called a test part (`test.npz`), and `by_folder` whether labels are
-    folders. `notes` are sentences for people.
+    A validation part that comes without a test part is the test part. `names` are the classes by which labels count, if
+    it names them. Images that nobody has split are the training part; `is_test` tells whether they are nonetheless
+    called a test part (`test.npz`), and `by_folder` whether labels are names, as those of folders. `notes` are
+    sentences for people.
     """
 
     layout: str
@@ -62,6 +79,7 @@ class Source:
     is_test: bool = False
     by_folder: bool = False
     notes: tuple[str, ...] = ()
+    validation: Callable[[], Part] | None = None
 
 
 def load(part: Part, memory: Memory) -> np.ndarray:

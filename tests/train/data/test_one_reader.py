@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from clf_runtime import ModelCard
 from clf_runtime.datasets import layouts, tensors
@@ -111,6 +112,26 @@ def test_what_training_refuses_to_read_a_device_refuses_in_the_same_words(
             read(path)
         said.append(str(caught.value))
     assert said[0] == said[1]
+
+
+def save_pictures(folder: Path, *names: str) -> Path:
+    for seed, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name, "PNG")
+    return folder
+
+
+@pytest.mark.parametrize("as_before", [True, False])
+def test_a_device_finds_what_was_held_out_whatever_order_the_classes_had_then(tmp_path: Path, as_before: bool) -> None:
+    save_pictures(tmp_path, *(f"{name}/{i}.png" for name, n in (("1", 7), ("2", 9), ("10", 8)) for i in range(n)))
+    dataset = read_source(tmp_path, as_before=as_before)
+    assert dataset.names == (("1", "10", "2") if as_before else ("1", "2", "10"))
+    labelled = open_labelled(tmp_path, card_of(dataset))
+    assert labelled.part.startswith("the fifth")
+    images, labels = read_all(labelled)
+    np.testing.assert_array_equal(images, dataset.test.images)
+    np.testing.assert_array_equal(labels, dataset.test.labels)
 
 
 def test_names_beside_a_source_that_has_none_count_on_both_sides(tmp_path: Path) -> None:

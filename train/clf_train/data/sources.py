@@ -13,7 +13,8 @@ import numpy as np
 
 from clf_runtime.datasets import layouts
 from clf_runtime.datasets.class_names import names_beside, read_names
-from clf_runtime.datasets.source import Decode, Memory, load
+from clf_runtime.datasets.order import as_people_count
+from clf_runtime.datasets.source import Decode, Memory, Reading, load
 from clf_runtime.datasets.source import Part as OnDisk
 from clf_runtime.errors import ClfError
 from clf_runtime.inputs.pictures import decode_picture
@@ -24,12 +25,16 @@ from clf_train.errors import DataError
 WORDS = (*layouts.WORDS, cifar10.WORD)
 
 
-def read_source(source: str | Path, names: str | Sequence[str] | None = None) -> Dataset:
+def read_source(
+    source: str | Path, names: str | Sequence[str] | None = None, *, skip_bad: bool = False, as_before: bool = False
+) -> Dataset:
     """Read a source of labelled images: a folder or file in any known layout, or the word `digits` or `cifar10`.
 
     The words win over folders of their names, which are `./digits` and `./cifar10`. `names` gives class names where the
     source has none or others are wanted: themselves, a text file with one a line, or a text with commas between. Else
-    the source's own names count, then a `names.txt` in the folder, then "0" to "n-1".
+    the source's own names count, then a `names.txt` in the folder, then "0" to "n-1". With `skip_bad` pictures that
+    cannot be read are left out, and the notes say which. `as_before` reads as the
+    first runs of clf-edge did: class folders in the order of their letters, and no validation part.
     Raises DataError, in one line that names the file, if anything about the source is wrong.
     """
     try:
@@ -39,11 +44,12 @@ def read_source(source: str | Path, names: str | Sequence[str] | None = None) ->
     with _data_errors(path):
         named = _parse_names(names) if isinstance(names, str) else tuple(names) if names else None
         if isinstance(source, str) and source in WORDS:
-            return assemble(source, _read(cifar10.download() if source == cifar10.WORD else source), named)
-        parts = _read(path)
+            parts = _read(cifar10.download() if source == cifar10.WORD else source, skip_bad, as_before)
+            return assemble(source, parts, named, as_before)
+        parts = _read(path, skip_bad, as_before)
         if named is None and parts.names is None:
             named = names_beside(path)
-        return assemble(os.path.realpath(path), parts, named)
+        return assemble(os.path.realpath(path), parts, named, as_before)
 
 
 @contextmanager
@@ -61,18 +67,22 @@ def _data_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: does not fit into memory") from None
 
 
-def _read(source: str | Path) -> Parts:
+def _read(source: str | Path, skip_bad: bool, as_before: bool) -> Parts:
     if isinstance(source, Path):
         if not os.path.exists(source):  # unlike Path.exists it raises for no path whatever
             raise DataError(f"{source}: no such file or folder (the words are {' and '.join(WORDS)})")
         if legacy_tensors.recognises(source):
             return legacy_tensors.read(source)
-    looked = layouts.open_source(source, _decoder())
+    reading = Reading(_decoder(), sorted if as_before else as_people_count, skip_bad)
+    looked = layouts.open_source(source, reading)
     if looked.train is None:
         raise DataError(f"{looked.where}: holds a test part alone, and no training images")
-    train = _load(looked.train())
-    test = _load(looked.test()) if looked.test is not None else None
-    return Parts(looked.layout, train, test, looked.names, looked.notes)
+    opened = [part and part() for part in (looked.train, looked.validation if not as_before else None, looked.test)]
+    train, validation, test = (_load(part) if part else None for part in opened)
+    assert train is not None
+    notes = [note for part in opened if part for note in part.notes]
+    skipped = [picture for part in opened if part for picture in part.skipped]
+    return Parts(looked.layout, train, test, looked.names, (*looked.notes, *notes), validation, tuple(skipped))
 
 
 def _load(part: OnDisk) -> Part:

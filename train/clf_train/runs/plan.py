@@ -11,8 +11,9 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.records import read_record, write_record
 from clf_train.runs.run import Run
 
-SCHEMA = 3
+SCHEMA = 4
 FILE = "plan.json"
+_OLDER = {3: lambda raw: {**raw, "skip_bad": False, "as_before": True}}
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Plan:
     """All that decides a training's results.
 
     `source` is a word or an absolute path, `names` and `fingerprint` are the dataset's, `recipes` one a model in the
-    order of training, `device` is cpu or cuda, `threads` how many PyTorch uses in each of the `processes`.
+    order of training, `device` is cpu or cuda, `threads` how many PyTorch uses in each of the `processes`. `skip_bad`
+    and `as_before` are how the source was read: see read_source.
     """
 
     schema: int
@@ -34,6 +36,8 @@ class Plan:
     processes: int
     overwrite: bool = False
     tensorboard: bool = False
+    skip_bad: bool = False
+    as_before: bool = False
 
     def __post_init__(self) -> None:
         if not (1 <= self.threads <= 4096 and 1 <= self.processes <= 1 << 20 and 0 <= self.seed < 1 << 32):
@@ -52,7 +56,7 @@ def write_plan(partial: Path, plan: Plan) -> None:
 
 def read_plan(partial: Path) -> Plan:
     """Read plan.json. Raises RunError if it is missing, damaged, or of another schema."""
-    plan: Plan = read_record(Plan, partial / FILE, SCHEMA)
+    plan: Plan = read_record(Plan, partial / FILE, SCHEMA, _OLDER)
     return plan
 
 
@@ -77,6 +81,8 @@ def plan_like(runs: Sequence[Run]) -> Plan:
             device,
             first.threads,
             first.processes,
+            skip_bad=bool(data.skipped),
+            as_before=data.as_before,
         )
     except ValueError as error:
         raise RunError(f"the run cannot be repeated: {error}") from None

@@ -9,6 +9,7 @@ metrics.csv           one line an epoch
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,18 +29,19 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.metrics_file import write_metrics
 from clf_train.runs.records import read_record, write_record
 
-SCHEMA = 5
+SCHEMA = 6
 RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 _MAX_BYTES = 4 << 30  # of weights or a probe
-_OLDER = {4: lambda raw: {**raw, "weights_sha256": None, "probe_sha256": None}}  # had no probe
+_PROBED = 5  # the first schema of runs with a probe
 
 
 @dataclass(frozen=True)
 class DataRecord:
     """Where the images came from: a word or an absolute path, its layout, its fingerprint, and each part's size.
 
-    `train_images` are those that trained; the `validation_images` were held out of the training part.
+    `train_images` are those that trained; the `validation_images` were held out of the training part. `skipped` are the
+    pictures that were left out since they cannot be read, `as_before` is how the others were read: see read_source.
     """
 
     source: str
@@ -48,6 +50,8 @@ class DataRecord:
     train_images: int
     validation_images: int
     test_images: int
+    skipped: tuple[str, ...]
+    as_before: bool
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class Run:
             raise ValueError(f"normalisation must have a mean and a positive std for each of {channels} channels")
         if not (self.temperature > 0 and self.seconds > 0 and len(self.names) >= 2 and min(self.image_shape) > 0):
             raise ValueError("temperature, seconds, names or image_shape hold an impossible value")
-        if self.schema == SCHEMA and None in (self.weights_sha256, self.probe_sha256):
+        if self.schema >= _PROBED and None in (self.weights_sha256, self.probe_sha256):
             raise ValueError("the SHA-256 of the weights or the probe is missing")
 
 
@@ -123,6 +127,18 @@ def find_runs(folder: Path) -> list[Path]:
 def folder_name(model: Model) -> str:
     """What a model's run folder is called below that of a training of several."""
     return model.rpartition(":")[2]
+
+
+def _read_as_before(raw: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(raw.get("data"), dict):
+        raise ValueError("it names no data")
+    return {**raw, "data": {**raw["data"], "skipped": [], "as_before": True}}
+
+
+_OLDER = {
+    4: lambda raw: _read_as_before({**raw, "weights_sha256": None, "probe_sha256": None}),  # had no probe
+    5: _read_as_before,
+}
 
 
 def read_run(folder: Path) -> Run:
