@@ -5,15 +5,17 @@ which looks at names, and `look(path, reading)`, which gives the Source. A word 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from clf_runtime.datasets import cifar10, digits, folders, npz, tensors
+from clf_runtime.datasets import cifar10, digits, folders, idx, npz, tensors
+from clf_runtime.datasets.listing import visible
 from clf_runtime.datasets.source import Reading, Source
 from clf_runtime.errors import ImageError
 
 _FEW = 5
+_DEPTH = 4  # of folders that hold nothing but the next
 
 
 class Layout(Protocol):
@@ -30,7 +32,7 @@ class Layout(Protocol):
         ...
 
 
-LAYOUTS: tuple[Layout, ...] = (tensors, npz, cifar10, folders)
+LAYOUTS: tuple[Layout, ...] = (tensors, npz, cifar10, idx, folders)
 WORDS: dict[str, Callable[[], Source]] = {digits.WORD: digits.look}
 
 
@@ -45,11 +47,22 @@ def open_source(source: str | os.PathLike[str], reading: Reading) -> Source:
     path = Path(source)
     if not os.path.exists(path):  # unlike Path.exists it raises for no path whatever
         raise ImageError(f"{path}: no such file or folder")
-    for layout in LAYOUTS:
-        if layout.recognises(path):
-            return layout.look(path, reading)
+    for folder in _down(path):
+        for layout in LAYOUTS:
+            if layout.recognises(folder):
+                return layout.look(folder, reading)
     known = "; ".join(layout.KNOWN for layout in LAYOUTS)
     raise ImageError(f"{path}: no layout that is known{_found(path)}; known are: {known}; or the word digits")
+
+
+def _down(path: Path) -> Iterator[Path]:
+    """A path, and what lies in it while that is nothing but one folder, as in what was unpacked in place."""
+    yield path
+    for _ in range(_DEPTH):
+        if not path.is_dir() or len(inside := visible(path)) != 1:
+            return
+        [path] = inside
+        yield path
 
 
 def _found(path: Path) -> str:

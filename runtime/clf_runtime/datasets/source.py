@@ -1,7 +1,7 @@
 """What every reader of labelled images gives: a Source of one or two Parts, looked at but not yet read."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,22 @@ class Source:
     validation: Callable[[], Part] | None = None
 
 
+def source_of(
+    layout: str,
+    where: str,
+    parts: Mapping[str, Callable[[], Part]],
+    names: tuple[str, ...] | None = None,
+    *,
+    is_test: bool = False,
+    by_folder: bool = False,
+    notes: tuple[str, ...] = (),
+) -> Source:
+    """A source of parts that are called `train`, `validation` and `test`; see Source."""
+    test = parts.get("test", parts.get("validation"))
+    validation = parts.get("validation") if "test" in parts and "train" in parts else None
+    return Source(layout, where, parts.get("train"), test, names, is_test, by_folder, notes, validation)
+
+
 def load(part: Part, memory: Memory) -> np.ndarray:
     """All images of a part as one array, mapped from its file where that is possible, read-only then."""
     if part.whole is not None:
@@ -125,9 +141,14 @@ def kept(blocks: Iterable[np.ndarray], keep: np.ndarray | None) -> Iterator[np.n
 
 
 def as_labels(values: np.ndarray, where: str) -> np.ndarray:
-    """Whole numbers from 0 up as int64 [N], of [N] or [N, 1] of any dtype. Raises ImageError for all else."""
+    """Whole numbers from 0 up as int64 [N], of [N] or [N, 1] of any dtype, or of rows with a single 1, [N, classes].
+
+    Raises ImageError for all else.
+    """
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
+    elif values.ndim == 2 and values.dtype.kind in "iufb" and values.size:
+        values = _from_one_hot(values, where)
     if values.ndim != 1:
         shape = "x".join(map(str, values.shape))
         raise ImageError(f"{where}: labels of shape {shape}; wanted: one number an image")
@@ -141,3 +162,16 @@ def as_labels(values: np.ndarray, where: str) -> np.ndarray:
     if len(whole) and whole.min() < 0:
         raise ImageError(f"{where}: label {int(np.argmin(whole))} is {whole.min()}; labels are 0 to n-1")
     return whole
+
+
+def _from_one_hot(values: np.ndarray, where: str) -> np.ndarray:
+    is_one = values == 1
+    wrong = (is_one.sum(axis=1) != 1) | ((values != 0).sum(axis=1) != 1)
+    if wrong.any():
+        shape, i = "x".join(map(str, values.shape)), int(wrong.argmax())
+        raise ImageError(
+            f"{where}: labels of shape {shape}, of which row {i} is not zeros with a single 1; wanted: one number an "
+            "image, or one class of each row (an image of several classes is not learnt)"
+        )
+    labels: np.ndarray = is_one.argmax(axis=1)
+    return labels
