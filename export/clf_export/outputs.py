@@ -26,7 +26,13 @@ def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | 
     """
     ask = "pass --data SOURCE with the images of the training"
     try:
-        dataset = read_source(data or run.data.source, None, size=run.image_shape[1:], geometry=run.geometry)
+        dataset = read_source(
+            data or run.data.source,
+            size=run.image_shape[1:],
+            geometry=run.geometry,
+            skip_bad=bool(run.data.skipped),
+            as_before=run.data.as_before,
+        )
     except DataError as error:
         if data is not None:
             raise

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from clf_export.export import export_run
 from clf_export.outputs import find_test_images
@@ -33,6 +36,21 @@ def test_images_that_are_gone_or_changed_are_asked_for(make_run, tmp_path):
     with pytest.raises(DataError, match="the run has float32"):
         find_test_images(run, "digits")
     kept.replace(source)
+
+
+def test_images_of_a_run_whose_classes_stood_in_the_order_of_letters_are_found(make_run, tmp_path):
+    for name in ("1", "2", "10"):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            pixels = np.random.default_rng(10 * int(name) + i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    run = read_run(make_run("conv")[0])
+    for as_before, names in ((True, ("1", "10", "2")), (False, ("1", "2", "10"))):
+        made = read_source(tmp_path, as_before=as_before)
+        data = replace(run.data, source=str(tmp_path), fingerprint=made.fingerprint, as_before=as_before)
+        of_then = replace(run, data=data, names=names, image_shape=made.image_shape)
+        found, other = find_test_images(of_then)
+        assert (found.names, found.fingerprint, other) == (names, made.fingerprint, None)
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,8 @@ def score(
             len(dataset.train) - validation_images,
             validation_images,
             len(dataset.test),
+            dataset.skipped,
+            dataset.as_before,
         ),
         history=fitted.history,
         best_epoch=fitted.best_epoch,

@@ -84,6 +84,8 @@ def train(
         world.size,
         overwrite,
         tensorboard,
+        bool(dataset.skipped),
+        dataset.as_before,
     )
     return _carry_out(wanted, dataset, folder, on_start, world, resume=False)
 

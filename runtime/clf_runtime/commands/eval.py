@@ -30,6 +30,9 @@ def evaluate(
             "test part alone.",
         ),
     ],
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out pictures that cannot be read; else they are an error.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
@@ -56,7 +59,7 @@ def evaluate(
 
     said = None if assume is None else parse_assumptions(assume)
     classifier = Classifier.load(model, device=device, threads=threads, log=ort_log, assume=said)
-    labelled = open_labelled(data, classifier.card)
+    labelled = open_labelled(data, classifier.card, skip_bad=skip_bad)
     if not quiet:
         say(NAME, f"{model.name} on {classifier.provider}, {labelled.images:,} images: {labelled.part}")
         for note in (*classifier.notes, *labelled.notes):

@@ -16,7 +16,7 @@ from clf_runtime.bounded import open_regular, read_bounded, stamp
 from clf_runtime.datasets import tar
 from clf_runtime.datasets.listing import refuse_extra
 from clf_runtime.datasets.pickles import unpickle
-from clf_runtime.datasets.source import Decode, Part, Source, kept, part_of
+from clf_runtime.datasets.source import Part, Reading, Source, kept, part_of
 from clf_runtime.errors import ImageError
 
 KNOWN = "the CIFAR-10 binary or python version, a folder or packed, or its test batch alone"
@@ -53,7 +53,7 @@ def recognises(path: Path) -> bool:
     return path.is_file() and (path.suffix.lower() == ".bin" or tar.is_tar(path))
 
 
-def look(path: Path, decode: Decode) -> Source:
+def look(path: Path, reading: Reading) -> Source:
     """Look which batches are there, and read the class names; an archive is read in one pass, nothing is extracted."""
     if path.is_dir():
         folder = _folder(path)

@@ -1,93 +1,102 @@
-"""Class-named folders of PNG or JPEG pictures: train/<class>/* and test/<class>/*, one of them, or <class>/* alone."""
+"""Class-named folders of pictures: train/<class>/*, val/<class>/* and test/<class>/*, some of them, or none."""
 
 import functools
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 
-from clf_runtime.bounded import read_bounded
-from clf_runtime.datasets.listing import TEST_FOLDERS, class_folders, has_pictures, refuse_extra, visible
-from clf_runtime.datasets.source import Decode, Part, Source
+from clf_runtime.datasets.listing import (
+    class_folders,
+    has_pictures,
+    is_picture_file,
+    left_out,
+    part_folders,
+    part_of_name,
+    refuse_extra,
+    visible,
+)
+from clf_runtime.datasets.pictures import part_of_files
+from clf_runtime.datasets.places import Place
+from clf_runtime.datasets.source import Part, Reading, Source
 from clf_runtime.errors import ImageError
-from clf_runtime.inputs.picture_formats import SUFFIXES
-from clf_runtime.inputs.pictures import MAX_FILE_BYTES
+from clf_runtime.inputs.picture_formats import NAMES, SUFFIXES
 
-KNOWN = "class-named folders of PNG or JPEG, below train/ and test/ or alone"
+KNOWN = "class-named folders of pictures, below train/, val/ and test/ or alone"
 _LAYOUT = "class-named folders"
+_TESTS = ("test", "validation")  # what may stand for a test part, the first that is there
 
 
-def recognises(path: Path) -> bool:
-    """Whether a folder holds folders of pictures, or a `train` or `test` folder that does."""
-    return path.is_dir() and any(_has_classes(folder) for folder in (path, *_inner(path)))
+def recognises(path: Place) -> bool:
+    """Whether a folder holds folders of pictures, or a folder named as a part that does."""
+    if not path.is_dir():
+        return False
+    parts = (entry for entry in visible(path) if part_of_name(entry.name) is not None)
+    return any(_has_classes(folder) for folder in (path, *parts))
 
 
-def look(path: Path, decode: Decode) -> Source:
-    """Look at a folder; the classes are its (training) folders in sorted order.
+def look(path: Place, reading: Reading) -> Source:
+    """Look at a folder; the classes are its (training) folders that are not empty, as people count.
 
     Raises ImageError where it is not clear which part is meant, or something lies there that is no class.
     """
-    has_train = _has_classes(path / "train")  # else there is none, or it is the class of trains
-    tests = [name for name in TEST_FOLDERS if (path / name).is_dir() and (has_train or _has_classes(path / name))]
+    parts = part_folders(path)
+    has_train = "train" in parts and _has_classes(parts["train"])  # else there is none, or it is the class of trains
+    tests = [part for part in _TESTS if part in parts and (has_train or _has_classes(parts[part]))]
     if not has_train and not tests:
-        names = _classes(path)
-        train = functools.partial(_open, path, names, decode)
-        return Source(_LAYOUT, str(path), train, None, names, is_test=path.name in TEST_FOLDERS, by_folder=True)
-    if len(tests) > 1:
-        raise ImageError(f"{path}: both {tests[0]}/ and {tests[1]}/; keep one test part in the folder, or name it")
-    refuse_extra(path, ("train", *tests), "train/ and test/ folders")
-    names = _classes(path / ("train" if has_train else tests[0]))
-    parts = [functools.partial(_open, path / name, names, decode) for name in ("train", *tests)]
-    test = parts[1] if tests else None
-    return Source(_LAYOUT, str(path), parts[0] if has_train else None, test, names, by_folder=True)
+        names, notes = _classes(path, reading)
+        train = functools.partial(_open, path, names, reading)
+        is_test = part_of_name(path.name) in _TESTS
+        return Source(_LAYOUT, str(path), train, None, names, is_test=is_test, by_folder=True, notes=notes)
+    refuse_extra(path, [folder.name for folder in parts.values()], "train/, val/ and test/ folders")
+    names, notes = _classes(parts["train" if has_train else tests[0]], reading)
+    said = left_out([path])
+    opened = {part: functools.partial(_open, parts[part], names, reading) for part in parts}
+    return Source(
+        _LAYOUT,
+        str(path),
+        opened["train"] if has_train else None,
+        opened[tests[0]] if tests else None,
+        names,
+        by_folder=True,
+        notes=(*((said,) if said else ()), *notes),
+        validation=opened[tests[1]] if has_train and len(tests) > 1 else None,
+    )
 
 
-def _inner(path: Path) -> Iterator[Path]:
-    return (path / name for name in ("train", *TEST_FOLDERS))
-
-
-def _has_classes(folder: Path) -> bool:
+def _has_classes(folder: Place) -> bool:
     return any(has_pictures(c) for c in class_folders(folder))
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    names = tuple(c.name for c in class_folders(folder))
-    refuse_extra(folder, names, _LAYOUT)
-    return names
+def _classes(folder: Place, reading: Reading) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the folders of a part that are not empty, in order, and what to say of the others."""
+    there = class_folders(folder)
+    refuse_extra(folder, [c.name for c in there], _LAYOUT)
+    empty = [c.name for c in there if not visible(c)]
+    names = tuple(reading.order(c.name for c in there if c.name not in set(empty)))
+    return names, (f"left out, since they are empty: {', '.join(f'{folder / name}' for name in empty)}",) * bool(empty)
 
 
-def _open(folder: Path, names: Sequence[str], decode: Decode) -> Part:
-    for extra in sorted(set(_classes(folder)) - set(names)):
-        raise ImageError(f"{folder / extra}: a class without training images")
-    files: list[Path] = []
+def _open(folder: Place, names: Sequence[str], reading: Reading) -> Part:
+    there = {c.name: c for c in class_folders(folder)}
+    refuse_extra(folder, there, _LAYOUT)
+    for extra in sorted(set(there) - set(names)):
+        if visible(there[extra]):
+            raise ImageError(f"{folder / extra}: a class without training images")
+    files: list[Place] = []
     counts = []
     for name in names:
-        pictures = _pictures(folder / name) if (folder / name).is_dir() else []
+        pictures = _pictures(there[name]) if name in there else []
         files += pictures
         counts.append(len(pictures))
-    if not files:
-        raise ImageError(f"{folder}: no pictures")
+    said = left_out([folder, *there.values()])
     labels = np.repeat(np.arange(len(names)), counts)
-    blocks = functools.partial(_blocks, files, decode)
-    return Part(str(folder), len(files), None, lambda: labels, blocks, lambda i: str(files[i]))
+    return part_of_files(str(folder), files, labels, reading, (f"{folder}: {said}",) if said else ())
 
 
-def _pictures(folder: Path) -> list[Path]:
-    pictures = visible(folder)
+def _pictures(folder: Place) -> list[Place]:
+    pictures: list[Place] = list(visible(folder))
     for picture in pictures:
-        if picture.suffix.lower() not in SUFFIXES or not picture.is_file():
-            raise ImageError(f"{picture}: neither PNG nor JPEG; move it away")
+        is_named = picture.suffix.lower() in SUFFIXES
+        if not picture.is_file() or not (is_named or is_picture_file(picture)):
+            raise ImageError(f"{picture}: no picture of a format that is read ({NAMES}); move it away")
     return pictures
-
-
-def _blocks(files: list[Path], decode: Decode, size: int, keep: np.ndarray | None) -> Iterator[np.ndarray]:
-    rows = np.arange(len(files)) if keep is None else np.flatnonzero(keep)
-    for first in range(0, len(rows), size):
-        yield np.stack([_decode(files[i], decode) for i in rows[first : first + size]])
-
-
-def _decode(file: Path, decode: Decode) -> np.ndarray:
-    data = read_bounded(file, MAX_FILE_BYTES)
-    if data is None:
-        raise ImageError(f"{file}: larger than {MAX_FILE_BYTES >> 20} MiB")
-    return decode(data, str(file)).transpose(2, 0, 1)

@@ -11,7 +11,8 @@ import numpy as np
 from clf_runtime.datasets.class_names import match_names, names_beside
 from clf_runtime.datasets.holdout import SPLIT_SEED, TEST_SHARE, hold_out
 from clf_runtime.datasets.layouts import open_source
-from clf_runtime.datasets.source import Part, Source, as_labels
+from clf_runtime.datasets.order import like
+from clf_runtime.datasets.source import Part, Reading, Source, as_labels
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.arrays import is_of_another_size, to_batch
 from clf_runtime.inputs.pictures import decode_picture
@@ -81,8 +82,10 @@ class Labelled:
         return labels if self.classes is None else self.classes[labels]
 
 
-def open_labelled(data: str | os.PathLike[str], card: ModelCard) -> Labelled:
+def open_labelled(data: str | os.PathLike[str], card: ModelCard, *, skip_bad: bool = False) -> Labelled:
     """Look at labelled images and choose those that test a model: the test part of their source.
+
+    With `skip_bad` pictures that cannot be read are left out, and `notes` says which.
 
     Where a source has none, clf-train held a fifth of each class out, and the number of test images on the model's card
     tells whether all images are meant or that fifth; if it fits neither, all are taken, and `notes` says so.
@@ -94,13 +97,13 @@ def open_labelled(data: str | os.PathLike[str], card: ModelCard) -> Labelled:
         return decode_picture(picture, where, channels, (size[0], size[1]), card.picture_geometry)
 
     try:
-        source = open_source(data, decode)
+        source = open_source(data, Reading(decode, like(card.names), skip_bad))
         names = source.names or names_beside(Path(data))
         classes, remark = match_names(source, names, card.names)
         part, keep, which, doubt = _choose(source, card)
     except OSError as error:
         raise ImageError(f"{error.filename or data}: cannot be read: {error.strerror or error}") from None
-    notes = tuple(note for note in (*source.notes, remark, doubt) if note)
+    notes = tuple(note for note in (*source.notes, *part.notes, remark, doubt) if note)
     images = part.count if keep is None else int(keep.sum())
     return Labelled(replace(source, where=part.where), part, images, which, notes, card, keep, classes)
 

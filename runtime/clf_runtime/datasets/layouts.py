@@ -1,19 +1,21 @@
 """The layouts that labelled images come in, told apart by looking, never by a flag: one module each, one line here.
 
 The one reader of clf-train and clf-eval. A layout's module has `KNOWN`, which says what it reads, `recognises(path)`,
-which looks at names, and `look(path, decode)`, which gives the Source. A word is a source that is no path.
+which looks at names, and `look(path, reading)`, which gives the Source. A word is a source that is no path.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from clf_runtime.datasets import cifar10, digits, folders, npz, tensors
-from clf_runtime.datasets.source import Decode, Source
+from clf_runtime.datasets import cifar10, digits, folders, idx, npz, tensors
+from clf_runtime.datasets.listing import visible
+from clf_runtime.datasets.source import Reading, Source
 from clf_runtime.errors import ImageError
 
 _FEW = 5
+_DEPTH = 4  # of folders that hold nothing but the next
 
 
 class Layout(Protocol):
@@ -25,19 +27,19 @@ class Layout(Protocol):
         """Whether a file or folder looks like this layout; its content may be anything."""
         ...
 
-    def look(self, path: Path, decode: Decode) -> Source:
+    def look(self, path: Path, reading: Reading) -> Source:
         """Look at what was recognised. Raises ImageError if it is damaged, incomplete, or holds more than is read."""
         ...
 
 
-LAYOUTS: tuple[Layout, ...] = (tensors, npz, cifar10, folders)
+LAYOUTS: tuple[Layout, ...] = (tensors, npz, cifar10, idx, folders)
 WORDS: dict[str, Callable[[], Source]] = {digits.WORD: digits.look}
 
 
-def open_source(source: str | os.PathLike[str], decode: Decode) -> Source:
+def open_source(source: str | os.PathLike[str], reading: Reading) -> Source:
     """Look at a folder or file in any layout, or take the word `digits`, which wins over a path only as plain text.
 
-    `decode` makes the pixels of a picture.
+    `reading` says how.
     Raises ImageError, in one line that names the file; OSError if the system refuses a file.
     """
     if isinstance(source, str) and source in WORDS:
@@ -45,11 +47,22 @@ def open_source(source: str | os.PathLike[str], decode: Decode) -> Source:
     path = Path(source)
     if not os.path.exists(path):  # unlike Path.exists it raises for no path whatever
         raise ImageError(f"{path}: no such file or folder")
-    for layout in LAYOUTS:
-        if layout.recognises(path):
-            return layout.look(path, decode)
+    for folder in _down(path):
+        for layout in LAYOUTS:
+            if layout.recognises(folder):
+                return layout.look(folder, reading)
     known = "; ".join(layout.KNOWN for layout in LAYOUTS)
     raise ImageError(f"{path}: no layout that is known{_found(path)}; known are: {known}; or the word digits")
+
+
+def _down(path: Path) -> Iterator[Path]:
+    """A path, and what lies in it while that is nothing but one folder, as in what was unpacked in place."""
+    yield path
+    for _ in range(_DEPTH):
+        if not path.is_dir() or len(inside := visible(path)) != 1:
+            return
+        [path] = inside
+        yield path
 
 
 def _found(path: Path) -> str:

@@ -1,52 +1,106 @@
-"""What lies in a folder of images: its visible entries, and the class-named folders of pictures among them."""
+"""What lies in a folder of images: its entries, the parts and class-named folders among them, and what is left out."""
 
 from collections.abc import Iterable
-from pathlib import Path
+from itertools import islice
+from typing import TypeVar
 
+from clf_runtime.datasets.places import Place, open_place
 from clf_runtime.errors import ImageError
-from clf_runtime.inputs.picture_formats import SUFFIXES
+from clf_runtime.inputs.picture_formats import SUFFIXES, format_of
 
-TEST_FOLDERS = ("test", "val", "valid", "validation")
-_HARMLESS = ("names.txt", "thumbs.db", "desktop.ini")
-_HARMLESS_STEMS = ("readme", "license", "licence")
-_HARMLESS_SUFFIXES = ("", ".txt", ".md", ".rst", ".html")
+P = TypeVar("P", bound=Place)
+PARTS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+_NAMES = "names.txt"  # which is read elsewhere
+_LEFT_BEHIND = ("thumbs.db", "desktop.ini", "@eadir", "__macosx")
+_ABOUT = ("readme", "license", "licence")
+_ABOUT_SUFFIXES = ("", ".txt", ".md", ".rst", ".html")
+_START_BYTES = 64
+_FEW = 5
 
 
-def visible(folder: Path) -> list[Path]:
-    """The entries of a folder, sorted by name, without hidden files and those that only describe the data."""
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if not entry.name.startswith(".")
-        and entry.name.lower() not in _HARMLESS
-        and not (
-            entry.stem.lower() in _HARMLESS_STEMS and entry.suffix.lower() in _HARMLESS_SUFFIXES and entry.is_file()
-        )
+def part_of_name(name: str) -> str | None:
+    """Which part a folder or array of this name is, `train`, `validation` or `test`, in any case; None if none."""
+    return next((part for part, names in PARTS.items() if name.lower() in names), None)
+
+
+def visible(folder: P) -> list[P]:
+    """The entries of a folder, sorted by name, without those that are left out."""
+    return sorted((e for e in folder.iterdir() if e.name.lower() != _NAMES and not _is_left_out(e)), key=_name)
+
+
+def left_out(folders: Iterable[Place]) -> str | None:
+    """What to say of what systems leave in folders, and of what only describes the data; None if there is none."""
+    names = [entry.name for folder in folders for entry in folder.iterdir() if _is_left_out(entry)]
+    if not names:
+        return None
+    kinds = sorted(set(names))
+    more = ", ..." * (len(kinds) > _FEW)
+    what = "file or folder" if len(names) == 1 else "files or folders"
+    return f"left out, since they are no images: {len(names):,} {what} ({', '.join(kinds[:_FEW])}{more})"
+
+
+def _is_left_out(entry: Place) -> bool:
+    name = entry.name.lower()
+    return (
+        name.startswith(".")
+        or name in _LEFT_BEHIND
+        or (entry.stem.lower() in _ABOUT and entry.suffix.lower() in _ABOUT_SUFFIXES and entry.is_file())
     )
 
 
-def is_sheet(entry: Path) -> bool:
+def _name(entry: Place) -> str:
+    return entry.name
+
+
+def is_sheet(entry: Place) -> bool:
     """Whether a name is that of a sheet of samples, which `clf-train --show` leaves in the folder it is called in."""
     return entry.name.endswith("-samples.png")
 
 
-def class_folders(path: Path) -> list[Path]:
+def class_folders(path: P) -> list[P]:
     """The folders in a folder that may be classes; `artifacts` is one only if it holds pictures, not runs."""
     if not path.is_dir():
         return []
     return [e for e in visible(path) if e.is_dir() and (e.name != "artifacts" or has_pictures(e))]
 
 
-def has_pictures(folder: Path) -> bool:
-    """Whether a folder holds a file that is named as a PNG or JPEG."""
-    return any(entry.suffix.lower() in SUFFIXES for entry in folder.iterdir())
+def has_pictures(folder: Place) -> bool:
+    """Whether a folder holds a file that is named as a picture, or whose first file is one by its content."""
+    entries = (entry for entry in folder.iterdir() if not _is_left_out(entry))
+    return any(entry.suffix.lower() in SUFFIXES for entry in entries) or any(
+        entry.is_file() and is_picture_file(entry) for entry in islice(visible(folder), 1)
+    )
 
 
-def refuse_extra(folder: Path, known: Iterable[str], layout: str) -> None:
+def is_picture_file(file: Place) -> bool:
+    """Whether a file begins as a picture of a format that is read, whatever its name."""
+    with open_place(file) as stream:
+        return format_of(stream.read(_START_BYTES)) is not None
+
+
+def part_folders(path: P) -> dict[str, P]:
+    """The folders of parts in a folder, by part. Raises ImageError if one part has two."""
+    found: dict[str, P] = {}
+    for entry in visible(path) if path.is_dir() else ():
+        part = part_of_name(entry.name)
+        if part is None or not entry.is_dir():
+            continue
+        if part in found:
+            raise ImageError(f"{path}: both {found[part].name}/ and {entry.name}/; keep one of them in the folder")
+        found[part] = entry
+    return found
+
+
+def refuse_extra(folder: Place, known: Iterable[str], layout: str) -> None:
     """Raise ImageError if a folder holds anything that its layout does not know: it may be data that would be missed.
 
     What clf-train itself leaves, when it runs inside the folder, is none.
     """
+    names = set(known)
     for entry in visible(folder):
-        if entry.name not in known and not is_sheet(entry) and not (entry.name == "artifacts" and entry.is_dir()):
+        if entry.name not in names and not is_sheet(entry) and not (entry.name == "artifacts" and entry.is_dir()):
             raise ImageError(f"{entry}: an extra file or folder, not part of {layout}; move it away")

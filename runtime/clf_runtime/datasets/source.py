@@ -1,13 +1,14 @@
 """What every reader of labelled images gives: a Source of one or two Parts, looked at but not yet read."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from clf_runtime.datasets.order import Order, as_people_count
 from clf_runtime.errors import ImageError
 
 MAX_LABEL_BYTES = 1 << 30  # 134 million labels of int64
@@ -15,6 +16,18 @@ _PIECE_BYTES = 16 << 20
 
 Decode = Callable[[bytes, str], np.ndarray]
 """Makes uint8 [height, width, channels] of the bytes of a picture and its name, as the reader's caller wants it."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source is read: what decodes its pictures, and the order of classes that have names but no numbers.
+
+    With `skip_bad`, pictures that cannot be read are left out, and said; else they are an error that names them all.
+    """
+
+    decode: Decode
+    order: Order = as_people_count
+    skip_bad: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,12 +40,13 @@ class Memory:
 
 @dataclass(frozen=True)
 class Part:
-    """The training or the test part of a source, of `count` images; `where` names its file in errors.
+    """One of the parts of a source, of `count` images; `where` names its file in errors.
 
     `image_shape` is that of an image as it lies there, None for pictures, which are decoded. `labels()` gives the
     labels as they lie there, [N] or [N, 1] (see `as_labels`). `blocks(size, keep)` yields all images, or those where
     `keep`, bool [N], is true, in order, at most `size` at a time: [n, C, H, W], [n, H, W, C] or [n, H, W]. `place(i)`
     is what to call image i. `whole` is a better way to all images as one array than the blocks, if there is one.
+    `notes` are sentences for people, `skipped` the pictures that were left out since they cannot be read.
     All raise ImageError for what is damaged, or has changed since it was looked at.
     """
 
@@ -43,15 +57,18 @@ class Part:
     blocks: Callable[[int, np.ndarray | None], Iterator[np.ndarray]]
     place: Callable[[int], str]
     whole: Callable[[Memory], np.ndarray] | None = None
+    notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images in a layout, looked at: `train()` and `test()` open a part, None where there is no such part.
+    """Labelled images in a layout, looked at: `train()`, `test()`, `validation()` open a part, None if there is none.
 
-    `names` are the classes by which labels count, if it names them. Images that nobody has split are the training part;
-    `is_test` tells whether they are nonetheless called a test part (`test.npz`), and `by_folder` whether labels are
-    folders. `notes` are sentences for people.
+    A validation part that comes without a test part is the test part. `names` are the classes by which labels count, if
+    it names them. Images that nobody has split are the training part; `is_test` tells whether they are nonetheless
+    called a test part (`test.npz`), and `by_folder` whether labels are names, as those of folders. `notes` are
+    sentences for people.
     """
 
     layout: str
@@ -62,6 +79,23 @@ class Source:
     is_test: bool = False
     by_folder: bool = False
     notes: tuple[str, ...] = ()
+    validation: Callable[[], Part] | None = None
+
+
+def source_of(
+    layout: str,
+    where: str,
+    parts: Mapping[str, Callable[[], Part]],
+    names: tuple[str, ...] | None = None,
+    *,
+    is_test: bool = False,
+    by_folder: bool = False,
+    notes: tuple[str, ...] = (),
+) -> Source:
+    """A source of parts that are called `train`, `validation` and `test`; see Source."""
+    test = parts.get("test", parts.get("validation"))
+    validation = parts.get("validation") if "test" in parts and "train" in parts else None
+    return Source(layout, where, parts.get("train"), test, names, is_test, by_folder, notes, validation)
 
 
 def load(part: Part, memory: Memory) -> np.ndarray:
@@ -107,9 +141,14 @@ def kept(blocks: Iterable[np.ndarray], keep: np.ndarray | None) -> Iterator[np.n
 
 
 def as_labels(values: np.ndarray, where: str) -> np.ndarray:
-    """Whole numbers from 0 up as int64 [N], of [N] or [N, 1] of any dtype. Raises ImageError for all else."""
+    """Whole numbers from 0 up as int64 [N], of [N] or [N, 1] of any dtype, or of rows with a single 1, [N, classes].
+
+    Raises ImageError for all else.
+    """
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
+    elif values.ndim == 2 and values.dtype.kind in "iufb" and values.size:
+        values = _from_one_hot(values, where)
     if values.ndim != 1:
         shape = "x".join(map(str, values.shape))
         raise ImageError(f"{where}: labels of shape {shape}; wanted: one number an image")
@@ -123,3 +162,16 @@ def as_labels(values: np.ndarray, where: str) -> np.ndarray:
     if len(whole) and whole.min() < 0:
         raise ImageError(f"{where}: label {int(np.argmin(whole))} is {whole.min()}; labels are 0 to n-1")
     return whole
+
+
+def _from_one_hot(values: np.ndarray, where: str) -> np.ndarray:
+    is_one = values == 1
+    wrong = (is_one.sum(axis=1) != 1) | ((values != 0).sum(axis=1) != 1)
+    if wrong.any():
+        shape, i = "x".join(map(str, values.shape)), int(wrong.argmax())
+        raise ImageError(
+            f"{where}: labels of shape {shape}, of which row {i} is not zeros with a single 1; wanted: one number an "
+            "image, or one class of each row (an image of several classes is not learnt)"
+        )
+    labels: np.ndarray = is_one.argmax(axis=1)
+    return labels

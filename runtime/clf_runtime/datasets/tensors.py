@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 from clf_runtime.bounded import open_regular, physical_memory, stamp
 from clf_runtime.datasets.listing import refuse_extra
 from clf_runtime.datasets.pickles import Name, Record, UnknownNameError, read_pickle
-from clf_runtime.datasets.source import MAX_LABEL_BYTES, Decode, Memory, Part, Source, kept
+from clf_runtime.datasets.source import MAX_LABEL_BYTES, Memory, Part, Reading, Source, kept
 from clf_runtime.errors import ImageError, brief
 from clf_runtime.inputs.arrays import MAX_ARRAY_BYTES
 from clf_runtime.inputs.npz import open_zip, read_to_end, stored_at
@@ -71,7 +71,7 @@ def recognises(path: Path) -> bool:
     return path.is_dir() and bool(_suffixes(path))
 
 
-def look(path: Path, decode: Decode) -> Source:
+def look(path: Path, reading: Reading) -> Source:
     """Look at a folder of tensors: which of its files are there."""
     train, test = (functools.partial(_open, *pair) if pair else None for pair in pairs(path))
     return Source(LAYOUT, str(path), train, test)

@@ -85,15 +85,15 @@ def test_the_test_part_of_a_folder_of_npz_is_taken(tmp_path):
 def test_where_there_is_no_test_part_the_fifth_that_training_holds_out_is_taken(tmp_path, kind):
     images, labels = made(703)
     np.savez(tmp_path / "x.npz", images=images, labels=labels)
-    path, order = tmp_path / "x.npz", [0, 1, 2]
-    if kind == "folders":
-        path, order = save_folders(tmp_path / "x", {"blue": 11, "green": 8, "red": 13}), [2, 1, 0]
+    path = tmp_path / "x.npz"
+    if kind == "folders":  # in the order of the model, which may be older than counting as people do
+        path = save_folders(tmp_path / "x", {"blue": 11, "green": 8, "red": 13})
         images, labels, _ = read(path)
-        labels = np.array(order)[labels]  # by the folders' own order, as training counts them
+        assert labels.tolist() == sorted(labels)
     rows = hold_out(labels, 0.2, 0)
     got, got_labels, labelled = read(path, parity_over(len(rows)))
     np.testing.assert_array_equal(got, images[rows])
-    np.testing.assert_array_equal(got_labels, np.array(order)[labels[rows]])
+    np.testing.assert_array_equal(got_labels, labels[rows])
     assert labelled.part == f"the fifth of {len(labels)} images that clf-train holds out"
 
 
@@ -260,7 +260,7 @@ def test_a_picture_that_goes_while_it_is_read_is_an_error_of_clf_edge(tmp_path):
     with pytest.raises(ImageError, match=r"001.png: cannot be read: No such file"):
         list(blocks)
     (path / "red" / "001.png").symlink_to(path / "nowhere")
-    with pytest.raises(ImageError, match="neither PNG nor JPEG"):
+    with pytest.raises(ImageError, match="no picture of a format that is read"):
         open_labelled(path, CARD)
 
 

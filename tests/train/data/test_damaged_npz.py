@@ -87,9 +87,13 @@ def test_an_npz_may_hold_its_test_part_too(tmp_path, prefix):
     assert read.notes == ()
 
 
-def test_a_validation_part_is_not_read_and_it_is_said(tmp_path):
-    np.savez(tmp_path / "a.npz", images=X, labels=Y, test_images=X, test_labels=Y, val_images=X, val_labels=Y)
-    assert "val_images and val_labels are not read" in read_source(tmp_path / "a.npz").notes[0]
+def test_a_validation_part_is_held_out_but_for_runs_of_before(tmp_path):
+    np.savez(tmp_path / "a.npz", images=X, labels=Y, test_images=X, test_labels=Y, val_images=X[:3], val_labels=Y[:3])
+    read = read_source(tmp_path / "a.npz")
+    assert (len(read.train), read.validation_images) == (len(X) + 3, 3)
+    before = read_source(tmp_path / "a.npz", as_before=True)
+    assert (len(before.train), before.validation_images) == (len(X), None)
+    assert before.fingerprint != read.fingerprint
 
 
 def test_npz_the_same_array_twice(tmp_path):

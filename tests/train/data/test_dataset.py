@@ -73,7 +73,10 @@ def test_images_of_any_other_shape_are_refused(good_parts: Make, shape: tuple[in
         (np.array(["0", "1", "2"] * 4), "labels of dtype <U1; wanted: whole numbers"),
         (np.array([0, 1, None] * 4), "labels of dtype object; wanted: whole numbers"),
         (np.array([0j, 1, 2] * 4), "labels of dtype complex128; wanted: whole numbers"),
-        (np.zeros((COUNT, 2), int), "labels of shape 12x2; wanted: one number an image"),
+        (
+            np.zeros((COUNT, 2), int),
+            "labels of shape 12x2, of which row 0 is not zeros with a single 1; wanted: one number",
+        ),
         (np.zeros((COUNT, 1, 1), int), "labels of shape 12x1x1; wanted: one number an image"),
         (np.zeros(11, int), "12 images, but 11 labels"),
         (np.zeros(0, int), "12 images, but 0 labels"),

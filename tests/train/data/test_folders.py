@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from clf_runtime.datasets import folders
+from clf_runtime.datasets.order import as_people_count
+from clf_train.data.preparation import validation_rows
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError
+from clf_train.models.registry import find_recipe
 
 Write = Callable[..., Path]
 HEIGHT, WIDTH = 8, 6
@@ -73,11 +76,41 @@ def test_a_validation_folder_stands_in_for_test(tmp_path: Path, write_pictures: 
     assert read.notes == ("the test part has no image of cat",)
 
 
-@pytest.mark.parametrize("other", ["val", "valid", "validation"])
-def test_both_a_test_and_a_validation_folder_are_refused(tmp_path: Path, write_pictures: Write, other: str) -> None:
-    write_pictures(tmp_path, *SIX, f"{other}/cat/1.png")
-    with pytest.raises(DataError, match=rf"both test/ and {other}/; keep one"):
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "VALID", "Testing")])
+def test_beside_a_test_folder_a_validation_folder_is_held_out_in_place_of_a_share(
+    tmp_path: Path, write_pictures: Write, names: tuple[str, str, str]
+) -> None:
+    train, val, test = names
+    files = [f"{part}/{c}/{i}.png" for part, n in ((train, 4), (val, 2), (test, 1)) for c in "ab" for i in range(n)]
+    write_pictures(tmp_path, *files)
+    read = read_source(tmp_path)
+    assert (len(read.train), read.validation_images, len(read.test)) == (12, 4, 2)
+    assert read.notes == ("the 4 images of the validation part are held out, in place of a share",)
+    for recipe in (find_recipe("fast", "conv"), find_recipe("seed", "conv")):
+        rows = validation_rows(read, recipe, seed=0)
+        assert rows is not None
+        assert rows.tolist() == [8, 9, 10, 11]
+        assert read.train.labels[rows].tolist() == [0, 0, 1, 1]
+    np.testing.assert_array_equal(read.train.images[8], planes(make_picture(files.index(f"{val}/a/0.png"))))
+
+
+def test_two_folders_of_one_part_are_refused(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *SIX, "Testing/cat/1.png")
+    with pytest.raises(DataError, match=r"both Testing/ and test/; keep one of them"):
         read_source(tmp_path)
+
+
+def test_a_validation_class_that_was_not_trained_is_named(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *SIX, "val/owl/1.png")
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / 'val' / 'owl'}: a class without training images")):
+        read_source(tmp_path)
+
+
+def test_names_of_classes_sort_as_people_count(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *(f"{name}/{i}.png" for name in ("10", "9", "1", "a2", "a10", "09") for i in range(2)))
+    assert read_source(tmp_path).names == ("1", "09", "9", "10", "a2", "a10")
+    assert read_source(tmp_path, as_before=True).names == ("09", "1", "10", "9", "a10", "a2")
+    assert as_people_count(["7" * 9000, "x", "6" * 9000]) == ["6" * 9000, "7" * 9000, "x"]
 
 
 def test_a_folder_whose_pictures_are_all_of_one_kind_and_upper_case_is_recognised(
@@ -89,6 +122,7 @@ def test_a_folder_whose_pictures_are_all_of_one_kind_and_upper_case_is_recognise
 
 STRAY = {  # what is written: what is named
     "notes.txt": "notes.txt",
+    "val.csv": "val.csv",
     "train/labels.csv": "train/labels.csv",
     "train/1.png": "train/1.png",
     "train/cat/notes.txt": "train/cat/notes.txt",
@@ -104,16 +138,24 @@ STRAY = {  # what is written: what is named
 
 @pytest.mark.parametrize("name", STRAY)
 def test_a_stray_file_or_folder_is_refused_by_name(tmp_path: Path, write_pictures: Write, name: str) -> None:
-    write_pictures(tmp_path, *SIX, name)
+    write_pictures(tmp_path, *SIX)
+    write_pictures(tmp_path, name, content=b"no picture")
     with pytest.raises(DataError, match=re.escape(f"{tmp_path / STRAY[name]}: ") + ".*; move it away"):
         read_source(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "1.png", "cat/notes.txt"])
 def test_a_stray_file_beside_class_folders_is_refused_by_name(tmp_path: Path, write_pictures: Write, name: str) -> None:
-    write_pictures(tmp_path, *(f"{label}/{i}.png" for label in ("cat", "dog") for i in range(3)), name)
+    write_pictures(tmp_path, *(f"{label}/{i}.png" for label in ("cat", "dog") for i in range(3)))
+    write_pictures(tmp_path, name, content=b"no picture")
     with pytest.raises(DataError, match=re.escape(f"{tmp_path / name}: ") + ".*; move it away"):
         read_source(tmp_path)
+
+
+def test_a_picture_is_told_by_its_content_where_its_name_says_nothing(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *(f"{name}/{i}" for name in ("cat", "dog") for i in range(3)), "dog/x.jfif")
+    read = read_source(tmp_path)
+    assert len(read.train) + len(read.test) == 7
 
 
 UNSEEN = (
@@ -121,10 +163,13 @@ UNSEEN = (
     "train/.hidden",
     "train/cat/._1.png",
     "train/.cache/1.png",
+    "train/.ipynb_checkpoints/1.png",
     "train/cat/.thumb/1.png",
     "test/.x.png",
     "train/cat/Thumbs.db",
     "train/desktop.ini",
+    "train/@eaDir/1.png",
+    "__MACOSX/train/cat/._1.png",
     "README.md",
     "LICENSE",
     "train/readme.txt",
@@ -133,7 +178,7 @@ UNSEEN = (
 
 
 @pytest.mark.parametrize("name", UNSEEN)
-def test_hidden_files_and_those_that_describe_the_data_are_ignored(
+def test_hidden_files_and_those_that_describe_the_data_are_left_out_and_it_is_said(
     tmp_path: Path, write_pictures: Write, name: str
 ) -> None:
     write_pictures(tmp_path, *SIX)
@@ -141,14 +186,24 @@ def test_hidden_files_and_those_that_describe_the_data_are_ignored(
     read = read_source(tmp_path)
     assert (len(read.train), len(read.test)) == (4, 2)
     assert read.names == ("cat", "dog")
+    left = next(part for part in Path(name).parts if part not in ("train", "test", "cat"))
+    assert f"left out, since they are no images: 1 file or folder ({left})" in read.notes[0]
 
 
-def test_an_empty_class_folder_is_named_as_a_class_without_training_images(
-    tmp_path: Path, write_pictures: Write
-) -> None:
+def test_an_empty_class_folder_is_left_out_and_said(tmp_path: Path, write_pictures: Write) -> None:
     write_pictures(tmp_path, *SIX)
+    for folder in ("train/cow", "test/cow"):
+        (tmp_path / folder).mkdir()
+    write_pictures(tmp_path, "train/cow/.DS_Store", content=b"")
+    read = read_source(tmp_path)
+    assert read.names == ("cat", "dog")
+    assert read.notes[0] == f"left out, since they are empty: {tmp_path / 'train' / 'cow'}"
+
+
+def test_an_empty_class_folder_whose_class_is_tested_is_an_error(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *SIX, "test/cow/1.png")
     (tmp_path / "train" / "cow").mkdir()
-    with pytest.raises(DataError, match=r"train: class 1 \(cow\) has no training images"):
+    with pytest.raises(DataError, match=r"test/cow: a class without training images"):
         read_source(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Every layout, read for training and for evaluation on a device: the same images, labels, names and held-out rows."""
 
+import gzip
 import io
 import pickle
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from clf_runtime import ModelCard
 from clf_runtime.datasets import layouts, tensors
@@ -47,6 +49,34 @@ def save_tensors(folder: Path, change: Callable[[torch.Tensor], torch.Tensor], h
     return folder
 
 
+def save_named(file: Path, *names: str) -> Path:
+    """Write parts under their names: 10 images each, one-hot labels."""
+    arrays = {}
+    for i, pair in enumerate(names):
+        images, labels = pair.split()
+        arrays |= {images: IMAGES[10 * i : 10 * i + 10], labels: np.eye(3)[LABELS[10 * i : 10 * i + 10]]}
+    np.savez_compressed(file, **arrays)
+    return file
+
+
+def save_idx(folder: Path) -> Path:
+    folder.mkdir()
+    for stem, rows in (("train", slice(20)), ("t10k", slice(20, None))):
+        for kind, array in (("images-idx3", IMAGES[rows, 0]), ("labels-idx1", LABELS[rows])):
+            head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+            data = head + array.astype(np.uint8).tobytes()
+            (folder / f"{stem}-{kind}-ubyte.gz").write_bytes(gzip.compress(data))
+    return folder
+
+
+def save_pictures(folder: Path, *names: str) -> Path:
+    for seed, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name, "PNG")
+    return folder
+
+
 MORE: dict[str, Callable[[Path], Path]] = {
     "npz with a test part": lambda p: save_npz(p.with_suffix(".npz"), "", "test_"),
     "npz with both parts by name": lambda p: save_npz(p.with_suffix(".npz"), "train_", "test_"),
@@ -58,6 +88,14 @@ MORE: dict[str, Callable[[Path], Path]] = {
     "permuted tensors": lambda p: save_tensors(p, lambda x: x.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)),
     "every other value of tensors": lambda p: save_tensors(p, lambda x: x.repeat_interleave(2, 3)[:, :, :, ::2]),
     "tensors without a test part": lambda p: save_tensors(p, lambda x: x, has_test=False),
+    "Keras's npz": lambda p: save_named(p.with_suffix(".npz"), "x_train y_train", "x_test y_test"),
+    "MedMNIST's npz": lambda p: save_named(
+        p.with_suffix(".npz"), "train_images train_labels", "test_images test_labels", "val_images val_labels"
+    ),
+    "MNIST's idx": save_idx,
+    "three parts": lambda p: save_pictures(
+        p, *(f"{a}/{b}/{i}" for a in ("train", "val", "test") for b in "ab" for i in range(4))
+    ),
     "digits": lambda p: Path("digits"),
 }
 KNOWN = ("tensors", "npz file", "npz folder", "cifar10 folder", "cifar10 archive", "train and test folders")
@@ -85,7 +123,7 @@ def test_a_device_tests_on_the_images_that_training_has_kept_for_it(
     np.testing.assert_array_equal(images, dataset.test.images)
     np.testing.assert_array_equal(labels, dataset.test.labels)
     assert labelled.source.layout == dataset.layout
-    held_out = any("held out" in note for note in dataset.notes)
+    held_out = any("there is no test part" in note for note in dataset.notes)
     assert labelled.part.startswith("the fifth" if held_out else "the test part")
     if labelled.source.names is not None:
         assert labelled.source.names == dataset.names
@@ -111,6 +149,18 @@ def test_what_training_refuses_to_read_a_device_refuses_in_the_same_words(
             read(path)
         said.append(str(caught.value))
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("as_before", [True, False])
+def test_a_device_finds_what_was_held_out_whatever_order_the_classes_had_then(tmp_path: Path, as_before: bool) -> None:
+    save_pictures(tmp_path, *(f"{name}/{i}.png" for name, n in (("1", 7), ("2", 9), ("10", 8)) for i in range(n)))
+    dataset = read_source(tmp_path, as_before=as_before)
+    assert dataset.names == (("1", "10", "2") if as_before else ("1", "2", "10"))
+    labelled = open_labelled(tmp_path, card_of(dataset))
+    assert labelled.part.startswith("the fifth")
+    images, labels = read_all(labelled)
+    np.testing.assert_array_equal(images, dataset.test.images)
+    np.testing.assert_array_equal(labels, dataset.test.labels)
 
 
 def test_names_beside_a_source_that_has_none_count_on_both_sides(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from clf_train.errors import RunError
 from clf_train.models.recipe import change
 from clf_train.report.machine import describe_machine
 from clf_train.runs.folder import free_name, new_folder, refuse_early
+from clf_train.runs.plan import plan_like
 from clf_train.runs.records import write_record
 from clf_train.runs.run import find_runs, load_net
 from clf_train.training import train
@@ -137,11 +138,28 @@ def test_a_run_of_before_the_probe_is_read(copy):
     record = json.loads(file.read_text())
     for name in ("sha256", "weights_sha256", "probe_sha256"):
         del record[name]
+    for name in ("skipped", "as_before"):
+        del record["data"][name]
     file.write_text(json.dumps({**record, "schema": 4}))
     run = read_run(copy)
     assert (run.schema, run.weights_sha256, run.probe_sha256) == (4, None, None)
+    assert (run.data.as_before, run.data.skipped) == (True, ())
     (copy / "probe.safetensors").unlink()
     load_net(copy, run)
+
+
+def test_a_run_of_before_validation_parts_reads_its_images_as_it_did(copy):
+    file = copy / "run.json"
+    record = json.loads(file.read_text())
+    for name in ("skipped", "as_before"):
+        del record["data"][name]
+    file.write_text(json.dumps(signed({**record, "schema": 5})))
+    run = read_run(copy)
+    assert (run.schema, run.data.as_before) == (5, True)
+    assert plan_like([run]).as_before
+    file.write_text(json.dumps(signed({**record, "schema": 5, "data": None})))
+    with pytest.raises(RunError, match=r"run\.json: damaged.*it names no data"):
+        read_run(copy)
 
 
 def test_the_net_is_held_to_its_weights_and_its_probe(copy, monkeypatch):

@@ -33,9 +33,8 @@ def train(
         str,
         typer.Option(
             metavar="SOURCE",
-            help="Labelled images: a folder of the four torch.save tensors, class-named folders of PNG or JPEG, "
-            "CIFAR-10's binary or python version (packed or not), .npz files, or one of the words digits (embedded) "
-            "and cifar10 (downloaded once). The layout is found by looking.",
+            help="Labelled images, in about any layout: folders of pictures, lists, arrays, tensors, tables, archives "
+            "of them, or one of the words digits (embedded) and cifar10 (downloaded once). It is found by looking.",
         ),
     ] = "digits",
     model: Annotated[
@@ -101,6 +100,12 @@ def train(
     background: Annotated[
         str, typer.Option(metavar="COLOUR", help="What shows through transparency and in bars: #rrggbb, white, black.")
     ] = "white",
+    skip_bad: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad", help="Leave out pictures that cannot be read, and record which; else they are an error."
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -204,9 +209,17 @@ def train(
                 refuse_early(out, overwrite)
         if not quiet:
             say(NAME, f"reading {place}")
-        if plan is not None:
-            size, geometry = plan.size, plan.geometry
-        dataset = read_source(place, names if plan is None else plan.names, size=size, geometry=geometry)
+        if plan is None:
+            dataset = read_source(place, names, size=size, geometry=geometry, skip_bad=skip_bad)
+        else:
+            dataset = read_source(
+                place,
+                plan.names,
+                size=plan.size,
+                geometry=plan.geometry,
+                skip_bad=plan.skip_bad,
+                as_before=plan.as_before,
+            )
         if not quiet:
             for note in dataset.notes:
                 say(NAME, note)

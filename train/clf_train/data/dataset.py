@@ -26,7 +26,7 @@ _WIDE_BYTES = 1 << 20  # of a chunk as float64, small enough for the cache
 
 @dataclass(frozen=True)
 class Part:
-    """The training or the test part of a source as it was read: images [N, C, H, W] or [N, H, W, C] or [N, H, W].
+    """One of the parts of a source as it was read: images [N, C, H, W] or [N, H, W, C] or [N, H, W].
 
     `where` names its files in errors.
     """
@@ -38,13 +38,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a source gives: its layout for people, its parts (perhaps no test part), class names if any, and notes."""
+    """What a source gives: its layout for people, its parts (training alone is sure), class names if any, and notes.
+
+    `skipped` are the pictures that were left out since they cannot be read.
+    """
 
     layout: str
     train: Part
     test: Part | None = None
     names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    validation: Part | None = None
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,10 @@ class Dataset:
 
     `value_range` is 0..255 for uint8; for floats the first of 0..1, 0..255 and -1..1 that holds all training images,
     else what they span. `mean` and `std`, one a channel, are of the training images in their own units.
-    `fingerprint` is a SHA-256 over the values, shapes and labels of both parts. `geometry` is how pictures became the
-    images, and how others become such on a device. `notes` are sentences for people.
+    `fingerprint` is a SHA-256 over the values, shapes and labels of both parts. `notes` are sentences for people.
+    The last `validation_images` of the training part are those of the source's own validation part, None if it has
+    none. `skipped` are the pictures that were left out since they cannot be read. `as_before` is read_source's.
+    `geometry` is how pictures became the images, and how others become such on a device.
     """
 
     source: str
@@ -78,6 +85,9 @@ class Dataset:
     std: tuple[float, ...]
     fingerprint: str
     notes: tuple[str, ...] = field(default=())
+    validation_images: int | None = None
+    skipped: tuple[str, ...] = ()
+    as_before: bool = False
     geometry: Geometry = USUAL
 
     @property
@@ -92,7 +102,13 @@ class Dataset:
         return str(self.train.images.dtype)
 
 
-def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None, geometry: Geometry = USUAL) -> Dataset:
+def assemble(
+    source: str,
+    parts: Parts,
+    names: tuple[str, ...] | None = None,
+    as_before: bool = False,
+    geometry: Geometry = USUAL,
+) -> Dataset:
     """Check the parts of a source and make them one Dataset; `names` stand in for the source's own.
 
     Raises DataError, naming the part, for a wrong shape or dtype, unequal lengths, NaN, labels that are not 0..n-1, a
@@ -107,13 +123,8 @@ def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None, ge
             f"(stratified, seed {SPLIT_SEED})"
         )
     else:
-        test = Split(as_images(parts.test), _as_labels(parts.test))
-        a, b = train.images, test.images
-        if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
-            raise DataError(
-                f"{parts.test.where}: images of {b.dtype} {_x(b.shape[1:])}, "
-                f"but {parts.train.where} has {a.dtype} {_x(a.shape[1:])}"
-            )
+        test = _like_train(parts.test, train, parts.train.where)
+    validation = None if parts.validation is None else _like_train(parts.validation, train, parts.train.where)
     if (note := _either_layout(parts.train)) is not None:
         notes.append(note)
     names, missing = _check_classes(parts, train, test, names or parts.names)
@@ -122,6 +133,11 @@ def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None, ge
         notes.append(f"the test part has no image of {', '.join(missing[:_FEW])}{more}")
 
     digest = hashlib.sha256()
+    if validation is not None and parts.validation is not None:
+        _refuse_untrained(validation, parts.validation.where, len(names))
+        digest.update(f"validation {len(validation)}\n".encode())
+        train = _joined(train, validation)
+        notes.append(f"the {len(validation):,} images of the validation part are held out, in place of a share")
     low, high, mean, std = _scan(train, parts.train.where, digest)
     test_where = parts.test.where if parts.test else parts.train.where
     test_low, test_high, _, _ = _scan(test, test_where, digest)
@@ -132,8 +148,39 @@ def assemble(source: str, parts: Parts, names: tuple[str, ...] | None = None, ge
             f"test images span {test_low:g}..{test_high:g}, training images {low:g}..{high:g}: are both scaled alike?"
         )
     return Dataset(
-        source, parts.layout, train, test, names, value_range, mean, std, digest.hexdigest(), tuple(notes), geometry
+        source,
+        parts.layout,
+        train,
+        test,
+        names,
+        value_range,
+        mean,
+        std,
+        digest.hexdigest(),
+        tuple(notes),
+        None if validation is None else len(validation),
+        parts.skipped,
+        as_before,
+        geometry,
     )
+
+
+def _like_train(part: Part, train: Split, train_where: str) -> Split:
+    """A part whose images must be of the shape and dtype of the training images."""
+    split = Split(as_images(part), _as_labels(part))
+    a, b = train.images, split.images
+    if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
+        raise DataError(
+            f"{part.where}: images of {b.dtype} {_x(b.shape[1:])}, but {train_where} has {a.dtype} {_x(a.shape[1:])}"
+        )
+    return split
+
+
+def _joined(first: Split, second: Split) -> Split:
+    """One split of two, copied. Raises DataError if there is no room: see spill."""
+    images = spill.empty((len(first) + len(second), *first.images.shape[1:]), first.images.dtype)
+    images[: len(first)], images[len(first) :] = first.images, second.images
+    return Split(images, np.concatenate([first.labels, second.labels]))
 
 
 def split_off(split: Split, share: float, seed: int, where: str) -> tuple[Split, Split]:
@@ -227,14 +274,17 @@ def _check_classes(
         raise DataError(f"{where}: class {label} ({names[label]}) has no training images; labels must be 0 to n-1")
     if len(counts) < 2:
         raise DataError(f"{where}: all images are of one class; a classifier needs two or more")
-    beyond = test.labels >= len(counts)
-    if beyond.any():
-        test_where = parts.test.where if parts.test else where
-        raise DataError(
-            f"{test_where}: label {int(np.argmax(beyond))} is {test.labels[beyond][0]}, a class without training images"
-        )
+    _refuse_untrained(test, parts.test.where if parts.test else where, len(counts))
     tested = np.bincount(test.labels, minlength=len(counts))
     return names, [names[i] for i in np.flatnonzero(tested == 0)]
+
+
+def _refuse_untrained(part: Split, where: str, classes: int) -> None:
+    beyond = part.labels >= classes
+    if beyond.any():
+        raise DataError(
+            f"{where}: label {int(np.argmax(beyond))} is {part.labels[beyond][0]}, a class without training images"
+        )
 
 
 def _scan(

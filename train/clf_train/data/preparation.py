@@ -8,10 +8,13 @@ from clf_train.models.recipe import Recipe, fit_to
 
 
 def validation_rows(dataset: Dataset, recipe: Recipe, seed: int) -> np.ndarray | None:
-    """The rows of the training part that a recipe holds out for validation, int64 [M].
+    """The rows of the training part that are held out for validation, int64 [M].
 
-    None if it holds out none, or if a class has a single training image, which cannot be spared.
+    They are those of the source's own validation part, whatever the recipe says; else the recipe's share. None if it
+    holds out none, or if a class has a single training image, which cannot be spared.
     """
+    if dataset.validation_images is not None:
+        return np.arange(len(dataset.train) - dataset.validation_images, len(dataset.train))
     if not recipe.validation_share or np.bincount(dataset.train.labels).min() < 2:
         return None
     return split_rows(dataset.train.labels, recipe.validation_share, seed, dataset.source)[1]

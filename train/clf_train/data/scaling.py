@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from clf_runtime.datasets import layouts
+from clf_runtime.datasets.source import Reading
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.geometry import array_to_input
 from clf_runtime.inputs.pictures import decode_picture, picture_size
@@ -30,12 +31,12 @@ class Decoder:
         """Decode to `size` as `geometry` says; None is for sources without pictures."""
         self._size, self._geometry = size, geometry
         self._sizes: Counter[Size] = Counter()
-        self._moving: list[str] = []
+        self._moving: dict[str, None] = {}
 
     def decode(self, data: bytes, where: str) -> np.ndarray:
         """Decode one picture; `where` names it in errors. Raises ImageError as `decode_picture` does."""
         self._sizes[picture_size(data, where)] += 1
-        return decode_picture(data, where, 3, self._size, self._geometry, self._moving.append)
+        return decode_picture(data, where, 3, self._size, self._geometry, self._moving.setdefault)
 
     def notes(self) -> tuple[str, ...]:
         """What was done to the pictures, in sentences: nothing where all had the size already."""
@@ -47,7 +48,7 @@ class Decoder:
             notes.append(f"pictures of {sizes} pixels were {done} {_x(self._size)} (see --image-size and --fit)")
         if self._moving:
             more = f", and {len(self._moving) - 1:,} more" * (len(self._moving) > 1)
-            notes.append(f"{self._moving[0]}{more}")
+            notes.append(f"{next(iter(self._moving))}{more}")
         return tuple(notes)
 
 
@@ -63,7 +64,7 @@ def sample_sizes(source: Path) -> tuple[list[Size], bool]:
             sizes.append(picture_size(data, where))
         return np.zeros((1, 1, 3), np.uint8)
 
-    looked = layouts.open_source(source, measure)
+    looked = layouts.open_source(source, Reading(measure))
     opened = looked.train or looked.test
     assert opened is not None
     part = opened()

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from clf_runtime.datasets import layouts
 from clf_runtime.datasets.class_names import names_beside, read_names
-from clf_runtime.datasets.source import Memory, load
+from clf_runtime.datasets.order import as_people_count
+from clf_runtime.datasets.source import Memory, Reading, load
 from clf_runtime.datasets.source import Part as OnDisk
 from clf_runtime.errors import ClfError
 from clf_runtime.model.geometry import USUAL, Geometry
@@ -29,6 +30,8 @@ def read_source(
     *,
     size: tuple[int, int] | None = None,
     geometry: Geometry = USUAL,
+    skip_bad: bool = False,
+    as_before: bool = False,
 ) -> Dataset:
     """Read a source of labelled images: a folder or file in any known layout, or the word `digits` or `cifar10`.
 
@@ -36,7 +39,9 @@ def read_source(
     source has none or others are wanted: themselves, a text file with one a line, or a text with commas between. Else
     the source's own names count, then a `names.txt` in the folder, then "0" to "n-1".
     Pictures, and arrays of uint8, become (height, width) `size` as `geometry` says; without a `size` they keep theirs,
-    and where it is not the same for all they get the one that `scaling.usual_size` chooses.
+    and where it is not the same for all they get the one that `scaling.usual_size` chooses. With `skip_bad` pictures
+    that cannot be read are left out, and the notes say which. `as_before` reads as the first runs of clf-edge did:
+    class folders in the order of their letters, and no validation part.
     Raises DataError, in one line that names the file, if anything about the source is wrong.
     """
     path = _as_path(source)
@@ -44,11 +49,11 @@ def read_source(
         named = _parse_names(names) if isinstance(names, str) else tuple(names) if names else None
         if isinstance(source, str) and source in WORDS:
             place: str | Path = cifar10.download() if source == cifar10.WORD else source
-            return assemble(source, _read(place, size, geometry), named, geometry)
-        parts = _read(path, size, geometry)
+            return assemble(source, _read(place, size, geometry, skip_bad, as_before), named, as_before, geometry)
+        parts = _read(path, size, geometry, skip_bad, as_before)
         if named is None and parts.names is None:
             named = names_beside(path)
-        return assemble(os.path.realpath(path), parts, named, geometry)
+        return assemble(os.path.realpath(path), parts, named, as_before, geometry)
 
 
 def typical_size(source: str | Path) -> tuple[int, int]:
@@ -87,7 +92,9 @@ def _data_errors(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: does not fit into memory") from None
 
 
-def _read(source: str | Path, size: tuple[int, int] | None, geometry: Geometry) -> Parts:
+def _read(
+    source: str | Path, size: tuple[int, int] | None, geometry: Geometry, skip_bad: bool, as_before: bool
+) -> Parts:
     if isinstance(source, Path):
         if not os.path.exists(source):  # unlike Path.exists it raises for no path whatever
             raise DataError(f"{source}: no such file or folder (the words are {' and '.join(WORDS)})")
@@ -99,12 +106,16 @@ def _read(source: str | Path, size: tuple[int, int] | None, geometry: Geometry) 
             sizes, are_pictures = scaling.sample_sizes(source)
             size = scaling.usual_size(sizes) if are_pictures else None
     decoder = scaling.Decoder(size, geometry)
-    looked = layouts.open_source(source, decoder.decode)
+    looked = layouts.open_source(source, Reading(decoder.decode, sorted if as_before else as_people_count, skip_bad))
     if looked.train is None:
         raise DataError(f"{looked.where}: holds a test part alone, and no training images")
-    train = _load(looked.train(), size, geometry)
-    test = _load(looked.test(), size, geometry) if looked.test is not None else None
-    return Parts(looked.layout, train, test, looked.names, (*looked.notes, *decoder.notes()))
+    opened = [part and part() for part in (looked.train, looked.validation if not as_before else None, looked.test)]
+    train, validation, test = (_load(part, size, geometry) if part else None for part in opened)
+    assert train is not None
+    notes = [note for part in opened if part for note in part.notes]
+    skipped = [picture for part in opened if part for picture in part.skipped]
+    notes = [*looked.notes, *notes, *decoder.notes()]
+    return Parts(looked.layout, train, test, looked.names, tuple(notes), validation, tuple(skipped))
 
 
 def _load(part: OnDisk, size: tuple[int, int] | None, geometry: Geometry) -> Part:

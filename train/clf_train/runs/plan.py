@@ -14,16 +14,16 @@ from clf_train.runs.run import Run
 
 SCHEMA = 4
 FILE = "plan.json"
-_OLDER = {3: lambda raw: {**raw, "schema": SCHEMA, "size": None, "geometry": asdict(UNSTATED)}}
+_OLDER = {3: lambda raw: {**raw, "size": None, "geometry": asdict(UNSTATED), "skip_bad": False, "as_before": True}}
 
 
 @dataclass(frozen=True)
 class Plan:
     """All that decides a training's results.
 
-    `source` is a word or an absolute path, `names`, `fingerprint`, `size` (height, width) and `geometry` are the
-    dataset's, `recipes` one a model in the
-    order of training, `device` is cpu or cuda, `threads` how many PyTorch uses in each of the `processes`.
+    `source` is a word or an absolute path, `names` and `fingerprint` are the dataset's, `recipes` one a model in the
+    order of training, `device` is cpu or cuda, `threads` how many PyTorch uses in each of the `processes`. `size`
+    (height, width), `geometry`, `skip_bad` and `as_before` are how the source was read: see read_source.
     """
 
     schema: int
@@ -39,6 +39,8 @@ class Plan:
     processes: int
     overwrite: bool = False
     tensorboard: bool = False
+    skip_bad: bool = False
+    as_before: bool = False
 
     def __post_init__(self) -> None:
         if not (1 <= self.threads <= 4096 and 1 <= self.processes <= 1 << 20 and 0 <= self.seed < 1 << 32):
@@ -84,6 +86,8 @@ def plan_like(runs: Sequence[Run]) -> Plan:
             device,
             first.threads,
             first.processes,
+            skip_bad=bool(data.skipped),
+            as_before=data.as_before,
         )
     except ValueError as error:
         raise RunError(f"the run cannot be repeated: {error}") from None

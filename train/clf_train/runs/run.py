@@ -9,6 +9,7 @@ metrics.csv           one line an epoch
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,18 +34,15 @@ SCHEMA = 6
 RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 _MAX_BYTES = 4 << 30  # of weights or a probe
-_AS_BEFORE = {"geometry": asdict(UNSTATED)}  # until schema 5 all pictures had one size
-_OLDER = {
-    5: lambda raw: {**raw, **_AS_BEFORE},
-    4: lambda raw: {**raw, **_AS_BEFORE, "weights_sha256": None, "probe_sha256": None},  # had no probe
-}
+_PROBED = 5  # the first schema of runs with a probe
 
 
 @dataclass(frozen=True)
 class DataRecord:
     """Where the images came from: a word or an absolute path, its layout, its fingerprint, and each part's size.
 
-    `train_images` are those that trained; the `validation_images` were held out of the training part.
+    `train_images` are those that trained; the `validation_images` were held out of the training part. `skipped` are the
+    pictures that were left out since they cannot be read, `as_before` is how the others were read: see read_source.
     """
 
     source: str
@@ -53,6 +51,8 @@ class DataRecord:
     train_images: int
     validation_images: int
     test_images: int
+    skipped: tuple[str, ...]
+    as_before: bool
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Run:
             raise ValueError(f"normalisation must have a mean and a positive std for each of {channels} channels")
         if not (self.temperature > 0 and self.seconds > 0 and len(self.names) >= 2 and min(self.image_shape) > 0):
             raise ValueError("temperature, seconds, names or image_shape hold an impossible value")
-        if self.schema >= 5 and None in (self.weights_sha256, self.probe_sha256):
+        if self.schema >= _PROBED and None in (self.weights_sha256, self.probe_sha256):
             raise ValueError("the SHA-256 of the weights or the probe is missing")
 
 
@@ -130,6 +130,19 @@ def find_runs(folder: Path) -> list[Path]:
 def folder_name(model: Model) -> str:
     """What a model's run folder is called below that of a training of several."""
     return model.rpartition(":")[2]
+
+
+def _read_as_before(raw: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(raw.get("data"), dict):
+        raise ValueError("it names no data")
+    data = {**raw["data"], "skipped": [], "as_before": True}
+    return {**raw, "data": data, "geometry": asdict(UNSTATED)}  # all pictures had one size
+
+
+_OLDER = {
+    4: lambda raw: _read_as_before({**raw, "weights_sha256": None, "probe_sha256": None}),  # had no probe
+    5: _read_as_before,
+}
 
 
 def read_run(folder: Path) -> Run:

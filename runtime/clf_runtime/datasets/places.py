@@ -1,0 +1,78 @@
+"""Where the files of a layout lie: a path on the disk, or a place inside of an archive, which looks alike."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO, Protocol, Self, runtime_checkable
+
+from clf_runtime.bounded import open_regular, read_bounded
+
+
+class Place(Protocol):
+    """A file or folder; what a `pathlib.Path` has of it, and no more."""
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        ...
+
+    @property
+    def stem(self) -> str:
+        """The name without its ending."""
+        ...
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name, with its dot."""
+        ...
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder."""
+        ...
+
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        ...
+
+    def iterdir(self) -> Iterator[Self]:
+        """What lies in a folder, in any order."""
+        ...
+
+    def __truediv__(self, name: str, /) -> Self:
+        """What is called `name` in a folder, or would be."""
+        ...
+
+
+@runtime_checkable
+class Archived(Protocol):
+    """A place inside of an archive."""
+
+    def open(self) -> AbstractContextManager[IO[bytes]]:
+        """Open a file for reading. Raises ImageError if it is damaged."""
+        ...
+
+    def read_all(self, places: "Sequence[Archived]", most: int) -> Iterator[bytes | None]:
+        """The bytes of several files of the same archive; None for one of more than `most`."""
+        ...
+
+
+def open_place(place: Place) -> AbstractContextManager[IO[bytes]]:
+    """Open a regular file for reading. Raises OSError if it cannot be opened, ImageError if it is damaged."""
+    if isinstance(place, Path):
+        return open_regular(place)
+    assert isinstance(place, Archived)
+    return place.open()
+
+
+def read_places(places: Sequence[Place], most: int) -> Iterator[bytes | None]:
+    """Read files, of one archive or of none, in this order; None for one of more than `most` bytes.
+
+    Raises what opening does; where a file's own checksum fails, ImageError.
+    """
+    if places and not isinstance(places[0], Path):
+        assert isinstance(places[0], Archived)
+        yield from places[0].read_all(places, most)  # type: ignore[arg-type]
+        return
+    for place in places:
+        assert isinstance(place, Path)
+        yield read_bounded(place, most)
