@@ -16,10 +16,11 @@ from clf_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clf_export.errors import ExportError, OutputError, ParityError, QuantisationError, TranslationError
-    from clf_export.export import Export, ModelFile, export_run
+    from clf_export.export import Export, export_run
+    from clf_export.inputs import find_test_images
     from clf_export.int8.quantize import Quantised, Trial
     from clf_export.int8.verdict import Verdict
-    from clf_export.outputs import find_test_images
+    from clf_export.outputs import ModelFile
     from clf_export.proof.parity import Comparison
     from clf_export.proof.proof import Edge, Proof
 
@@ -43,10 +44,11 @@ __all__ = [
 
 _HOME = {
     **dict.fromkeys(("ExportError", "OutputError", "ParityError", "QuantisationError", "TranslationError"), "errors"),
-    **dict.fromkeys(("Export", "ModelFile", "export_run"), "export"),
+    **dict.fromkeys(("Export", "export_run"), "export"),
     **dict.fromkeys(("Quantised", "Trial"), "int8.quantize"),
     "Verdict": "int8.verdict",
-    "find_test_images": "outputs",
+    "find_test_images": "inputs",
+    "ModelFile": "outputs",
     "Comparison": "proof.parity",
     **dict.fromkeys(("Edge", "Proof"), "proof.proof"),
 }

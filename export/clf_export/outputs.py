@@ -1,68 +1,34 @@
-"""Where an export finds its images and puts its files."""
+"""The files of an export: where they go, and how they get their names, after the proof and all at once."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import onnx
 
-from clf_export.errors import OutputError
-from clf_runtime.datasets.class_names import are_numbers, place_names
-from clf_train.data.dataset import Dataset, Split
-from clf_train.data.sources import read_source
-from clf_train.errors import DataError
-from clf_train.runs.run import Run
-
-_FEW = 10  # class names that are listed
+from clf_export.errors import OutputError, ParityError
+from clf_export.proof.self_test import prove_self_test
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.integrity import CHECKSUM_KEY, UNSEALED, seal
+from clf_runtime.model.metadata import to_metadata
+from clf_train.files import whole_file
 
 
-def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | None]:
-    """Read the images that a run was tested on: from `data`, or from where the run says they were.
+@dataclass(frozen=True)
+class ModelFile:
+    """A file that was written: where it is, its SHA-256, its size in bytes, and its card.
 
-    Returns them and, if `data` holds other images than the run's, a sentence that says so. Their labels then count by
-    the run's names, whatever the order of the source's; by their numbers where the run or the source has no names.
-    Raises DataError if the run's own place is gone or holds other images now (then `data` is asked for), or if `data`
-    does not fit the run: its images, the number of its classes, or their names.
+    Of `damages` to its weights its self-test missed those `unnoticed`.
     """
-    ask = "pass --data SOURCE with the images of the training"
-    try:
-        dataset = read_source(
-            data or run.data.source,
-            size=run.image_shape[1:],
-            geometry=run.geometry,
-            skip_bad=bool(run.data.skipped),
-            as_before=run.data.as_before,
-        )
-    except DataError as error:
-        if data is not None:
-            raise
-        raise DataError(f"the run's images cannot be read ({error}); {ask}") from None
-    same = dataset.fingerprint == run.data.fingerprint
-    if not same and data is None:
-        raise DataError(f"{run.data.source}: holds other images than the run was trained on; {ask}")
-    if (dataset.image_shape, dataset.dtype) != (run.image_shape, run.dtype) or len(dataset.names) != len(run.names):
-        raise DataError(
-            f"{data or run.data.source}: {dataset.dtype} images of {'x'.join(map(str, dataset.image_shape))} "
-            f"in {len(dataset.names)} classes, the run has {run.dtype} {'x'.join(map(str, run.image_shape))} "
-            f"in {len(run.names)}"
-        )
-    if same:  # the labels count as they did, whatever the classes are called now
-        return dataset, None
-    other = f"{data} holds other images than the run was trained on: the accuracies below are of these images"
-    places, missing = place_names(dataset.names, run.names)
-    if places is not None:
-        return _relabelled(dataset, places, run.names), other
-    if are_numbers(dataset.names) or are_numbers(run.names):
-        whose = "it" if are_numbers(dataset.names) else "the run"
-        return dataset, f"{other}, and {whose} has no class names: labels are taken by their numbers"
-    few = ", ".join(run.names[:_FEW]) + ", ..." * (len(run.names) > _FEW)
-    raise DataError(f"{data}: {missing!r} is no class of the run, which knows {few}; give the source the run's names")
 
-
-def _relabelled(dataset: Dataset, places: np.ndarray, names: tuple[str, ...]) -> Dataset:
-    """The same images, whose labels count by other names: `places` says where each class of the data is in them."""
-    train, test = (Split(part.images, places[part.labels]) for part in (dataset.train, dataset.test))
-    return replace(dataset, train=train, test=test, names=names)
+    path: Path
+    sha256: str
+    size: int
+    card: ModelCard
+    damages: int
+    unnoticed: tuple[str, ...]
 
 
 def output_files(
@@ -105,3 +71,54 @@ def refuse_existing(file: Path, *, overwrite: bool) -> None:
 def int8_beside(file: Path) -> Path:
     """The name of the int8 file that belongs to a float32 file."""
     return file.with_name(f"{file.stem}.int8.onnx")
+
+
+@contextmanager
+def named_together() -> Iterator[ExitStack]:
+    """Give what the files of one export, or of several, wait on: all get their names when the block ends well, or none.
+
+    Raises OutputError if one cannot be written.
+    """
+    try:
+        with ExitStack() as files:
+            yield files
+    except OSError as error:
+        raise OutputError(f"{error.filename or 'a file'}: cannot be written: {error.strerror or error}") from None
+
+
+def write_model(
+    files: ExitStack, path: Path, model: bytes, card: ModelCard, check: Callable[[bytes], object]
+) -> ModelFile:
+    """Write a model with its card, and check what is then on the disk; it gets its name when `files` are closed."""
+    proto = onnx.ModelProto.FromString(model)
+    onnx.helper.set_model_props(proto, {**to_metadata(card), CHECKSUM_KEY: UNSEALED})
+    partial = files.enter_context(whole_file(path))
+    partial.write_bytes(seal(proto.SerializeToString(deterministic=True)))
+    data = partial.read_bytes()
+    check(data)
+    unnoticed, damages = prove_self_test(partial, card)
+    return ModelFile(path, hashlib.sha256(data).hexdigest(), len(data), card, damages, unnoticed)
+
+
+@contextmanager
+def removed_at_end(file: Path) -> Iterator[None]:
+    """Remove a file if the block ends well."""
+    yield
+    file.unlink(missing_ok=True)
+
+
+@contextmanager
+def keeping_rejected(model: bytes, file: Path | None) -> Iterator[None]:
+    """Write a model that is refused beside where `file` would have been."""
+    try:
+        yield
+    except ParityError as error:
+        if file is None:
+            raise
+        rejected = file.with_name(f"{file.stem}.rejected.onnx")
+        try:
+            with whole_file(rejected) as partial:
+                partial.write_bytes(model)
+        except OSError as failed:
+            raise OutputError(f"{rejected}: cannot be written: {failed.strerror or failed}") from None
+        raise ParityError(f"{error}; it is kept as {rejected}", error.table) from None

@@ -10,7 +10,7 @@ from torch import nn
 from clf_export import export as exporting
 from clf_export.errors import ParityError
 from clf_export.export import export_run
-from clf_export.proof.golden import damages
+from clf_export.proof.self_test import damages
 from clf_runtime import Classifier, self_test
 from clf_train import find_recipe, read_run, read_source
 from clf_train.data.normalisation import Normalisation

@@ -42,7 +42,10 @@ ROOMS = {
         *("errors", "files", "models", "data", "evaluation", "loop", "runs", "report", "scoring", "training"),
         "commands",
     ),
-    "export/clf_export": (*("errors", "graph", "proof", "int8", "cards", "outputs", "runs", "export"), "commands"),
+    "export/clf_export": (
+        *("errors", "graph", "proof", "int8", "cards", "inputs", "outputs", "int8_export", "export"),
+        "commands",
+    ),
 }
 
 

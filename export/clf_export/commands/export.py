@@ -11,7 +11,8 @@ from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
 
 if TYPE_CHECKING:
-    from clf_export.export import Export, ModelFile
+    from clf_export.export import Export
+    from clf_export.outputs import ModelFile
 
 NAME = "clf-export"
 
@@ -73,10 +74,10 @@ def export(
     Exit codes: 0 all well; 2 any error.
     """
     from clf_export.errors import ParityError
-    from clf_export.export import export_run, named_together
-    from clf_export.outputs import find_test_images, int8_beside, output_files
+    from clf_export.export import export_run
+    from clf_export.inputs import find_test_images, read_runs
+    from clf_export.outputs import int8_beside, named_together, output_files
     from clf_export.proof.proof import table
-    from clf_export.runs import look_at_runs
     from clf_train.models.registry import is_own
     from clf_train.runs.output_place import refuse_among_images
     from clf_train.runs.run import find_runs
@@ -85,7 +86,7 @@ def export(
     folders = find_runs(run_folder.resolve())
     files = output_files(folders, out, overwrite=overwrite, with_int8=int8 != "off")
     own = None if model is None else tuple(name.strip() for name in model.split(","))
-    runs = look_at_runs(folders, own)
+    runs = read_runs(folders, own)
     for file, run in zip(files, runs, strict=True):
         refuse_among_images(file, data or run.data.source)
     dataset, found, made = None, None, []

@@ -3,25 +3,16 @@
 Letters in shapes: G golden cases, N images, C channels, H height, W width, K classes.
 """
 
-import contextlib
-from collections.abc import Iterator
-
 import numpy as np
-import onnx
-from onnx import numpy_helper
 
+from clf_export.proof.evidence import Evidence
 from clf_export.proof.parity import TOLERANCE, run_onnx
-from clf_runtime.classifier import Classifier
-from clf_runtime.errors import ModelError
-from clf_runtime.evaluation.self_test import self_test
 from clf_runtime.model.card import Golden
-from clf_runtime.model.integrity import CHECKSUM_KEY
 
 CASES = 8
 _MOST_BYTES = 2 << 20  # of all golden cases, so that a file of large images or of many classes stays small
 _PROBABILITY_BYTES = 24  # of one as JSON text
 _LEAST_MARGIN = 0.01  # between the two likeliest classes: no tie, which rounding decides
-_MOST_DAMAGES = 32
 _PROVIDER = "CPUExecutionProvider"
 
 
@@ -43,6 +34,12 @@ def choose_cases(probabilities: np.ndarray, labels: np.ndarray, image_bytes: int
             far = (i + i // len(classes)) % 2
             chosen.append(int(rows[margins[rows].argmax() if far else margins[rows].argmin()]))
     return np.array(chosen, np.int64)
+
+
+def golden_images(evidence: Evidence) -> np.ndarray:
+    """The test images that become golden cases, [G, C, H, W]."""
+    rows = choose_cases(evidence.reference, evidence.labels, evidence.images[0].nbytes)
+    return np.ascontiguousarray(evidence.images[rows])
 
 
 def margins_of(probabilities: np.ndarray) -> np.ndarray:
@@ -68,44 +65,3 @@ def make_golden(model: bytes, images: np.ndarray, tolerance: float = TOLERANCE) 
         provider=_PROVIDER,
         difference=float(max(np.abs(expected - other).max() for other in others)),
     )
-
-
-def unnoticed_damage(data: bytes) -> tuple[list[str], int]:
-    """Damage a file's weights one at a time, and return which its self-test does not notice, and how many there were.
-
-    In each of up to 32 weight tensors the sign of the largest value is flipped, and a bit of its exponent.
-    """
-    missed, tried = [], 0
-    for what, damaged in damages(data):
-        tried += 1
-        with contextlib.suppress(ModelError):  # what cannot even be loaded is noticed
-            if self_test(Classifier(damaged, "the damaged model", device="cpu")).passed:
-                missed.append(what)
-    return missed, tried
-
-
-def damages(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield copies of a model file, each with one damaged weight and no checksum, and what was damaged in it."""
-    model = onnx.ModelProto.FromString(data)
-    for entry in [entry for entry in model.metadata_props if entry.key == CHECKSUM_KEY]:
-        model.metadata_props.remove(entry)
-    weights = [t for t in model.graph.initializer if numpy_helper.to_array(t).dtype in _BITS]
-    for tensor in weights[:: -(-len(weights) // (_MOST_DAMAGES // 2))]:
-        whole = tensor.SerializeToString()
-        values = numpy_helper.to_array(tensor)
-        unsigned, bits = _BITS[values.dtype]
-        largest = np.abs(values.astype(np.float64)).argmax()
-        for name, bit in bits.items():
-            changed = values.copy()
-            changed.reshape(-1).view(unsigned)[largest] ^= unsigned(1 << bit)
-            tensor.CopyFrom(numpy_helper.from_array(changed, tensor.name))
-            yield f"{tensor.name}, {name}", model.SerializeToString()
-        tensor.ParseFromString(whole)
-
-
-_BITS = {
-    np.dtype(np.float32): (np.uint32, {"sign": 31, "exponent": 30}),
-    np.dtype(np.float16): (np.uint16, {"sign": 15, "exponent": 14}),
-    np.dtype(np.int8): (np.uint8, {"highest bit": 7}),
-    np.dtype(np.uint8): (np.uint8, {"highest bit": 7}),
-}

@@ -3,12 +3,13 @@
 Letters in shapes: B images in a batch, N images, C channels, H height, W width, K classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from clf_export.errors import ExportError, ParityError
+from clf_export.proof.evidence import Evidence
 from clf_export.proof.parity import TOLERANCE, Comparison, compare, run_onnx
 from clf_runtime.errors import brief
 
@@ -65,21 +66,6 @@ class Proof:
         where = f"{edge.kind} in a batch of {edge.batch}"
         most = f"at most {TOLERANCE:g} is allowed"
         return f"on {where} the largest difference of a probability is {edge.max_difference:.2e} ({most})"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a file is held to: test images [N, C, H, W] with labels int64 [N], and PyTorch's answers.
-
-    `reference` are its probabilities float32 [N, K] of the test images; `answer` gives those of any batch, by the path
-    that training used. Made-up images lie within `value_range`.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    reference: np.ndarray
-    answer: Callable[[np.ndarray], np.ndarray]
-    value_range: tuple[float, float]
 
 
 def prove(model: bytes, evidence: Evidence, names: Sequence[str]) -> Proof:

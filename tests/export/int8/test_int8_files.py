@@ -3,11 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clf_export import export as exporting
+from clf_export import int8_export
 from clf_export.errors import OutputError, QuantisationError
 from clf_export.export import export_run
 from clf_export.int8 import quantize, verdict
-from clf_export.proof.golden import damages
+from clf_export.proof import golden
+from clf_export.proof.self_test import damages
 from clf_runtime import Classifier, self_test
 
 
@@ -20,21 +21,21 @@ def few_settings(monkeypatch):
 
 def recommend(monkeypatch, *, yes):
     """Make every verdict say that int8 is (or is not) as fast; all else is measured."""
-    make = exporting.quantise
+    make = int8_export.quantise
 
     def quantise(*arguments, **options):
         made = make(*arguments, **options)
         assert made.verdict.passed
         return replace(made, verdict=replace(made.verdict, batch_1_ratio=2.0 if yes else 0.5))
 
-    monkeypatch.setattr(exporting, "quantise", quantise)
-    for module in (exporting, verdict):  # the digits hold out 72
+    monkeypatch.setattr(int8_export, "quantise", quantise)
+    for module in (int8_export, verdict):  # the digits hold out 72
         monkeypatch.setattr(module, "ENOUGH_IMAGES", 72)
 
 
 def test_int8_cannot_be_required_where_too_few_images_can_judge_it(make_run, tmp_path, monkeypatch):
     folder, dataset = make_run("simple")
-    monkeypatch.setattr(exporting, "quantise", lambda *arguments, **options: pytest.fail("it was tried all the same"))
+    monkeypatch.setattr(int8_export, "quantise", lambda *arguments, **options: pytest.fail("it was tried all the same"))
     with pytest.raises(QuantisationError, match=r"72 held-out images are too few .* 598 are needed"):
         export_run(folder, dataset, tmp_path / "x.onnx", int8="require")
     assert list(tmp_path.iterdir()) == []
@@ -65,7 +66,7 @@ def test_int8_s_golden_cases_allow_what_processors_differ_by_on_these_very_image
     folder, dataset = make_run("simple")
     recommend(monkeypatch, yes=True)
     seen = []
-    monkeypatch.setattr(exporting, "processor_difference", lambda model, images: seen.append(images) or 0.002)
+    monkeypatch.setattr(int8_export, "processor_difference", lambda model, images: seen.append(images) or 0.002)
     card = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto").int8.card
     assert card.golden.tolerance == 0.004
     images = np.frombuffer(card.golden.images, np.uint8).reshape(-1, *seen[0].shape[1:])
@@ -79,7 +80,7 @@ def test_int8_s_golden_cases_allow_what_processors_differ_by_on_these_very_image
 def test_int8_that_differs_by_too_much_between_processors_has_no_file(make_run, tmp_path, monkeypatch, few_settings):
     folder, dataset = make_run("simple")
     recommend(monkeypatch, yes=True)
-    monkeypatch.setattr(exporting, "processor_difference", lambda model, images: 0.3)
+    monkeypatch.setattr(int8_export, "processor_difference", lambda model, images: 0.3)
     with pytest.raises(
         QuantisationError, match=r"int8: its answers to golden cases differ by 0\.30 between processors"
     ):
@@ -90,7 +91,7 @@ def test_int8_that_differs_by_too_much_between_processors_has_no_file(make_run, 
 def test_int8_without_golden_images_has_none(make_run, tmp_path, monkeypatch, few_settings):
     folder, dataset = make_run("simple")
     recommend(monkeypatch, yes=True)
-    monkeypatch.setattr(exporting, "choose_cases", lambda *_: np.array([], np.int64))
+    monkeypatch.setattr(golden, "choose_cases", lambda *_: np.array([], np.int64))
     assert export_run(folder, dataset, tmp_path / "x.onnx", int8="auto").int8.card.golden is None
 
 
@@ -116,7 +117,7 @@ def test_a_net_that_cannot_be_int8_is_said_to_be(make_run, tmp_path, monkeypatch
     def fail(*arguments, **options):
         raise QuantisationError("the net cannot be made int8: no layer")
 
-    monkeypatch.setattr(exporting, "quantise", fail)
+    monkeypatch.setattr(int8_export, "quantise", fail)
     export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto")
     assert export.int8_problem == "the net cannot be made int8: no layer"
     assert export.model.card.int8 is None
@@ -128,14 +129,14 @@ def test_a_net_that_cannot_be_int8_is_said_to_be(make_run, tmp_path, monkeypatch
 def test_an_int8_file_that_changes_on_its_way_to_the_disk_is_refused(make_run, tmp_path, monkeypatch, few_settings):
     folder, dataset = make_run("simple")
     recommend(monkeypatch, yes=True)
-    run = exporting.run_onnx
+    run = int8_export.run_onnx
     calls = []
 
     def answers(model, images):
         calls.append(model)
         return run(model, images) + np.float32(1e-3 * (model != calls[0]))  # with a card it is what was written
 
-    monkeypatch.setattr(exporting, "run_onnx", answers)
+    monkeypatch.setattr(int8_export, "run_onnx", answers)
     with pytest.raises(QuantisationError, match="int8: the file answers otherwise"):
         export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", keep_rejected=True)
     assert list(tmp_path.iterdir()) == []

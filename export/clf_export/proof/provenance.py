@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from clf_export.proof.proof import Evidence
+from clf_export.proof.evidence import Evidence
 from clf_train.errors import RunError
 from clf_train.runs.run import Run
 
 NEAR_TIE = 1e-3  # of a probability: the training may have run on a GPU, which rounds factors
 
 
-def find_accuracy(folder: Path, run: Run, evidence: Evidence, data_fingerprint: str) -> tuple[float | None, str]:
+def verify_accuracy(folder: Path, run: Run, evidence: Evidence, data_fingerprint: str) -> tuple[float | None, str]:
     """Find a run's test accuracy anew, and hold it to the one that the training wrote down.
 
     Returns the accuracy, a share in [0, 1], and a sentence on what shows that the net is the one that was trained. On

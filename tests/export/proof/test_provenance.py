@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clf_export.export import gather
-from clf_export.proof.trained import find_accuracy
+from clf_export.proof.evidence import gather_evidence
+from clf_export.proof.provenance import verify_accuracy
 from clf_train import RunError, read_run
 from clf_train.runs.run import load_net
 
@@ -18,12 +18,12 @@ FOLDER = Path("run")
 def trained(make_run):
     folder, dataset = make_run("conv")
     run = read_run(folder)
-    return run, gather(run, load_net(folder, run), dataset), dataset.fingerprint
+    return run, gather_evidence(run, load_net(folder, run), dataset), dataset.fingerprint
 
 
 def test_the_accuracy_of_the_training_is_found_anew(trained):
     run, evidence, fingerprint = trained
-    accuracy, said = find_accuracy(FOLDER, run, evidence, fingerprint)
+    accuracy, said = verify_accuracy(FOLDER, run, evidence, fingerprint)
     assert accuracy == run.test.accuracy
     assert said.startswith("the weights' SHA-256 and the probe are those of the training; the test accuracy is found")
 
@@ -31,11 +31,11 @@ def test_the_accuracy_of_the_training_is_found_anew(trained):
 def test_a_run_of_before_the_probe_is_held_to_its_accuracy(trained):
     run, evidence, fingerprint = trained
     old = replace(run, schema=4, weights_sha256=None, probe_sha256=None)
-    _, said = find_accuracy(FOLDER, old, evidence, fingerprint)
+    _, said = verify_accuracy(FOLDER, old, evidence, fingerprint)
     assert said.endswith("the run has no probe (it is of an earlier clf-edge)")
     other = replace(evidence, reference=np.roll(evidence.reference, 1, axis=1))
     with pytest.raises(RunError, match=r"run: the net names \d+ of 359 test images rightly, when it was trained"):
-        find_accuracy(FOLDER, old, other, fingerprint)
+        verify_accuracy(FOLDER, old, other, fingerprint)
 
 
 def test_near_ties_may_fall_to_either_side(trained):
@@ -46,18 +46,18 @@ def test_near_ties_may_fall_to_either_side(trained):
     label = int(evidence.labels[row])
     reference[row] = 0
     reference[row, [label, (label + 1) % 10]] = 0.4999, 0.5001
-    accuracy, _ = find_accuracy(FOLDER, run, replace(evidence, reference=reference), fingerprint)
+    accuracy, _ = verify_accuracy(FOLDER, run, replace(evidence, reference=reference), fingerprint)
     assert accuracy == pytest.approx(run.test.accuracy - 1 / 359)
     reference[row, [label, (label + 1) % 10]] = 0.4, 0.6
     with pytest.raises(RunError, match="not those that were tested"):
-        find_accuracy(FOLDER, run, replace(evidence, reference=reference), fingerprint)
+        verify_accuracy(FOLDER, run, replace(evidence, reference=reference), fingerprint)
 
 
 def test_on_other_images_nothing_can_be_found_anew(trained):
     run, evidence, _ = trained
-    accuracy, said = find_accuracy(FOLDER, run, evidence, "other")
+    accuracy, said = verify_accuracy(FOLDER, run, evidence, "other")
     assert (accuracy, said) == (run.test.accuracy, "the weights' SHA-256 and the probe are those of the training")
     old = replace(run, schema=4, weights_sha256=None, probe_sha256=None)
-    accuracy, said = find_accuracy(FOLDER, old, evidence, "other")
+    accuracy, said = verify_accuracy(FOLDER, old, evidence, "other")
     assert accuracy is None
     assert said.startswith("nothing: the run has no probe")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from clf_export.export import export_run
-from clf_export.outputs import find_test_images
+from clf_export.inputs import find_test_images
 from clf_train import DataError, find_recipe, read_run, read_source
 from clf_train.models.recipe import change
 from clf_train.training import train

@@ -1,0 +1,83 @@
+"""The int8 version of an export: made, judged on held-out images, and written with golden cases of its own."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from clf_export.cards import NO_BOUND, int8_card, parity_record
+from clf_export.errors import ParityError, QuantisationError
+from clf_export.int8.held_out import choose_images
+from clf_export.int8.quantize import Quantised, quantise
+from clf_export.int8.verdict import ENOUGH_IMAGES, processor_difference
+from clf_export.outputs import ModelFile, write_model
+from clf_export.proof.evidence import Evidence
+from clf_export.proof.golden import golden_images, make_golden, margins_of
+from clf_export.proof.parity import compare, run_onnx
+from clf_runtime.model.card import MOST_TOLERANCE, Golden, ModelCard
+from clf_train.data.dataset import Dataset
+from clf_train.runs.run import Run
+
+Int8Mode = Literal["off", "auto", "require"]
+_LEAST_INT8_TOLERANCE = 1e-3  # of a probability: a sum that is rounded to the next of 256 steps moves it by so much
+
+
+def make_int8(
+    model: bytes, dataset: Dataset, run: Run, mode: Int8Mode, watch: Callable[[str], object]
+) -> tuple[Quantised | None, str | None]:
+    """The int8 version of a float32 model, and its verdict, or in words why there is none."""
+    if mode == "off":
+        return None, None
+    held_out = choose_images(dataset, run)
+    if mode == "require" and len(held_out.labels) < ENOUGH_IMAGES:
+        raise QuantisationError(
+            f"{len(held_out.labels):,} held-out images are too few to judge int8 by, {ENOUGH_IMAGES} are needed (train "
+            "with a larger --validation-share); int8 is required, so no file is written"
+        )
+    try:
+        quantised = quantise(
+            model, held_out.calibration, held_out.validation, held_out.labels, unseen=held_out.unseen, watch=watch
+        )
+    except QuantisationError as error:
+        if mode == "require":
+            raise QuantisationError(f"{error}; int8 is required, so no file is written") from None
+        return None, str(error)
+    if mode == "require" and not quantised.verdict.recommended:
+        raise QuantisationError(f"{quantised.verdict.reason()}; int8 is required, so no file is written")
+    return quantised, None
+
+
+def write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelCard, evidence: Evidence) -> ModelFile:
+    """Write the int8 file beside its float32 file of this `card`; it gets its name when `files` are closed.
+
+    Raises QuantisationError if what is on the disk answers otherwise than `quantised`, or fails its self-test.
+    """
+    answers = run_onnx(quantised.model, evidence.images)
+
+    def check(data: bytes) -> None:
+        if not np.array_equal(run_onnx(data, evidence.images), answers):
+            raise ParityError("the file answers otherwise than before it was written, so no file is written")
+
+    parity = card.parity
+    assert parity is not None
+    own = parity_record(compare(evidence.reference, answers, evidence.labels), NO_BOUND, parity.data_fingerprint)
+    golden = _int8_golden(quantised, golden_images(evidence))
+    try:
+        return write_model(files, path, quantised.model, int8_card(card, own, golden), check)
+    except ParityError as error:  # it is not the float32 file that is rejected
+        raise QuantisationError(f"int8: {error}") from None
+
+
+def _int8_golden(quantised: Quantised, images: np.ndarray) -> Golden | None:
+    """The golden cases of an int8 file, of those images that are no tie within what processors differ by."""
+    if not len(images):
+        return None
+    # Near the boundary a rounding moves a probability more than elsewhere.
+    difference = max(quantised.verdict.processor_difference, processor_difference(quantised.model, images))
+    tolerance = max(_LEAST_INT8_TOLERANCE, 2 * difference)
+    if tolerance > MOST_TOLERANCE["int8"]:
+        raise QuantisationError(f"int8: its answers to golden cases differ by {difference:.2f} between processors")
+    told = margins_of(run_onnx(quantised.model, images)) > 2 * tolerance
+    return make_golden(quantised.model, images[told], tolerance)

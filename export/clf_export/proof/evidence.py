@@ -1,0 +1,40 @@
+"""What a file is compared with: PyTorch's answers, on the CPU, by the path that testing took.
+
+Letters in shapes: N images, C channels, H height, W width, K classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from clf_train.data.dataset import Dataset
+from clf_train.evaluation.inference import probabilities
+from clf_train.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a file is held to: test images [N, C, H, W] with labels int64 [N], and PyTorch's answers.
+
+    `reference` are its probabilities float32 [N, K] of the test images; `answer` gives those of any batch, by the path
+    that training used. Made-up images lie within `value_range`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    reference: np.ndarray
+    answer: Callable[[np.ndarray], np.ndarray]
+    value_range: tuple[float, float]
+
+
+def gather_evidence(run: Run, net: nn.Module, dataset: Dataset) -> Evidence:
+    """What the file of a run is held to: its net's answers, on the CPU, by the path that testing took."""
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        return probabilities(net, images, run.normalisation, torch.device("cpu"), run.temperature)
+
+    images, labels = dataset.test.images, dataset.test.labels
+    return Evidence(images, labels, answer(images), answer, run.value_range)
