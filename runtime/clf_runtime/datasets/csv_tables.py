@@ -110,7 +110,7 @@ def look_at(file: Place) -> Table | str:
         return _without_header(file, delimiter, names, part)
     label, path, split = (_first(names, known) for known in (_LABELS, _PATHS, _SPLITS))
     pixels = tuple(i for i, name in enumerate(names) if i != label and _PIXEL.fullmatch(name))
-    others = [name for i, name in enumerate(names) if i != label and i not in set(pixels)]
+    others = [name for i, name in enumerate(names) if i != label and not _PIXEL.fullmatch(name)]
     if label is not None and len(pixels) >= _FEWEST_PIXELS and all(name in _INDEXES for name in others):
         return Table(file, delimiter, True, label, None, None, pixels, part)
     if len(names) == 2 and (label is None) != (path is None):
