@@ -72,7 +72,7 @@ def _classes(folder: Place, reading: Reading) -> tuple[tuple[str, ...], tuple[st
     there = class_folders(folder)
     refuse_extra(folder, [c.name for c in there], _LAYOUT)
     empty = [c.name for c in there if not visible(c)]
-    names = tuple(reading.order(c.name for c in there if c.name not in set(empty)))
+    names = tuple(reading.order({c.name for c in there}.difference(empty)))
     return names, (f"left out, since they are empty: {', '.join(f'{folder / name}' for name in empty)}",) * bool(empty)
 
 

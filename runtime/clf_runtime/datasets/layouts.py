@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from clf_runtime.datasets import cifar10, digits, folders, idx, npz, tensors
+from clf_runtime.datasets import cifar10, csv_tables, digits, folders, idx, lists, npz, pixels, tensors
 from clf_runtime.datasets.listing import visible
 from clf_runtime.datasets.source import Reading, Source
 from clf_runtime.errors import ImageError
@@ -32,7 +32,7 @@ class Layout(Protocol):
         ...
 
 
-LAYOUTS: tuple[Layout, ...] = (tensors, npz, cifar10, idx, folders)
+LAYOUTS: tuple[Layout, ...] = (tensors, npz, cifar10, idx, lists, pixels, folders)
 WORDS: dict[str, Callable[[], Source]] = {digits.WORD: digits.look}
 
 
@@ -66,8 +66,13 @@ def _down(path: Path) -> Iterator[Path]:
 
 
 def _found(path: Path) -> str:
+    """What there is instead, and why a table of text is none that is read."""
+    if path.suffix.lower() in csv_tables.SUFFIX and path.is_file():
+        return f" ({csv_tables.look_at(path)})"
     if not path.is_dir():
         return ""
+    if said := csv_tables.tables_in(path)[1]:
+        return f" ({said[0]})"
     names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
     more = f" and {len(names) - _FEW:,} more" if len(names) > _FEW else ""
     return f" (found {', '.join(names[:_FEW])}{more})" if names else " (the folder is empty)"

@@ -107,14 +107,19 @@ def _naming(where: str, broken: Sequence[tuple[str, ImageError]]) -> ImageError:
     go_on = "mend or remove {}, or go on without {} by --skip-bad"
     if len(broken) == 1:
         return ImageError(f"{broken[0][1]}; {go_on.format('it', 'it')}")
-    names, first = [name for name, _ in broken], broken[0][1]
+    listed = list_names([name for name, _ in broken])
+    return ImageError(
+        f"{where}: {len(broken):,} pictures cannot be read: {listed} (the first: {broken[0][1]}); "
+        + go_on.format("them", "them")
+    )
+
+
+def list_names(names: Sequence[str]) -> str:
+    """All names in words, or where there are many the temporary file that they were written to, one a line."""
     listed = ", ".join(names)
     if len(listed) > _MAX_LISTED:
         listed = f"listed in {file}" if (file := _write_list(names)) else f"{listed[:_MAX_LISTED]}, ..."
-    return ImageError(
-        f"{where}: {len(broken):,} pictures cannot be read: {listed} (the first: {first}); "
-        + go_on.format("them", "them")
-    )
+    return listed
 
 
 def _write_list(names: Sequence[str]) -> str | None:

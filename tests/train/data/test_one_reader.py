@@ -77,6 +77,23 @@ def save_pictures(folder: Path, *names: str) -> Path:
     return folder
 
 
+def save_list(folder: Path, *lists: str) -> Path:
+    for name in lists:
+        paths = [f"{name[:-4]} {i}.png" for i in range(8)]
+        save_pictures(folder, *paths)
+        rows = [f"{path},{'ab'[i % 2]}" for i, path in enumerate(paths)]
+        (folder / name).write_text("\n".join(["filename,label", *rows]))
+    return folder
+
+
+def save_pixels(folder: Path) -> Path:
+    folder.mkdir()
+    for name, rows in (("train.csv", slice(20)), ("test.csv", slice(20, None))):
+        values = np.column_stack([LABELS[rows], IMAGES[rows, 0].reshape(len(LABELS[rows]), -1)])
+        np.savetxt(folder / name, values, "%d", ",", header=",".join(["label", *map(str, range(1024))]), comments="")
+    return folder
+
+
 MORE: dict[str, Callable[[Path], Path]] = {
     "npz with a test part": lambda p: save_npz(p.with_suffix(".npz"), "", "test_"),
     "npz with both parts by name": lambda p: save_npz(p.with_suffix(".npz"), "train_", "test_"),
@@ -96,6 +113,9 @@ MORE: dict[str, Callable[[Path], Path]] = {
     "three parts": lambda p: save_pictures(
         p, *(f"{a}/{b}/{i}" for a in ("train", "val", "test") for b in "ab" for i in range(4))
     ),
+    "a list": lambda p: save_list(p, "labels.csv"),
+    "a list a part": lambda p: save_list(p, "train.csv", "val.csv", "test.csv"),
+    "a table of pixels": save_pixels,
     "digits": lambda p: Path("digits"),
 }
 KNOWN = ("tensors", "npz file", "npz folder", "cifar10 folder", "cifar10 archive", "train and test folders")

@@ -1,0 +1,85 @@
+"""The files below a folder, at any depth, and which of them an entry of a list means: nothing outside of it is read."""
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from clf_runtime.datasets.listing import part_of_name, visible
+from clf_runtime.datasets.places import Place
+from clf_runtime.errors import ImageError
+from clf_runtime.inputs.paths import MAX_FILES
+from clf_runtime.inputs.picture_formats import SUFFIXES
+
+_DEPTH = 32
+_DRIVE = re.compile("[A-Za-z]:")
+
+
+class Pool:
+    """The files below a folder, by their paths in it; links that lead out of it are not there."""
+
+    def __init__(self, folder: Place) -> None:
+        """Look at all of them. Raises ImageError for more than MAX_FILES, or folders nested deeper than any set is."""
+        self._folder = folder
+        self._root = os.path.realpath(folder) if isinstance(folder, Path) else None
+        self.files = dict(islice(self._walk(folder, "", 0), MAX_FILES + 1))
+        if len(self.files) > MAX_FILES:
+            raise ImageError(f"{folder}: more than {MAX_FILES:,} files")
+        self._by_name: dict[str, list[str]] = {}
+        for path in self.files:
+            name = path.rpartition("/")[2]
+            self._by_name.setdefault(name, []).append(path)
+            stem, dot, _ = name.rpartition(".")
+            if dot and name.lower().endswith(SUFFIXES):
+                self._by_name.setdefault(stem, []).append(path)
+
+    def _walk(self, folder: Place, above: str, depth: int) -> Iterator[tuple[str, Place]]:
+        if depth > _DEPTH:
+            raise ImageError(f"{folder}: folders nested deeper than {_DEPTH}")
+        for entry in visible(folder):
+            path = above + entry.name
+            is_link = isinstance(entry, Path) and entry.is_symlink()
+            if entry.is_dir():
+                if not is_link:
+                    yield from self._walk(entry, f"{path}/", depth + 1)
+            elif entry.is_file() and not (is_link and self._leads_out(entry)):
+                yield path, entry
+
+    def _leads_out(self, entry: Place) -> bool:
+        return (
+            isinstance(entry, Path)
+            and self._root is not None
+            and not Path(os.path.realpath(entry)).is_relative_to(self._root)
+        )
+
+    def find(self, text: str, part: str | None, where: str) -> str | None:
+        """The path of the file that an entry means: its path, the end of one, or that without its ending; None if none.
+
+        Where several end so, those in the folder of the part count. Raises ImageError if it leads out of the folder, or
+        if several are left.
+        """
+        wanted = self._below(text, where)
+        if wanted in self.files:
+            return wanted
+        name = wanted.rpartition("/")[2]
+        there = self._by_name.get(name, ())
+        found = [p for p in there if f"/{p}".endswith(f"/{wanted}")]
+        found = found or [p for p in there if f"/{p.rpartition('.')[0]}".endswith(f"/{wanted}")]
+        if len(found) > 1 and part is not None:
+            found = [p for p in found if any(part_of_name(above) == part for above in p.split("/")[:-1])] or found
+        if len(found) > 1:
+            raise ImageError(f"{where}: {text[:200]!r} may be {found[0]} or {found[1]}; give the path in the folder")
+        return found[0] if found else None
+
+    def _below(self, text: str, where: str) -> str:
+        """A path in the folder out of what a list says. Raises ImageError if it is none."""
+        path, has_drive = PurePosixPath(text.replace("\\", "/")), _DRIVE.match(text) is not None
+        if path.is_absolute():
+            for root in {self._root, str(self._folder)} - {None}:
+                if path.is_relative_to(str(root)):
+                    path = path.relative_to(str(root))
+                    break
+        if path.is_absolute() or has_drive or ".." in path.parts or not path.name:
+            raise ImageError(f"{where}: {text[:200]!r} leads out of the folder of the list, so it is not read")
+        return str(path)
