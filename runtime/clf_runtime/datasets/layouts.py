@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from clf_runtime.datasets import cifar10, csv_tables, digits, folders, idx, lists, npz, pixels, tensors
+from clf_runtime.datasets import cifar10, csv_tables, digits, folders, idx, lists, npz, pixels, tensor_files, tensors
 from clf_runtime.datasets.listing import visible
 from clf_runtime.datasets.source import Reading, Source
 from clf_runtime.errors import ImageError
@@ -32,7 +32,7 @@ class Layout(Protocol):
         ...
 
 
-LAYOUTS: tuple[Layout, ...] = (tensors, npz, cifar10, idx, lists, pixels, folders)
+LAYOUTS: tuple[Layout, ...] = (tensors, npz, tensor_files, cifar10, idx, lists, pixels, folders)
 WORDS: dict[str, Callable[[], Source]] = {digits.WORD: digits.look}
 
 
