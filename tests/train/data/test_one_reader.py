@@ -3,6 +3,7 @@
 import gzip
 import io
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +101,10 @@ def save_torch(file: Path, made: Callable[..., object]) -> Path:
     return file.with_suffix(".pt")
 
 
+def pack(folder: Path, kind: str) -> Path:
+    return Path(shutil.make_archive(str(folder), kind, folder))
+
+
 MORE: dict[str, Callable[[Path], Path]] = {
     "npz with a test part": lambda p: save_npz(p.with_suffix(".npz"), "", "test_"),
     "npz with both parts by name": lambda p: save_npz(p.with_suffix(".npz"), "train_", "test_"),
@@ -128,6 +133,13 @@ MORE: dict[str, Callable[[Path], Path]] = {
     ),
     "four tensors in a file": lambda p: save_torch(p, lambda x, y, t, u: (x, y, t, u)),
     "pairs by part": lambda p: save_torch(p, lambda x, y, t, u: {"train": (x, y), "val": (t, u), "test": [t, u]}),
+    "a zip of three parts": lambda p: pack(
+        save_pictures(p, *(f"{a}/{b}/{i}.png" for a in ("train", "val", "test") for b in "ab" for i in range(4))), "zip"
+    ),
+    "a tar.gz of class folders": lambda p: pack(
+        save_pictures(p, *(f"{b}/{i}.png" for b in "abc" for i in range(6))), "gztar"
+    ),
+    "a tar of a list": lambda p: pack(save_list(p, "labels.csv"), "tar"),
     "digits": lambda p: Path("digits"),
 }
 KNOWN = ("tensors", "npz file", "npz folder", "cifar10 folder", "cifar10 archive", "train and test folders")
