@@ -19,6 +19,7 @@ from clf_runtime.datasets import (
     idx,
     lists,
     npz,
+    parquet,
     pixels,
     tensor_files,
     tensors,
@@ -44,7 +45,7 @@ class Layout(Protocol):
         ...
 
 
-LAYOUTS: tuple[Layout, ...] = (tensors, npz, tensor_files, cifar10, idx, lists, pixels, folders, archives)
+LAYOUTS: tuple[Layout, ...] = (tensors, npz, tensor_files, cifar10, idx, parquet, lists, pixels, folders, archives)
 WORDS: dict[str, Callable[[], Source]] = {digits.WORD: digits.look}
 
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
 from PIL import Image
+from pyarrow import parquet
 
 from clf_runtime import ModelCard
 from clf_runtime.datasets import layouts, torch_save
@@ -105,6 +107,18 @@ def pack(folder: Path, kind: str) -> Path:
     return Path(shutil.make_archive(str(folder), kind, folder))
 
 
+def save_parquet(folder: Path) -> Path:
+    (folder / "data").mkdir(parents=True)
+    for part, rows in (("train", slice(20)), ("test", slice(20, None))):
+        stream = [io.BytesIO() for _ in IMAGES[rows]]
+        for each, image in zip(stream, IMAGES[rows], strict=True):
+            Image.fromarray(image.transpose(1, 2, 0)).save(each, "PNG")
+        pictures = [{"bytes": each.getvalue(), "path": None} for each in stream]
+        table = pyarrow.table({"image": pictures, "label": [["x2", "x10", "x9"][n] for n in LABELS[rows]]})
+        parquet.write_table(table, folder / "data" / f"{part}-00000-of-00001.parquet", row_group_size=7)
+    return folder
+
+
 MORE: dict[str, Callable[[Path], Path]] = {
     "npz with a test part": lambda p: save_npz(p.with_suffix(".npz"), "", "test_"),
     "npz with both parts by name": lambda p: save_npz(p.with_suffix(".npz"), "train_", "test_"),
@@ -140,6 +154,7 @@ MORE: dict[str, Callable[[Path], Path]] = {
         save_pictures(p, *(f"{b}/{i}.png" for b in "abc" for i in range(6))), "gztar"
     ),
     "a tar of a list": lambda p: pack(save_list(p, "labels.csv"), "tar"),
+    "parquet": save_parquet,
     "digits": lambda p: Path("digits"),
 }
 KNOWN = ("tensors", "npz file", "npz folder", "cifar10 folder", "cifar10 archive", "train and test folders")
