@@ -215,3 +215,19 @@ def test_it_is_said_where_no_image_can_be_held_out(command, inside):
     ended = command(main, "--data", ".", "--model", "conv", "--epochs", 1)
     assert ended.code == 0
     assert "a class has a single training image, so none are held out" in ended.err
+
+
+def test_broken_pictures_are_refused_or_left_out_and_recorded(command, inside, write_pictures):
+    write_pictures(inside / "set", *(f"{name}/{i}.png" for name in ("cat", "dog") for i in range(8)))
+    (inside / "set" / "cat" / "3.png").write_bytes(b"no picture")
+    arguments = ("--data", "set", "--model", "simple", "--epochs", 1, "--out", "run")
+    ended = command(main, *arguments)
+    assert (ended.code, ended.err.count("\n")) == (2, 2)  # what is read, and what is wrong
+    assert "cat/3.png" in ended.err
+    assert "go on without it by --skip-bad" in ended.err
+    ended = command(main, *arguments, "--skip-bad")
+    assert ended.code == 0
+    assert "left out, since it cannot be read: 1 picture" in ended.err
+    data = json.loads((inside / "run" / "run.json").read_text())["data"]
+    assert data["skipped"] == [str(inside / "set" / "cat" / "3.png")]
+    assert command(main, "--data", "set", "--like", "run", "--out", "again", "--quiet").code == 0
