@@ -197,7 +197,7 @@ def train(
         else:
             dataset = read_source(place, plan.names, skip_bad=plan.skip_bad, as_before=plan.as_before)
         if not quiet:
-            for note in dataset.notes:
+            for note in (*dataset.notes, *dataset.doubts):
                 say(NAME, note)
         if show:
             show_source(dataset, out)
