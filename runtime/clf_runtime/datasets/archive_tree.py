@@ -1,9 +1,8 @@
 """The files of an archive as places, like those of a folder: nothing is extracted, and no path in it leads anywhere."""
 
+import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import IO, Any, Protocol, Self
 
 from clf_runtime.datasets.places import Content
@@ -32,31 +31,27 @@ class Archive(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class Inside:
-    """A file or folder of an archive; see Place and Archived."""
+    """A file or folder of an archive; see Place and Archived. There may be a million, so it is kept light."""
 
-    archive: Archive
-    path: PurePosixPath
-    node: Any
+    __slots__ = ("archive", "name", "node", "path")
+
+    def __init__(self, archive: Archive, path: str, name: str, node: Any) -> None:
+        """What `path` is in an archive, and `node` in its tree; `name` is the last part."""
+        self.archive, self.path, self.name, self.node = archive, path, name, node
 
     def __str__(self) -> str:
-        return f"{self.archive.where}/{self.path}" if self.path.parts else self.archive.where
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return self.path.name
+        return f"{self.archive.where}/{self.path}" if self.path else self.archive.where
 
     @property
     def stem(self) -> str:
         """The name without its ending."""
-        return self.path.stem
+        return posixpath.splitext(self.name)[0]
 
     @property
     def suffix(self) -> str:
         """The ending of the name, with its dot."""
-        return self.path.suffix
+        return posixpath.splitext(self.name)[1]
 
     def is_dir(self) -> bool:
         """Whether it is a folder."""
@@ -69,10 +64,13 @@ class Inside:
     def iterdir(self) -> Iterator[Self]:
         """What lies in a folder."""
         for name, node in self.node.items():
-            yield type(self)(self.archive, self.path / name, node)
+            yield self._inner(name, node)
 
     def __truediv__(self, name: str) -> Self:
-        return type(self)(self.archive, self.path / name, self.node.get(name) if self.is_dir() else None)
+        return self._inner(name, self.node.get(name) if self.is_dir() else None)
+
+    def _inner(self, name: str, node: Any) -> Self:
+        return type(self)(self.archive, f"{self.path}/{name}" if self.path else name, name, node)
 
     def open(self) -> AbstractContextManager[IO[bytes]]:
         """Open a file. Raises ImageError if it is damaged."""
@@ -85,7 +83,7 @@ class Inside:
 
 def root_of(archive: Archive) -> Inside:
     """The folder that an archive is."""
-    return Inside(archive, PurePosixPath(), archive.root)
+    return Inside(archive, "", "", archive.root)
 
 
 def make_tree(members: Iterable[tuple[str, Any]], where: str) -> Node:

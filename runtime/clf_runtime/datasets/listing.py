@@ -49,7 +49,12 @@ def _is_left_out(entry: Place) -> bool:
     return (
         name.startswith(".")
         or name in _LEFT_BEHIND
-        or (entry.stem.lower() in _ABOUT and entry.suffix.lower() in _ABOUT_SUFFIXES and entry.is_file())
+        or (
+            name.startswith(_ABOUT)
+            and entry.stem.lower() in _ABOUT
+            and entry.suffix.lower() in _ABOUT_SUFFIXES
+            and entry.is_file()
+        )
     )
 
 

@@ -14,7 +14,7 @@ from clf_runtime.datasets.archive_tree import Node, make_tree
 from clf_runtime.datasets.places import Content
 from clf_runtime.errors import ClfError, ImageError, brief
 
-_MAX_DIRECTORY_BYTES = 64 << 20
+_MAX_DIRECTORY_BYTES = 32 << 20  # of about 400,000 pictures
 
 
 def is_zip(path: Path) -> bool:
@@ -42,7 +42,9 @@ class ZipArchive:
         links = [info for info in members if stat.S_ISLNK(info.external_attr >> 16)]
         self.links = len(links)
         left = set(map(id, links))
-        kept = ((info.filename, None if info.is_dir() else info) for info in members if id(info) not in left)
+        kept = (
+            (info.filename, None if info.filename.endswith("/") else info) for info in members if id(info) not in left
+        )
         self.root: Node = make_tree(kept, self.where)
 
     @contextmanager

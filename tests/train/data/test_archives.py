@@ -217,3 +217,9 @@ def test_an_archive_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> 
 def test_an_archive_of_no_layout_says_what_it_holds(tmp_path: Path, file: str) -> None:
     with pytest.raises(DataError, match=rf"{file}: an archive of no layout that is known \(found a\.txt, b\)"):
         read_source(MAKERS[file](tmp_path / file, {"a.txt": b"x", "b/c.txt": b"y"}))
+
+
+def test_a_member_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "set.zip", {**PICTURES, "NONAME": b""})
+    path.write_bytes(path.read_bytes().replace(b"NONAME", bytes(6)))
+    assert len(read_source(path).train) == 6

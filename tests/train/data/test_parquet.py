@@ -135,7 +135,7 @@ def test_what_a_file_claims_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     file = save(tmp_path / "x.parquet")
     for name, most, message in (
         ("_MAX_ROWS", 11, "claims 12 rows"),
-        ("_MAX_COLUMN_BYTES", 100, "a column of more than 100 bytes in a group of rows"),
+        ("_MAX_GROUP_BYTES", 100, "a group of rows of more than 100 bytes"),
         ("_MAX_FOOTER_BYTES", 100, "no parquet file, or cut short"),
     ):
         with monkeypatch.context() as patch:
