@@ -132,12 +132,18 @@ def _open(
 def _pictures(file: ParquetFile, rows: np.ndarray) -> Iterator[Content]:
     """The bytes of the pictures in some rows, ascending; groups without any are passed over."""
     with opened(file.path, file.stamp) as (reader, _):
-        start = 0
+        start, given = 0, 0
         for i in range(reader.metadata.num_row_groups):
             count = reader.metadata.row_group(i).num_rows
             if ((rows >= start) & (rows < start + count)).any():
-                yield from _of_group(reader, i, file.images, rows[(rows >= start) & (rows < start + count)] - start)
+                for content in _of_group(
+                    reader, i, file.images, rows[(rows >= start) & (rows < start + count)] - start
+                ):
+                    yield content
+                    given += 1
             start += count
+    if given < len(rows):
+        raise ImageError(f"{file.path}: damaged: it claims {file.rows:,} pictures and holds fewer")
 
 
 def _of_group(reader: Any, group: int, column: str, rows: np.ndarray) -> Iterator[Content]:

@@ -14,6 +14,7 @@ from PIL import Image
 from pyarrow import parquet
 from small_arrays import make_images, make_labels
 
+from clf_runtime.datasets import parquet as parquet_layout
 from clf_runtime.datasets import parquet_file
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError
@@ -142,6 +143,15 @@ def test_what_a_file_claims_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
             patch.setattr(parquet_file, name, most)
             with pytest.raises(DataError, match=message):
                 read_source(file)
+
+
+def test_fewer_pictures_than_a_file_claims_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = save(tmp_path / "x.parquet")
+    groups = parquet_layout._of_group
+    monkeypatch.setattr(parquet_layout, "_of_group", lambda *given: list(groups(*given))[1:])
+    for skip_bad in (False, True):
+        with pytest.raises(DataError, match="it claims 12 pictures and holds fewer"):
+            read_source(file, skip_bad=skip_bad)
 
 
 def test_without_pyarrow_its_install_line_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
