@@ -74,9 +74,9 @@ class InPieces(io.BufferedIOBase):
     zipfile does for an archive's directory, tarfile for a long name. More raises ValueError.
     """
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        """Read from `stream`, which stays its opener's to close."""
-        self._stream = stream
+    def __init__(self, stream: IO[bytes], most: int = _PIECE) -> None:
+        """Read from `stream`, which stays its opener's to close, at most `most` bytes at once."""
+        self._stream, self._most = stream, most
         self.seek: Callable[..., int] = stream.seek
         self.tell: Callable[[], int] = stream.tell
 
@@ -86,6 +86,6 @@ class InPieces(io.BufferedIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """Read as a file does, but no more than a piece if no size is given."""
-        if size is not None and size > _PIECE:
+        if size is not None and size > self._most:
             raise ValueError(f"{size:,} bytes at once, of which it has no need")
         return self._stream.read(_PIECE if size is None or size < 0 else size)

@@ -53,6 +53,19 @@ def test_images_of_a_run_whose_classes_stood_in_the_order_of_letters_are_found(m
         assert (found.names, found.fingerprint, other) == (names, made.fingerprint, None)
 
 
+def test_images_of_a_run_that_left_broken_pictures_out_are_found_without_them(make_run, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            Image.new("RGB", (8, 8), (10 * i, 0, 99)).save(tmp_path / name / f"{i}.png")
+    (tmp_path / "a" / "2.png").write_bytes(b"no picture")
+    made = read_source(tmp_path, skip_bad=True)
+    run = read_run(make_run("conv")[0])
+    data = replace(run.data, source=str(tmp_path), fingerprint=made.fingerprint, skipped=made.skipped, as_before=False)
+    of_it = replace(run, data=data, names=made.names, image_shape=made.image_shape)
+    assert find_test_images(of_it)[0].fingerprint == made.fingerprint
+
+
 @pytest.fixture(scope="module")
 def named_run(tmp_path_factory):
     """A run of three classes with names, and a way to write other images under other names, in another order."""

@@ -26,7 +26,7 @@ with atheris.instrument_imports(
     from PIL import ImageOps, JpegImagePlugin, PngImagePlugin  # noqa: F401 - what decode_picture loads
 
     from clf_runtime.classifier import Classifier
-    from clf_runtime.datasets import tensors
+    from clf_runtime.datasets import torch_save
     from clf_runtime.errors import ClfError
     from clf_runtime.inputs import npz, stream
     from clf_runtime.inputs.arrays import to_batch
@@ -114,7 +114,7 @@ def read_model(data: bytes) -> None:
 
 def read_tensor(data: bytes) -> None:
     FILE.write_bytes(data)
-    for block in tensors.rows(tensors.look_into(FILE), 2):
+    for block in torch_save.rows(torch_save.look_into(FILE), 2):
         block.sum()
 
 

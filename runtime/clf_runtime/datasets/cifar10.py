@@ -47,10 +47,12 @@ _PYTHON = _Version("python", _BATCHES, "test_batch", "batches.meta")
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds a batch, or one folder of an archive; or a file is named `.bin` or is a tar archive."""
+    """Whether a folder, or an archive's folder in it, holds a batch; or a file is one, or a tar archive with one."""
     if path.is_dir():
         return _folder(path) is not None
-    return path.is_file() and (path.suffix.lower() == ".bin" or tar.is_tar(path))
+    return path.is_file() and (
+        path.suffix.lower() == ".bin" or (tar.is_tar(path) and tar.holds_any(path, (*_BINARY.files, *_PYTHON.files)))
+    )
 
 
 def look(path: Path, reading: Reading) -> Source:

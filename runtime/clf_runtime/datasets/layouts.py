@@ -5,17 +5,30 @@ which looks at names, and `look(path, reading)`, which gives the Source. A word 
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from clf_runtime.datasets import cifar10, csv_tables, digits, folders, idx, lists, npz, pixels, tensors
-from clf_runtime.datasets.listing import visible
+from clf_runtime.datasets import (
+    archives,
+    cifar10,
+    csv_tables,
+    digits,
+    folders,
+    idx,
+    lists,
+    npz,
+    parquet,
+    pixels,
+    tensor_files,
+    tensors,
+)
+from clf_runtime.datasets.listing import down, left_out
 from clf_runtime.datasets.source import Reading, Source
 from clf_runtime.errors import ImageError
 
 _FEW = 5
-_DEPTH = 4  # of folders that hold nothing but the next
 
 
 class Layout(Protocol):
@@ -32,7 +45,7 @@ class Layout(Protocol):
         ...
 
 
-LAYOUTS: tuple[Layout, ...] = (tensors, npz, cifar10, idx, lists, pixels, folders)
+LAYOUTS: tuple[Layout, ...] = (tensors, npz, tensor_files, cifar10, idx, parquet, lists, pixels, folders, archives)
 WORDS: dict[str, Callable[[], Source]] = {digits.WORD: digits.look}
 
 
@@ -47,22 +60,16 @@ def open_source(source: str | os.PathLike[str], reading: Reading) -> Source:
     path = Path(source)
     if not os.path.exists(path):  # unlike Path.exists it raises for no path whatever
         raise ImageError(f"{path}: no such file or folder")
-    for folder in _down(path):
+    said: list[str] = []
+    for folder in down(path):
         for layout in LAYOUTS:
             if layout.recognises(folder):
-                return layout.look(folder, reading)
+                found = layout.look(folder, reading)
+                return replace(found, notes=(*said, *found.notes))
+        if folder.is_dir() and (left := left_out([folder])):
+            said.append(left)
     known = "; ".join(layout.KNOWN for layout in LAYOUTS)
     raise ImageError(f"{path}: no layout that is known{_found(path)}; known are: {known}; or the word digits")
-
-
-def _down(path: Path) -> Iterator[Path]:
-    """A path, and what lies in it while that is nothing but one folder, as in what was unpacked in place."""
-    yield path
-    for _ in range(_DEPTH):
-        if not path.is_dir() or len(inside := visible(path)) != 1:
-            return
-        [path] = inside
-        yield path
 
 
 def _found(path: Path) -> str:

@@ -1,6 +1,6 @@
 """What lies in a folder of images: its entries, the parts and class-named folders among them, and what is left out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ _ABOUT = ("readme", "license", "licence")
 _ABOUT_SUFFIXES = ("", ".txt", ".md", ".rst", ".html")
 _START_BYTES = 64
 _FEW = 5
+_DEPTH = 4  # of folders that hold nothing but the next
 
 
 def part_of_name(name: str) -> str | None:
@@ -48,7 +49,12 @@ def _is_left_out(entry: Place) -> bool:
     return (
         name.startswith(".")
         or name in _LEFT_BEHIND
-        or (entry.stem.lower() in _ABOUT and entry.suffix.lower() in _ABOUT_SUFFIXES and entry.is_file())
+        or (
+            name.startswith(_ABOUT)
+            and entry.stem.lower() in _ABOUT
+            and entry.suffix.lower() in _ABOUT_SUFFIXES
+            and entry.is_file()
+        )
     )
 
 
@@ -93,6 +99,16 @@ def part_folders(path: P) -> dict[str, P]:
             raise ImageError(f"{path}: both {found[part].name}/ and {entry.name}/; keep one of them in the folder")
         found[part] = entry
     return found
+
+
+def down(path: P) -> Iterator[P]:
+    """A path, and what lies in it while that is nothing but one folder, as in what was unpacked in place."""
+    yield path
+    for _ in range(_DEPTH):
+        if not path.is_dir() or len(inside := visible(path)) != 1:
+            return
+        [path] = inside
+        yield path
 
 
 def refuse_extra(folder: Place, known: Iterable[str], layout: str) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from clf_runtime.datasets.places import Place, read_places
+from clf_runtime.datasets.places import Content, Place, read_places
 from clf_runtime.datasets.source import Decode, Part, Reading
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.pictures import MAX_FILE_BYTES
 
-Fetch = Callable[[Sequence[int]], Iterator[bytes | None]]
-"""The bytes of the pictures of these numbers, in ascending order; None for one of more than `MAX_FILE_BYTES`."""
+Fetch = Callable[[Sequence[int]], Iterator[Content]]
+"""The bytes of the pictures of these numbers, in ascending order, of at most `MAX_FILE_BYTES` each."""
 
 _MAX_LISTED = 1500  # characters of names in an error; more go into a file
 
@@ -22,7 +22,7 @@ def part_of_files(
 ) -> Part:
     """A part of pictures in files, with labels [N]; see `part_of_pictures`."""
 
-    def fetch(rows: Sequence[int]) -> Iterator[bytes | None]:
+    def fetch(rows: Sequence[int]) -> Iterator[Content]:
         return read_places([files[i] for i in rows], MAX_FILE_BYTES)
 
     return part_of_pictures(where, fetch, lambda i: str(files[i]), labels, reading, notes)
@@ -86,9 +86,11 @@ def _blocks(
             held = []
 
 
-def _decode(data: bytes | None, where: str, decode: Decode) -> np.ndarray:
+def _decode(data: Content, where: str, decode: Decode) -> np.ndarray:
     if data is None:
         raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
+    if isinstance(data, ImageError):
+        raise data
     return decode(data, where).transpose(2, 0, 1)
 
 

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import IO, Protocol, Self, runtime_checkable
 
 from clf_runtime.bounded import open_regular, read_bounded
+from clf_runtime.errors import ImageError
+
+Content = bytes | ImageError | None
+"""A file's bytes; what is wrong with it alone; None if they are more than was asked for."""
 
 
 class Place(Protocol):
@@ -51,8 +55,8 @@ class Archived(Protocol):
         """Open a file for reading. Raises ImageError if it is damaged."""
         ...
 
-    def read_all(self, places: "Sequence[Archived]", most: int) -> Iterator[bytes | None]:
-        """The bytes of several files of the same archive; None for one of more than `most`."""
+    def read_all(self, places: "Sequence[Archived]", most: int) -> "Iterator[Content]":
+        """The bytes of several files of the same archive."""
         ...
 
 
@@ -64,10 +68,10 @@ def open_place(place: Place) -> AbstractContextManager[IO[bytes]]:
     return place.open()
 
 
-def read_places(places: Sequence[Place], most: int) -> Iterator[bytes | None]:
-    """Read files, of one archive or of none, in this order; None for one of more than `most` bytes.
+def read_places(places: Sequence[Place], most: int) -> Iterator[Content]:
+    """Read files, of one archive or of none, in this order.
 
-    Raises what opening does; where a file's own checksum fails, ImageError.
+    Raises OSError if one cannot be opened, ImageError if the archive is damaged.
     """
     if places and not isinstance(places[0], Path):
         assert isinstance(places[0], Archived)

@@ -2,20 +2,33 @@
 
 import importlib
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from clf_runtime.bounded import InPieces, open_regular
-from clf_runtime.errors import ImageError
+from clf_runtime.errors import ClfError, ImageError
 
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "lzma"}
 _PIECE_BYTES = 1 << 16
 
 
+@dataclass(frozen=True)
+class Member:
+    """A member of an archive; `read(most)` gives its bytes, as long as the next one has not been asked for."""
+
+    name: str
+    size: int
+    is_file: bool
+    is_dir: bool
+    is_link: bool
+    read: Callable[[int], bytes]
+
+
 def is_tar(path: Path) -> bool:
-    """Whether a file begins as a tar archive, or is packed and damaged there, which `read_members` says."""
+    """Whether a file begins as a tar archive, or is packed and damaged there, which `each_member` says."""
     try:
         with _unpacked(path) as stream:
             tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
@@ -26,32 +39,66 @@ def is_tar(path: Path) -> bool:
     return True
 
 
+def each_member(path: Path) -> Iterator[Member]:
+    """Yield all members in one pass, up to the end, where checksums are compared.
+
+    Raises ImageError if the archive is damaged, or a member has not as many bytes as it claims.
+    """
+    with _told(path), _unpacked(path) as file, tarfile.open(fileobj=InPieces(file), mode="r:") as archive:
+        while (info := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined] # they would all be kept
+            if info.size < 0:  # Python before 3.11.14 would come back to it for ever (CVE-2025-8194)
+                raise ImageError(f"{path}: damaged: a member of {info.size} bytes")
+
+            def read(most: int, info: tarfile.TarInfo = info) -> bytes:
+                return _read(archive, info, most, path)
+
+            yield Member(info.name, info.size, info.isfile(), info.isdir(), info.issym() or info.islnk(), read)
+        while archive.fileobj is not None and archive.fileobj.read(_PIECE_BYTES):
+            pass  # up to the end, where gzip, bzip2 and xz check their checksums
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ClfError, OSError, MemoryError):
+        raise
+    except Exception as error:  # TarError, EOFError, ValueError, zlib.error, LZMAError, ...
+        raise ImageError(f"{path}: damaged or cut short: {error}") from None
+
+
+def _read(archive: tarfile.TarFile, info: tarfile.TarInfo, most: int, path: Path) -> bytes:
+    if info.size > most:
+        raise ImageError(f"{path}: {info.name} is larger than {most:,} bytes")
+    with _told(path):
+        stream = archive.extractfile(info)
+        assert stream is not None
+        return b"".join(_pieces(stream))
+
+
 def read_members(path: Path, known: Collection[str], wanted: Collection[str], most: int) -> dict[str, bytes]:
     """Read in one pass: for the last part of the path of each file that is `known`, its bytes if `wanted`, else b"".
 
     Raises ImageError if the archive is damaged, a known file is there twice, or is larger than `most` bytes.
     """
     members: dict[str, bytes] = {}
-    try:
-        with _unpacked(path) as file, tarfile.open(fileobj=InPieces(file), mode="r:") as archive:
-            for info in archive:
-                if info.size < 0:  # Python before 3.11.14 would come back to it for ever (CVE-2025-8194)
-                    raise ImageError(f"{path}: damaged: a member of {info.size} bytes")
-                name = PurePosixPath(info.name).name
-                if not info.isfile() or name not in known:
-                    continue
-                if name in members or info.size > most:
-                    raise ImageError(f"{path}: {name} is there twice, or larger than {most:,} bytes")
-                stream = archive.extractfile(info)
-                assert stream is not None
-                members[name] = b"".join(_pieces(stream)) if name in wanted else b""
-            while archive.fileobj is not None and archive.fileobj.read(_PIECE_BYTES):
-                pass  # up to the end, where gzip, bzip2 and xz check their checksums
-    except (ImageError, OSError, MemoryError):
-        raise
-    except Exception as error:  # TarError, EOFError, ValueError, zlib.error, LZMAError, ...
-        raise ImageError(f"{path}: damaged or cut short: {error}") from None
+    for member in each_member(path):
+        name = PurePosixPath(member.name).name
+        if not member.is_file or name not in known:
+            continue
+        if name in members or member.size > most:
+            raise ImageError(f"{path}: {name} is there twice, or larger than {most:,} bytes")
+        members[name] = member.read(most) if name in wanted else b""
     return members
+
+
+def holds_any(path: Path, known: Collection[str]) -> bool:
+    """Whether a file of one of these names is in an archive, or it is damaged, which `each_member` says."""
+    try:
+        return any(member.is_file and PurePosixPath(member.name).name in known for member in each_member(path))
+    except (ImageError, OSError):
+        return True
 
 
 def _pieces(stream: IO[bytes]) -> Iterator[bytes]:

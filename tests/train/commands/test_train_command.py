@@ -215,3 +215,30 @@ def test_it_is_said_where_no_image_can_be_held_out(command, inside):
     ended = command(main, "--data", ".", "--model", "conv", "--epochs", 1)
     assert ended.code == 0
     assert "a class has a single training image, so none are held out" in ended.err
+
+
+def test_broken_pictures_are_refused_or_left_out_and_recorded(command, inside, write_pictures):
+    write_pictures(inside / "set", *(f"{name}/{i}.png" for name in ("cat", "dog") for i in range(8)))
+    (inside / "set" / "cat" / "3.png").write_bytes(b"no picture")
+    arguments = ("--data", "set", "--model", "simple", "--epochs", 1, "--out", "run")
+    ended = command(main, *arguments)
+    assert (ended.code, ended.err.count("\n")) == (2, 2)  # what is read, and what is wrong
+    assert "cat/3.png" in ended.err
+    assert "go on without it by --skip-bad" in ended.err
+    ended = command(main, *arguments, "--skip-bad")
+    assert ended.code == 0
+    assert "left out, since it cannot be read: 1 picture" in ended.err
+    data = json.loads((inside / "run" / "run.json").read_text())["data"]
+    assert data["skipped"] == ["set/cat/3.png"]
+    assert command(main, "--data", "set", "--like", "run", "--out", "again", "--quiet").code == 0
+
+
+def test_what_is_doubtful_about_the_images_is_shown(command, inside):
+    images = np.random.default_rng(0).integers(0, 256, (40, 1, 6, 6), dtype=np.uint8)
+    np.savez(inside / "x.npz", x_train=images, y_train=np.arange(40) % 2, x_test=images[:4], y_test=[1, 1, 0, 0])
+    ended = command(main, "--data", "x.npz", "--show")
+    assert ended.code == 0
+    notes = [line for line in ended.out.splitlines() if line.startswith("note  ")]
+    assert "4 of 4 test images are in the training part too" in notes[0]
+    assert "2 pictures are there under several labels" in notes[1]
+    assert "4 of 4 test images are in the training part too" in ended.err

@@ -3,16 +3,19 @@
 import gzip
 import io
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
 from PIL import Image
+from pyarrow import parquet
 
 from clf_runtime import ModelCard
-from clf_runtime.datasets import layouts, tensors
+from clf_runtime.datasets import layouts, torch_save
 from clf_runtime.datasets.labelled import Labelled, open_labelled
 from clf_train import Dataset
 from clf_train.data.sources import read_source
@@ -94,6 +97,28 @@ def save_pixels(folder: Path) -> Path:
     return folder
 
 
+def save_torch(file: Path, made: Callable[..., object]) -> Path:
+    x, y, t, u = (torch.from_numpy(a[rows]) for rows in (slice(20), slice(20, None)) for a in (IMAGES, LABELS))
+    torch.save(made(x, y, t, u), file.with_suffix(".pt"))
+    return file.with_suffix(".pt")
+
+
+def pack(folder: Path, kind: str) -> Path:
+    return Path(shutil.make_archive(str(folder), kind, folder))
+
+
+def save_parquet(folder: Path) -> Path:
+    (folder / "data").mkdir(parents=True)
+    for part, rows in (("train", slice(20)), ("test", slice(20, None))):
+        stream = [io.BytesIO() for _ in IMAGES[rows]]
+        for each, image in zip(stream, IMAGES[rows], strict=True):
+            Image.fromarray(image.transpose(1, 2, 0)).save(each, "PNG")
+        pictures = [{"bytes": each.getvalue(), "path": None} for each in stream]
+        table = pyarrow.table({"image": pictures, "label": [["x2", "x10", "x9"][n] for n in LABELS[rows]]})
+        parquet.write_table(table, folder / "data" / f"{part}-00000-of-00001.parquet", row_group_size=7)
+    return folder
+
+
 MORE: dict[str, Callable[[Path], Path]] = {
     "npz with a test part": lambda p: save_npz(p.with_suffix(".npz"), "", "test_"),
     "npz with both parts by name": lambda p: save_npz(p.with_suffix(".npz"), "train_", "test_"),
@@ -116,6 +141,20 @@ MORE: dict[str, Callable[[Path], Path]] = {
     "a list": lambda p: save_list(p, "labels.csv"),
     "a list a part": lambda p: save_list(p, "train.csv", "val.csv", "test.csv"),
     "a table of pixels": save_pixels,
+    "a pair of tensors": lambda p: save_torch(p, lambda x, y, t, u: (x, y)),
+    "a dict of tensors": lambda p: save_torch(
+        p, lambda x, y, t, u: {"images": x, "labels": y, "classes": ["a", "b", "c"]}
+    ),
+    "four tensors in a file": lambda p: save_torch(p, lambda x, y, t, u: (x, y, t, u)),
+    "pairs by part": lambda p: save_torch(p, lambda x, y, t, u: {"train": (x, y), "val": (t, u), "test": [t, u]}),
+    "a zip of three parts": lambda p: pack(
+        save_pictures(p, *(f"{a}/{b}/{i}.png" for a in ("train", "val", "test") for b in "ab" for i in range(4))), "zip"
+    ),
+    "a tar.gz of class folders": lambda p: pack(
+        save_pictures(p, *(f"{b}/{i}.png" for b in "abc" for i in range(6))), "gztar"
+    ),
+    "a tar of a list": lambda p: pack(save_list(p, "labels.csv"), "tar"),
+    "parquet": save_parquet,
     "digits": lambda p: Path("digits"),
 }
 KNOWN = ("tensors", "npz file", "npz folder", "cifar10 folder", "cifar10 archive", "train and test folders")
@@ -209,10 +248,10 @@ def test_a_tensor_is_read_without_torch_as_torch_reads_it(tmp_path: Path) -> Non
         ):
             file = tmp_path / "x"
             torch.save(value.to(dtype), file)
-            tensor = tensors.look_into(file)
+            tensor = torch_save.look_into(file)
             wanted = torch.load(file, weights_only=True).numpy()
             assert tensor.dtype == wanted.dtype
-            blocks = [*tensors.rows(tensor, 3), np.empty((0, *tensor.shape[1:]), wanted.dtype)]
+            blocks = [*torch_save.rows(tensor, 3), np.empty((0, *tensor.shape[1:]), wanted.dtype)]
             np.testing.assert_array_equal(np.concatenate(blocks), wanted)
 
 

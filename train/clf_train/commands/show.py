@@ -23,8 +23,11 @@ def show_source(dataset: Dataset, out: Path | None) -> None:
     counts = [np.bincount(part.labels, minlength=len(dataset.names)) for part in (dataset.train, dataset.test)]
     print(f"source       {one_line(dataset.source)}")
     print(f"layout       {dataset.layout}")
-    for title, part in (("training", dataset.train), ("test", dataset.test)):
-        print(f"{title:<12} {part.images.dtype} {'x'.join(map(str, part.images.shape))}, labels {part.labels.dtype}")
+    held = "" if dataset.validation_images is None else f", the last {dataset.validation_images:,} for validation"
+    for title, part, more in (("training", dataset.train, held), ("test", dataset.test, "")):
+        print(
+            f"{title:<12} {part.images.dtype} {'x'.join(map(str, part.images.shape))}, labels {part.labels.dtype}{more}"
+        )
     low, high = dataset.value_range
     print(f"value range  {low:g}..{high:g}")
     print(f"mean         {'  '.join(f'{m:.4f}' for m in dataset.mean)}")
@@ -33,6 +36,8 @@ def show_source(dataset: Dataset, out: Path | None) -> None:
     print(f"classes      {len(dataset.names)}, images of each to train and to test:")
     for label, name in enumerate(dataset.names):
         print(f"  {label:>3}  {one_line(name):<{width}}  {counts[0][label]:>8,}  {counts[1][label]:>8,}")
+    for sentence in (*dataset.notes, *dataset.doubts):
+        print(f"note         {one_line(sentence)}")
     with whole_file(file) as partial:
         save_sheet(dataset, partial)
     print(f"samples      {file}")

@@ -221,7 +221,7 @@ def train(
                 as_before=plan.as_before,
             )
         if not quiet:
-            for note in dataset.notes:
+            for note in (*dataset.notes, *dataset.doubts):
                 say(NAME, note)
         if show:
             show_source(dataset, out)

@@ -16,6 +16,7 @@ from clf_runtime.errors import ImageError
 from clf_runtime.model.geometry import USUAL, Geometry
 from clf_runtime.model.names import names_fault
 from clf_train.data import spill
+from clf_train.data.doubts import find_doubts, hash_images
 from clf_train.errors import DataError
 
 CHANNELS = (1, 3, 4)
@@ -73,6 +74,7 @@ class Dataset:
     The last `validation_images` of the training part are those of the source's own validation part, None if it has
     none. `skipped` are the pictures that were left out since they cannot be read. `as_before` is read_source's.
     `geometry` is how pictures became the images, and how others become such on a device.
+    `doubts` are sentences on what is wrong with the images or their labels: see doubts.
     """
 
     source: str
@@ -88,6 +90,7 @@ class Dataset:
     validation_images: int | None = None
     skipped: tuple[str, ...] = ()
     as_before: bool = False
+    doubts: tuple[str, ...] = ()
     geometry: Geometry = USUAL
 
     @property
@@ -138,9 +141,10 @@ def assemble(
         digest.update(f"validation {len(validation)}\n".encode())
         train = _joined(train, validation)
         notes.append(f"the {len(validation):,} images of the validation part are held out, in place of a share")
-    low, high, mean, std = _scan(train, parts.train.where, digest)
+    hashes, test_hashes = (np.empty(len(part), np.uint64) for part in (train, test))
+    low, high, mean, std = _scan(train, parts.train.where, digest, hashes)
     test_where = parts.test.where if parts.test else parts.train.where
-    test_low, test_high, _, _ = _scan(test, test_where, digest)
+    test_low, test_high, _, _ = _scan(test, test_where, digest, test_hashes)
     value_range = (0.0, 255.0) if train.images.dtype == np.uint8 else _find_range(low, high)
     slack = 1e-3 * (value_range[1] - value_range[0])
     if test_low < value_range[0] - slack or test_high > value_range[1] + slack:
@@ -161,6 +165,9 @@ def assemble(
         None if validation is None else len(validation),
         parts.skipped,
         as_before,
+        find_doubts(
+            hashes, train.labels, test_hashes, test.labels, names, 0 if validation is None else len(validation)
+        ),
         geometry,
     )
 
@@ -288,9 +295,12 @@ def _refuse_untrained(part: Split, where: str, classes: int) -> None:
 
 
 def _scan(
-    split: Split, where: str, digest: "hashlib._Hash"
+    split: Split, where: str, digest: "hashlib._Hash", hashes: np.ndarray
 ) -> tuple[float, float, tuple[float, ...], tuple[float, ...]]:
-    """Read all images once, in chunks: hash them, refuse NaN; return lowest, highest, each channel's mean and std."""
+    """Read all images once, in chunks: hash them, refuse NaN; return lowest, highest, each channel's mean and std.
+
+    The hash of each is written to `hashes`.
+    """
     images = split.images
     n, channels, height, width = images.shape
     digest.update(f"{images.dtype} {images.shape}\n".encode())
@@ -302,6 +312,7 @@ def _scan(
     for first in range(0, n, rows):
         chunk: np.ndarray[Any, Any] = np.ascontiguousarray(images[first : first + rows])
         digest.update(chunk.data)
+        hashes[first : first + len(chunk)] = hash_images(chunk)
         lowest, highest = float(chunk.min()), float(chunk.max())
         if not (np.isfinite(lowest) and np.isfinite(highest)):
             bad = ~np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from clf_runtime.bounded import physical_memory
-from clf_runtime.datasets import tensors
+from clf_runtime.datasets import tensors, torch_save
 from clf_runtime.datasets.source import Memory
 from clf_runtime.errors import brief
 from clf_train.data import spill
@@ -20,7 +20,7 @@ def recognises(path: Path) -> bool:
     """Whether a folder of tensors has a file that is not as torch.save writes it now. Raises ImageError as `pairs`."""
     if not tensors.recognises(path):
         return False
-    return not all(tensors.is_stored(file) for pair in tensors.pairs(path) if pair for file in pair)
+    return not all(torch_save.is_stored(file) for pair in tensors.pairs(path) if pair for file in pair)
 
 
 def read(path: Path) -> Parts:
@@ -32,8 +32,8 @@ def read(path: Path) -> Parts:
 
 
 def _load(path: Path) -> np.ndarray:
-    if tensors.is_stored(path):
-        return tensors.whole(tensors.look_into(path), Memory(spill.empty, spill.SPILL_BYTES))
+    if torch_save.is_stored(path):
+        return torch_save.whole(torch_save.look_into(path), Memory(spill.empty, spill.SPILL_BYTES))
     import torch
 
     try:
