@@ -36,7 +36,7 @@ def test_images_that_are_gone_or_changed_are_asked_for(make_run, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def named_run(tmp_path_factory):
+def named_run(no_drawing, tmp_path_factory):
     """A run of three classes with names, and a way to write other images under other names, in another order."""
     folder = tmp_path_factory.mktemp("named")
 

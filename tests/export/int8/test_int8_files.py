@@ -10,6 +10,8 @@ from clf_export.int8 import quantize, verdict
 from clf_export.proof.golden import damages
 from clf_runtime import Classifier, self_test
 
+pytestmark = pytest.mark.usefixtures("translated_once")
+
 
 @pytest.fixture
 def few_settings(monkeypatch):
