@@ -69,6 +69,7 @@ def test_the_file_answers_on_a_device(made, command, tmp_path):
     classifier = Classifier.load(tmp_path / "m.onnx")
     assert classifier.card == export.model.card
     assert len(classifier.card.names) == CLASSES
+    assert len(classifier.predict(dataset.test.images[0], distribution=True).distribution) == CLASSES
     ended = command(eval_main, tmp_path / "m.onnx", folder, "--json")
     assert ended.code == 0, ended.err
     record = json.loads(ended.out)
