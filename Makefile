@@ -2,15 +2,17 @@
 # make test   set up, run every test
 # make check  lint, format, types
 # make compatibility   run the models that ship on other engines and versions, each in an environment of its own
+# make oldest          run them on the oldest onnxruntime and numpy alone, where these can be had
 # make clean  remove what these made
 
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
-DEMO   := artifacts/demo
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+READY   := $(VENV)/.ready
+DEMO    := artifacts/demo
+SHIPPED := artifacts/conv*.onnx artifacts/simple*.onnx artifacts/resnet8*.onnx
 
-.PHONY: demo test check compatibility format clean
+.PHONY: demo test check compatibility oldest format clean
 
 .DELETE_ON_ERROR:
 
@@ -26,7 +28,10 @@ check: $(READY)
 	$(BIN)/mypy
 
 compatibility: $(READY)
-	$(BIN)/python benchmarks/compatibility.py artifacts/conv*.onnx artifacts/simple*.onnx artifacts/resnet8*.onnx
+	$(BIN)/python benchmarks/compatibility.py $(SHIPPED)
+
+oldest: $(READY)
+	$(BIN)/python benchmarks/compatibility.py $(SHIPPED) --engine oldest --if-there
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -1,13 +1,13 @@
 """Hold model files to their golden cases on the oldest and the newest onnxruntime, and on engines that are not ours.
 
-usage: python benchmarks/compatibility.py MODEL... [--engine NAME ...] [--work FOLDER] [--python EXECUTABLE]
+usage: python benchmarks/compatibility.py MODEL... [--engine NAME ...] [--if-there] [--work FOLDER] [--python PROGRAM]
 
 Each engine gets a virtual environment of its own, in a temporary folder or, to be used again, in --work. Into those of
 onnxruntime this checkout is installed as on a device, with its extra `cpu` and without PyTorch: there `clf-predict
 --self-test` must pass, and `clf-predict` must give the probabilities of the golden cases. The other engines know
 nothing of clf-edge: they are given the golden images, each alone and all in one batch, and asked for probabilities.
 The last line is one JSON object. The exit code is 0 if both onnxruntimes and ONNX's reference evaluator pass with every
-file, else 1; OpenVINO and OpenCV are reported only.
+file, else 1; OpenVINO and OpenCV are reported only, and --if-there does the same with an engine that cannot be had.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,10 @@ HIDDEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")  # variables by which one e
 
 class Refusal(Exception):  # noqa: N818
     """Why an engine does not run, or a file cannot be tried, in one line."""
+
+
+class Absent(Refusal):
+    """Why an engine cannot be had on this machine: there is no Python for it, or no wheel."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,10 @@ class Cases:
 
 @dataclass(frozen=True)
 class Result:
-    """How an engine did with a model: the largest difference of a probability, what the file allows, what failed."""
+    """How an engine did with a model: the largest difference of a probability, what the file allows, what failed.
+
+    One that is `absent` was not tried.
+    """
 
     engine: str
     package: str
@@ -96,12 +103,14 @@ class Result:
     difference: float | None
     tolerance: float | None
     problem: str | None
+    absent: bool
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help=".onnx files with golden cases")
     parser.add_argument("--engine", action="append", choices=ENGINES, help="only this one; may be repeated (all)")
+    parser.add_argument("--if-there", action="store_true", help="one that cannot be had is told of, and no failure")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep the environments here (a temporary folder)")
     parser.add_argument("--python", default=sys.executable, help="what the environments are made with (this Python)")
     parser.add_argument("--answer", nargs=2, metavar=("IMAGES", "ANSWERS"), help=argparse.SUPPRESS)
@@ -114,7 +123,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="clf-compatibility-") as scratch:
             work = (arguments.work or Path(scratch)).resolve()
             for name in arguments.engine or ENGINES:
-                results += list(try_engine(name, arguments.models, work, Path(scratch), arguments.python))
+                tried = try_engine(name, arguments.models, work, Path(scratch), arguments.python)
+                results += [replace(r, required=r.required and not (r.absent and arguments.if_there)) for r in tried]
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -126,11 +136,12 @@ def main() -> int:
 
 def try_engine(name: str, models: Sequence[Path], work: Path, scratch: Path, python: str) -> Iterator[Result]:
     """Make an engine's environment, and yield how it does with each model."""
-    engine, environment, broken = ENGINES[name], Environment(Path(), "", "", ""), None
+    engine, environment, broken, absent = ENGINES[name], Environment(Path(), "", "", ""), None, False
     try:
         environment = make_environment(name, work, python)
     except Refusal as refusal:
-        broken = str(refusal)
+        broken, absent = str(refusal), isinstance(refusal, Absent)
+        print(f"{name} IS NOT TRIED: {broken}", file=sys.stderr)
     for model in models:
         difference, tolerance, problem = None, None, broken
         if broken is None:
@@ -144,7 +155,7 @@ def try_engine(name: str, models: Sequence[Path], work: Path, scratch: Path, pyt
             except Refusal as refusal:
                 problem = str(refusal)
         told = environment.version, environment.numpy, environment.python
-        yield Result(name, engine.package, *told, model.name, engine.required, difference, tolerance, problem)
+        yield Result(name, engine.package, *told, model.name, engine.required, difference, tolerance, problem, absent)
 
 
 @functools.cache
@@ -164,17 +175,23 @@ def read_cases(model: Path) -> Cases:
 
 
 def make_environment(name: str, work: Path, python: str) -> Environment:
-    """Make or renew the environment of an engine in a folder of its own below `work`. Raises Refusal if it cannot be.
+    """Make or renew the environment of an engine in a folder of its own below `work`.
 
-    Where `python` has no wheel of the engine, one on the PATH is taken that has, which is said on stderr.
+    Where `python` has no wheel of the engine, one on the PATH is taken that has, which is said on stderr. Raises Absent
+    if the engine cannot be had, Refusal if clf-edge cannot be installed beside it.
     """
     engine, folder = ENGINES[name], work / name
     programs = folder / ("Scripts" if os.name == "nt" else "bin")
     print(f"making the environment of {name}: {', '.join(engine.requirements)}", file=sys.stderr, flush=True)
     if not (programs / "clf-ready").exists():
         call([find_python(name, python), "-m", "venv", "--clear", folder])
-    checkout = [OURS] if engine.ours else []
-    call([programs / "python", "-m", "pip", "install", "--quiet", "--upgrade", *checkout, *engine.requirements])
+    install = [programs / "python", "-m", "pip", "install", "--quiet", "--upgrade", *engine.requirements]
+    try:
+        call(install)
+    except Refusal as refusal:
+        raise Absent(str(refusal)) from None
+    if engine.ours:
+        call([*install, OURS])
     (programs / "clf-ready").touch()
     ask = (
         "import importlib.metadata as m, platform;"
@@ -184,7 +201,7 @@ def make_environment(name: str, work: Path, python: str) -> Environment:
 
 
 def find_python(name: str, python: str) -> str:
-    """`python`, or the first one on the PATH whose version the engine has wheels for. Raises Refusal without one."""
+    """`python`, or the first one on the PATH whose version the engine has wheels for. Raises Absent without one."""
     wanted = ENGINES[name].pythons
     for candidate in (python, *(f"python{version}" for version in wanted)):
         try:
@@ -195,7 +212,7 @@ def find_python(name: str, python: str) -> str:
             if candidate != python:
                 print(f"{name} has no wheel for {python}: taking {shutil.which(candidate)}", file=sys.stderr)
             return candidate
-    raise Refusal(f"needs Python {' or '.join(wanted)}; neither {python} nor the PATH has it")
+    raise Absent(f"needs Python {' or '.join(wanted)}; neither {python} nor the PATH has it")
 
 
 def our_difference(name: str, environment: Environment, model: Path, cases: Cases, scratch: Path) -> float:

@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 LIMIT_BYTES = 1536 << 20
 CLASSES = 10
@@ -111,6 +110,8 @@ def read_status(pid: int) -> dict[str, int]:
 
 def make_tensors(folder: Path, images: int) -> None:
     """Four files of torch.save: five sixths to train on, one sixth to test on."""
+    import torch
+
     test = images // 6
     for part, count, seed in (("train", images - test, 0), ("test", test, 1)):
         raw = folder / f".{part}"

@@ -6,7 +6,7 @@ Nothing here imports torch, so that the runtime's tests run where a device's pac
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,15 @@ def _tiny_model(
     if properties:
         helper.set_model_props(model, properties)
     return model.SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def no_drawing() -> Iterator[None]:
+    """Trainings and sheets of samples have blank pictures."""
+    from blank_pictures import blank_pictures
+
+    with blank_pictures():
+        yield
 
 
 @pytest.fixture

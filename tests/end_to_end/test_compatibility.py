@@ -104,23 +104,46 @@ def test_a_file_that_proves_nothing_fails(here, command, golden_file, tmp_path):
     assert "not an ONNX model" in record["results"][1]["problem"]
 
 
-@pytest.mark.parametrize(("engine", "code"), [("reference", 1), ("openvino", 0)])
+@pytest.mark.parametrize(
+    ("arguments", "absent", "code"),
+    [
+        (("reference",), True, 1),
+        (("openvino",), True, 0),
+        (("oldest", "--if-there"), True, 0),
+        (("oldest", "--if-there"), False, 1),  # clf-edge is what cannot be installed
+    ],
+)
 def test_only_a_required_engine_that_is_not_to_be_had_fails(
-    compatibility, monkeypatch, command, golden_file, engine, code
+    compatibility, monkeypatch, command, golden_file, arguments, absent, code
 ):
     def refuse(*_):
-        raise compatibility.Refusal("no index can be reached")
+        raise (compatibility.Absent if absent else compatibility.Refusal)("no index can be reached")
 
     monkeypatch.setattr(compatibility, "make_environment", refuse)
-    ended, record = run(compatibility, command, golden_file(), "--engine", engine)
+    ended, record = run(compatibility, command, golden_file(), "--engine", *arguments)
     assert (ended.code, record["passed"]) == (code, code == 0)
     assert record["results"][0]["problem"] == "no index can be reached"
+    assert ended.err == f"{arguments[0]} IS NOT TRIED: no index can be reached\n"
+
+
+def test_a_wheel_that_is_not_to_be_had_is_no_fault_of_ours(compatibility, monkeypatch, tmp_path):
+    for failing, error in (("onnxruntime==1.17.0", compatibility.Absent), (compatibility.OURS, compatibility.Refusal)):
+
+        def call(command, failing=failing):
+            if failing in command:
+                raise compatibility.Refusal("no such wheel")
+            return "3.11"
+
+        monkeypatch.setattr(compatibility, "call", call)
+        with pytest.raises(compatibility.Refusal, match="no such wheel") as raised:
+            compatibility.make_environment("oldest", tmp_path, "python")
+        assert raised.type is error
 
 
 def test_a_python_is_looked_for_that_has_wheels_of_the_engine(compatibility, monkeypatch, tmp_path, capsys):
     new = program(tmp_path / "bin" / "new", "#!/bin/sh\necho 3.99\n")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    with pytest.raises(compatibility.Refusal, match=r"needs Python 3\.12 or 3\.11; neither .*new nor the PATH has it"):
+    with pytest.raises(compatibility.Absent, match=r"needs Python 3\.12 or 3\.11; neither .*new nor the PATH has it"):
         compatibility.find_python("oldest", str(new))
     program(tmp_path / "bin" / "python3.12", "#!/bin/sh\necho a shim without a Python >&2; exit 127\n")
     program(tmp_path / "bin" / "python3.11", "#!/bin/sh\necho 3.11\n")

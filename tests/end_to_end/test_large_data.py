@@ -45,10 +45,10 @@ def test_a_small_source_passes_and_the_last_line_is_json(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_an_interrupted_benchmark_cleans_up_after_itself(tmp_path: Path, number: signal.Signals) -> None:
-    child = start(tmp_path, "0.005")
+    child = start(tmp_path, "0.005", "--layout", "npz")
     until = time.monotonic() + 60
     while not list(tmp_path.glob("*/output.txt")) and time.monotonic() < until:
-        time.sleep(0.05)
+        time.sleep(0.02)
     child.send_signal(number)
     child.communicate(timeout=60)
     assert child.returncode not in (0, -number)

@@ -1,7 +1,6 @@
 """More classes than have a confusion matrix, from the images to the device: nothing on the way goes by their square."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from clf_runtime.commands.eval import main as eval_main
 from clf_runtime.evaluation.scores import MAX_CONFUSION
 from clf_train import find_recipe, read_run, read_source
 from clf_train.evaluation.metrics import measure, most_confused
+from clf_train.models.recipe import change
 from clf_train.report.page import comparison_page
 from clf_train.report.text import text_report
 from clf_train.training import train
@@ -30,7 +30,7 @@ def made(tmp_path_factory):
     np.savez(folder / "test.npz", images=images[:60], labels=labels[:60], names=names)
     dataset = read_source(folder)
     run_folder = folder.parent / "run"
-    [run] = train(dataset, {"simple": replace(find_recipe("fast", "simple"), epochs=1)}, run_folder)
+    [run] = train(dataset, {"simple": change(find_recipe("fast", "simple"), {"epochs": 1})}, run_folder)
     return folder, dataset, run_folder, run
 
 
@@ -69,6 +69,7 @@ def test_the_file_answers_on_a_device(made, command, tmp_path):
     classifier = Classifier.load(tmp_path / "m.onnx")
     assert classifier.card == export.model.card
     assert len(classifier.card.names) == CLASSES
+    assert len(classifier.predict(dataset.test.images[0], distribution=True).distribution) == CLASSES
     ended = command(eval_main, tmp_path / "m.onnx", folder, "--json")
     assert ended.code == 0, ended.err
     record = json.loads(ended.out)

@@ -1,5 +1,7 @@
 """From labelled images to a prediction by the commands alone, and the proof that ONNX and PyTorch agree."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -9,13 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from blank_pictures import blank_pictures
 
+from clf_export.commands.export import main as export
 from clf_runtime import Classifier
 from clf_train import Dataset, read_run, read_source
+from clf_train.commands.train import main as train
 from clf_train.evaluation.inference import probabilities
 from clf_train.runs.run import load_net
 
 MODELS = ("simple", "conv")
+MAINS = {"clf_train": train, "clf_export": export}
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,18 @@ def run(*arguments, cwd):
     return done.stdout, done.stderr
 
 
+def run_here(module, *arguments, cwd):
+    """Run a module's command in this process, which has loaded PyTorch already; returns stdout. It must end well."""
+    out = io.StringIO()
+    with blank_pictures(), pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.chdir(cwd)
+        patch.setattr(sys, "argv", [module, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            MAINS[module]()
+    assert not ended.value.code
+    return out.getvalue()
+
+
 @pytest.fixture(scope="module", params=["uint8", "float32"])
 def way(request, tmp_path_factory):
     """Both models, trained on the embedded digits as they are, and as the user's four float tensors."""
@@ -47,8 +65,11 @@ def way(request, tmp_path_factory):
         for name, split in (("train", digits.train), ("test", digits.test)):
             torch.save(torch.from_numpy(split.images).float() / 255, source / f"{name}_data_2")
             torch.save(torch.from_numpy(split.labels).to(torch.uint8), source / f"{name}_labels_2")
-    trained, _ = run("clf_train", "--data", source, "--epochs", 2, "--out", "run", cwd=folder)
-    exported, _ = run("clf_export", "run", cwd=folder)
+    words = [("clf_train", "--data", source, "--epochs", 2, "--out", "run"), ("clf_export", "run")]
+    if request.param == "uint8":
+        (trained, _), (exported, _) = (run(*command, cwd=folder) for command in words)
+    else:
+        trained, exported = (run_here(*command, cwd=folder) for command in words)
     return Way(read_source(source), folder / "run", trained, exported)
 
 

@@ -4,10 +4,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from blank_pictures import blank_pictures
 from onnx import TensorProto, helper, numpy_helper
 
+from clf_export import export as exporting
 from clf_export.graph.rewrite import rewrite
 from clf_train import find_recipe, read_source
+from clf_train.loop.rebuild import pack_weights
 from clf_train.models.recipe import change
 from clf_train.training import train
 
@@ -21,6 +24,22 @@ def one_registry():
     patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="module")
+def translated_once():
+    """Exports of one net share its graph: PyTorch's exporter takes half of the time of an export."""
+    real, made = exporting.build_graph, {}
+
+    def build(net, *arguments):
+        key = (repr(net), pack_weights(net), *arguments)
+        if key not in made:
+            made[key] = real(net, *arguments).SerializeToString()
+        return onnx.ModelProto.FromString(made[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "build_graph", build)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +58,8 @@ def make_run(tmp_path_factory):
                 np.savez(source, images=images, labels=np.concatenate([digits.train.labels, digits.test.labels]))
             dataset = read_source(source)
             recipe = change(find_recipe("fast", model), {"epochs": 2})
-            train(dataset, {model: recipe}, folder / model)
+            with blank_pictures():
+                train(dataset, {model: recipe}, folder / model)
             made[model, dtype] = (folder / model, dataset)
         return made[model, dtype]
 

@@ -67,7 +67,7 @@ def test_images_of_a_run_that_left_broken_pictures_out_are_found_without_them(ma
 
 
 @pytest.fixture(scope="module")
-def named_run(tmp_path_factory):
+def named_run(no_drawing, tmp_path_factory):
     """A run of three classes with names, and a way to write other images under other names, in another order."""
     folder = tmp_path_factory.mktemp("named")
 

@@ -18,6 +18,8 @@ from clf_train.models.recipe import change
 from clf_train.runs.records import write_record
 from clf_train.training import train
 
+pytestmark = pytest.mark.usefixtures("translated_once")
+
 
 def change_graph(change):
     """Make the export build a graph that `change` has changed."""
@@ -66,7 +68,7 @@ WRONG = [
 
 
 @pytest.fixture(scope="module")
-def coloured_run(tmp_path_factory):
+def coloured_run(no_drawing, tmp_path_factory):
     """A run of `conv` on colour images, at a temperature of 1.05, so that swapped channels and it can be told."""
     place = tmp_path_factory.mktemp("coloured")
     rng = np.random.default_rng(0)

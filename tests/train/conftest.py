@@ -11,11 +11,25 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import Started, start
 from small_arrays import make_images
 
 from clf_train import Dataset
 from clf_train.data import spill
 from clf_train.data.dataset import Part, Parts
+
+
+@pytest.fixture(scope="session")
+def start_training(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Started]:
+    """Start `clf-train ARGUMENTS` in a process of its own, in the folder `cwd`, with variables of its environment."""
+
+    def begin(*arguments: object, cwd: Path, **environment: str) -> Started:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OMP_NUM_THREADS", "1")  # of all of them, by the process that they are forked from
+            return start(arguments, cwd, environment, tmp_path_factory.mktemp("printed"))
+
+    begin("--version", cwd=tmp_path_factory.mktemp("first")).ended()  # what is timed forks from one that is there
+    return begin
 
 
 def _save_tensors(folder: Path, suffix: str = "_2", legacy: bool = False, **changes: Any) -> Path:

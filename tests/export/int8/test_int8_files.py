@@ -11,6 +11,8 @@ from clf_export.proof import golden
 from clf_export.proof.self_test import damages
 from clf_runtime import Classifier, self_test
 
+pytestmark = pytest.mark.usefixtures("translated_once")
+
 
 @pytest.fixture
 def few_settings(monkeypatch):

@@ -2,6 +2,8 @@
 
 import io
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -135,8 +137,8 @@ def test_what_is_transparent_lies_on_the_background(kind, mode):
 
 
 def test_heic_needs_its_plugin(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
-    monkeypatch.setitem(__import__("sys").modules, "pillow_heif.as_plugin", None)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setitem(sys.modules, "pillow_heif.as_plugin", None)
     with pytest.raises(MissingExtraError, match=r'^x: HEIC needs a plugin .*: pip install "clf-edge\[heic\]"$'):
         decode_picture(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "x", 3)
 
@@ -147,3 +149,45 @@ def test_heic_is_read():
     pillow_heif.from_pillow(Image.fromarray(np.repeat(np.repeat(RED, 8, 0), 8, 1))).save(data, quality=100)
     assert format_of(data.getvalue()[:LOOK]).name == "HEIC"
     assert np.abs(decode_picture(data.getvalue(), "x", 3).astype(int) - (200, 0, 0)).max() <= 8
+
+
+# A process that has decoded nothing yet: all of its threads begin with Pillow's plugins at once.
+CHILD = """
+import sys, threading
+import numpy as np
+from clf_runtime.inputs.pictures import decode_picture
+
+def decode(name, mine):
+    with open(name, "rb") as file:
+        data = file.read()
+    together.wait()
+    for _ in range(50):
+        mine.append(decode_picture(data, name, 3, (9, 11)))
+
+sys.setswitchinterval(1e-6)
+answers, *names = sys.argv[1:]
+together, found = threading.Barrier(len(names)), [[] for _ in names]
+threads = [threading.Thread(target=decode, args=pair) for pair in zip(names, found)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+np.save(answers, np.array(found))
+"""
+MIXED = (("PNG", "RGB"), ("JPEG", "RGB"), ("PNG", "P"), ("JPEG", "L"), ("PNG", "RGBA"), ("JPEG", "CMYK"))
+
+
+def test_threads_decode_each_its_own_picture_from_the_first_on(tmp_path):
+    random, names = np.random.default_rng(0), []
+    for i, (kind, mode) in enumerate(MIXED):
+        exif = Image.Exif()
+        exif[0x0112] = 1 + i
+        pixels = random.integers(0, 256, (20 + i, 30 - i, 3), np.uint8)
+        names.append(tmp_path / f"{i}.{kind}")
+        Image.fromarray(pixels).convert(mode).save(names[i], kind, exif=exif)
+    command = [sys.executable, "-c", CHILD, tmp_path / "answers.npy", *names]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    alone = np.array([decode_picture(name.read_bytes(), "x", 3, (9, 11)) for name in names])
+    assert len(np.unique(alone, axis=0)) == len(names)
+    assert (np.load(tmp_path / "answers.npy") == alone[:, None]).all()

@@ -6,6 +6,8 @@ import pytest
 
 from clf_train.commands.train import main
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 
 @pytest.fixture
 def inside(tmp_path, monkeypatch):

@@ -15,8 +15,6 @@ from safetensors.torch import load_file
 from clf_train import read_run
 from clf_train.loop.distributed import ALONE, World
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
 def test_the_parts_of_a_batch_are_all_of_it_and_their_mean_is_its_mean(size):
@@ -42,36 +40,37 @@ def test_alone_nothing_is_told_to_anyone():
 def source(tmp_path_factory):
     file = tmp_path_factory.mktemp("source") / "images.npz"
     rng = np.random.default_rng(0)
-    labels = np.arange(1001) % 3  # an odd number: the last batch is shared unequally
-    images = rng.integers(0, 200, (1001, 3, 32, 32), dtype=np.uint8)
-    images[np.arange(1001), labels] += 55
+    labels = np.arange(501) % 3  # an odd number: the last batch is shared unequally
+    images = rng.integers(0, 200, (501, 3, 16, 16), dtype=np.uint8)
+    images[np.arange(501), labels] += 55
     np.savez(file, images=images, labels=labels)
     return file
 
 
-def start(*arguments, cwd, processes=2):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launch = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={port}"]
-    command = [sys.executable, *(launch if processes > 1 else []), "-m", "clf_train", *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+@pytest.fixture
+def start_ranks(start_training):
+    """Start `clf-train ARGUMENTS` once for each rank, with the variables that torchrun sets."""
+
+    def begin(*arguments, cwd, processes=2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        numbers = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+        return [start_training(*arguments, cwd=cwd, **shared, **own) for own in numbers]
+
+    return begin
 
 
-def ended(process):
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
-def test_two_processes_train_what_one_does(source, tmp_path):
+def test_two_processes_train_what_one_does(source, start_ranks, tmp_path):
     shared = ("--data", source, "--model", "simple,conv", "--epochs", 2, "--flip", "on", "--shift", 1)
     for processes in (1, 2):
-        code, out, err = ended(start(*shared, "--out", f"with-{processes}", cwd=tmp_path, processes=processes))
+        started = start_ranks(*shared, "--out", f"with-{processes}", cwd=tmp_path, processes=processes)
+        (code, out, err), *others = [each.ended() for each in started]
         assert code == 0, err
         assert out.count("run folder:") == 1
         assert err.count("training conv by recipe") == 1
+        assert others == [(0, "", "")] * (processes - 1)
     one, two = (load_file(tmp_path / f"with-{n}" / "simple" / "weights.safetensors") for n in (1, 2))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=2e-5, rtol=1e-3)
@@ -79,6 +78,13 @@ def test_two_processes_train_what_one_does(source, tmp_path):
     assert (alone.processes, together.processes) == (1, 2)
     assert together.test.accuracy == pytest.approx(alone.test.accuracy, abs=0.1)  # batch statistics differ
     assert sorted(p.name for p in tmp_path.iterdir()) == ["with-1", "with-2"]
+
+
+def torchrun(*arguments, cwd):
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "clf_train"]
+    command = [sys.executable, *launch, *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=cwd, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def ranks(launcher):
@@ -94,23 +100,24 @@ def ranks(launcher):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="finds the processes in /proc")
-def test_a_killed_process_ends_all_with_a_line_and_the_training_goes_on(source, tmp_path):
-    launcher = start("--data", source, "--model", "conv", "--epochs", 12, "--out", "run", "--quiet", cwd=tmp_path)
+def test_a_killed_process_ends_all_with_a_line_and_the_training_goes_on(source, start_training, start_ranks, tmp_path):
+    launcher = torchrun("--data", source, "--model", "conv", "--epochs", 40, "--out", "run", "--quiet", cwd=tmp_path)
     state = tmp_path / "run.partial" / "state.pt"
     while not state.exists():
         assert launcher.poll() is None
-        time.sleep(0.05)
+        time.sleep(0.02)
     os.kill(ranks(launcher)[1], signal.SIGKILL)
-    code, _, err = ended(launcher)
-    assert code != 0
+    _, err = launcher.communicate(timeout=300)
+    assert launcher.returncode != 0
     ours = [line for line in err.splitlines() if line.startswith("clf-train: ")]
     assert len(ours) == 1
     assert "another process of this training was lost" in ours[0]
     assert ours[0].endswith("go on with: torchrun --nproc-per-node=2 -m clf_train --resume run")
-    alone = ended(start("--resume", "run", "--quiet", cwd=tmp_path, processes=1))
+    alone = start_training("--resume", "run", "--quiet", cwd=tmp_path).ended()
     assert (alone[0], alone[2]) == (2, "clf-train: the training had 2 processes, not 1: start as many with torchrun\n")
-    code, _, err = ended(start("--resume", "run", "--quiet", cwd=tmp_path))
-    assert code == 0, err
+    for started in start_ranks("--resume", "run", "--quiet", cwd=tmp_path):
+        code, _, err = started.ended()
+        assert code == 0, err
     assert read_run(tmp_path / "run").processes == 2
 
 

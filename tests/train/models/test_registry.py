@@ -7,6 +7,8 @@ import pytest
 from clf_train.commands.train import main
 from clf_train.models.registry import MODELS
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 NEW = """
 from pathlib import Path
 

@@ -8,6 +8,7 @@ import pytest
 
 from clf_train import find_recipe, read_source
 from clf_train.evaluation.metrics import measure
+from clf_train.models.recipe import change
 from clf_train.report.page import comparison_page, run_page
 from clf_train.training import train
 
@@ -15,7 +16,7 @@ from clf_train.training import train
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "both"
-    recipes = {model: replace(find_recipe("fast", model), epochs=1) for model in ("simple", "conv")}
+    recipes = {model: change(find_recipe("fast", model), {"epochs": 1}) for model in ("simple", "conv")}
     return folder, train(read_source("digits"), recipes, folder)
 
 

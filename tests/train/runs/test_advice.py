@@ -2,8 +2,6 @@
 
 import shlex
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,27 +43,26 @@ def test_several_processes_are_started_as_they_were(monkeypatch):
     assert resume_command(Path("run"), two) == "torchrun ... -m clf_train --resume run"
 
 
-def test_the_command_that_is_printed_goes_on_with_one_s_own_model(tmp_path):
+def test_the_command_that_is_printed_goes_on_with_one_s_own_model(start_training, tmp_path):
     (tmp_path / "slow_nets.py").write_text(NETS)
-    code = "from clf_train.commands.train import main; main()"
-    start = ["--model", "slow_nets:Slow", "--epochs", "300", "--out", "my run"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *start], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
     metrics = tmp_path / "my run.partial" / "metrics.csv"
-    lines = iter(process.stderr.readline, "")
+
+    def epochs():
+        return [line.partition(",")[0] for line in metrics.read_text().splitlines()[1:]] if metrics.exists() else []
+
+    def stopped(*arguments):
+        """Train for two more epochs; returns what was said."""
+        behind = len(epochs())
+        training = start_training(*arguments, cwd=tmp_path)
+        while len(epochs()) < behind + 2:  # they are written as it goes
+            assert training.ended(0.02) is None
+        training.send(signal.SIGINT)
+        return training.ended()[2].splitlines()
+
+    lines = stopped("--model", "slow_nets:Slow", "--epochs", 300, "--out", "my run")
     assert any("slow_nets:Slow, epoch 2/300: loss" in line for line in lines)  # a line an epoch, without a terminal
-    assert len(metrics.read_text().splitlines()) >= 3  # as it goes
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=100)[1].splitlines()[-1]
-    command = shlex.split(said.partition("go on with: ")[2])
+    command = shlex.split(lines[-1].partition("go on with: ")[2])
     assert command == ["clf-train", "--resume", "my run", "--model", "slow_nets:Slow"]
-    rest = [sys.executable, "-c", code, *command[1:]]
-    process = subprocess.Popen(rest, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    lines = iter(process.stderr.readline, "")
+    lines = stopped(*command[1:])
     assert any("going on after epoch" in line for line in lines)
-    assert any("epoch" in line for line in lines)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=100)
-    epochs = [line.partition(",")[0] for line in metrics.read_text().splitlines()[1:]]
-    assert epochs == [str(n) for n in range(1, len(epochs) + 1)]  # none is there twice
+    assert epochs() == [str(n) for n in range(1, len(epochs()) + 1)]  # none is there twice

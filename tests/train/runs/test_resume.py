@@ -4,37 +4,21 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     file = tmp_path_factory.mktemp("source") / "images.npz"
     rng = np.random.default_rng(0)
-    labels = np.arange(1500) % 3
-    images = rng.integers(0, 200, (1500, 3, 32, 32), dtype=np.uint8)
-    images[np.arange(1500), labels] += 55
+    labels = np.arange(900) % 3
+    images = rng.integers(0, 200, (900, 3, 16, 16), dtype=np.uint8)
+    images[np.arange(900), labels] += 55
     np.savez(file, images=images, labels=labels)
     return file
-
-
-def start(*arguments, cwd):
-    command = [sys.executable, "-m", "clf_train", *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def ended(process, timeout=300):
-    out, err = process.communicate(timeout=timeout)
-    return process.returncode, out, err
 
 
 def options(source, epochs=4):
@@ -42,10 +26,10 @@ def options(source, epochs=4):
 
 
 @pytest.fixture(scope="module")
-def never_stopped(source, tmp_path_factory):
+def never_stopped(source, start_training, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     begun = time.monotonic()
-    assert ended(start(*options(source), cwd=folder))[0] == 0
+    assert start_training(*options(source), cwd=folder).ended()[0] == 0
     return folder / "run", time.monotonic() - begun
 
 
@@ -53,8 +37,8 @@ def weights(run):
     return [(run / model / "weights.safetensors").read_bytes() for model in ("simple", "conv")]
 
 
-def test_kills_at_random_instants_do_not_change_a_bit(source, never_stopped, tmp_path):
-    kills = int(os.environ.get("CLF_EDGE_KILLS", "3"))
+def test_kills_at_random_instants_do_not_change_a_bit(source, never_stopped, start_training, tmp_path):
+    kills = int(os.environ.get("CLF_EDGE_KILLS", "6"))
     seed = random.randrange(1 << 30)
     print(f"instants drawn from seed {seed}")  # shown if the test fails
     instants = random.Random(seed)
@@ -62,17 +46,16 @@ def test_kills_at_random_instants_do_not_change_a_bit(source, never_stopped, tmp
     done = ends = 0
     while done < kills or not ends:
         stopped = (tmp_path / "run.partial" / "plan.json").exists()
-        process = start(*(("--resume", "run", "--quiet") if stopped else options(source)), cwd=tmp_path)
-        try:
-            code, _, err = ended(process, instants.uniform(0.3, 0.8) * seconds if done < kills else 300)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+        training = start_training(*(("--resume", "run", "--quiet") if stopped else options(source)), cwd=tmp_path)
+        ended = training.ended(instants.uniform(0.1, 0.9) * seconds if done < kills else 300)
+        if ended is None:
+            training.send(signal.SIGKILL)
+            training.ended()
             done += 1
             if not (tmp_path / "run").exists():
                 continue
         else:
-            assert (code, err) == (0, "")
+            assert ended == (0, ended[1], "")
             assert [p.name for p in tmp_path.iterdir()] == ["run"]
             assert sorted(os.listdir(tmp_path / "run")) == sorted(os.listdir(whole))
         assert weights(tmp_path / "run") == weights(whole)
@@ -83,29 +66,28 @@ def test_kills_at_random_instants_do_not_change_a_bit(source, never_stopped, tmp
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_says_how_to_go_on(source, tmp_path, number, code):
-    process = start(*options(source, epochs=300), cwd=tmp_path)
+def test_a_signal_saves_and_says_how_to_go_on(source, start_training, tmp_path, number, code):
+    training = start_training(*options(source, epochs=3000), cwd=tmp_path)
     state = tmp_path / "run.partial" / "simple" / "state.pt"
     while not state.exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    second = ended(start(*options(source), cwd=tmp_path))
+        assert training.ended(0.02) is None
+    second = start_training(*options(source), cwd=tmp_path).ended()
     assert (second[0], second[2].count("\n")) == (2, 1)
     assert "another training is at work in it" in second[2]
-    process.send_signal(number)
-    returned, out, err = ended(process)
+    training.send(number)
+    returned, out, err = training.ended()
     assert (returned, out) == (code, "")
     assert err.startswith("clf-train: stopped in epoch ")
     assert err.endswith("; go on with: clf-train --resume run\n")
     assert err.count("\n") == 1
-    again = ended(start(*options(source), cwd=tmp_path))
+    again = start_training(*options(source), cwd=tmp_path).ended()
     assert again[0] == 2
     assert "holds a training that was stopped" in again[2]
 
 
-def test_like_trains_the_same_again(source, never_stopped, tmp_path):
+def test_like_trains_the_same_again(never_stopped, start_training, tmp_path):
     whole, _ = never_stopped
-    code, _, err = ended(start("--like", whole, "--out", "again", "--quiet", cwd=tmp_path))
+    code, _, err = start_training("--like", whole, "--out", "again", "--quiet", cwd=tmp_path).ended()
     assert (code, err) == (0, "")
     assert weights(tmp_path / "again") == weights(whole)
     first, second = (json.loads((run / "conv" / "run.json").read_text()) for run in (whole, tmp_path / "again"))
@@ -113,11 +95,11 @@ def test_like_trains_the_same_again(source, never_stopped, tmp_path):
         assert first[key] == second[key]
 
 
-def test_like_refuses_other_images(source, never_stopped, tmp_path):
+def test_like_refuses_other_images(source, never_stopped, start_training, tmp_path):
     whole, _ = never_stopped
     with np.load(source) as arrays:
         np.savez(tmp_path / "other.npz", images=arrays["images"] // 2, labels=arrays["labels"])
-    code, _, err = ended(start("--like", whole / "conv", "--data", "other.npz", "--quiet", cwd=tmp_path))
+    code, _, err = start_training("--like", whole / "conv", "--data", "other.npz", "--quiet", cwd=tmp_path).ended()
     assert (code, err.count("\n")) == (2, 1)
     assert "holds other images than the training had" in err
     assert [p.name for p in tmp_path.iterdir()] == ["other.npz"]

@@ -25,7 +25,7 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def made(dataset, tmp_path_factory):
+def made(dataset, no_drawing, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "both"
     recipes = {model: change(find_recipe("fast", model), {"epochs": 1}) for model in ("simple", "conv")}
     return folder, train(dataset, recipes, folder, seed=3)
@@ -277,14 +277,10 @@ class TestNewFolder:
         assert list((tmp_path / "home").iterdir()) == []
 
     def test_a_second_training_is_refused_while_the_first_works(self, tmp_path):
-        code = (
-            "import sys; from pathlib import Path; from clf_train.runs.folder import new_folder\n"
-            "with new_folder(Path(sys.argv[1])): pass"
-        )
         with new_folder(tmp_path / "run") as partial:
             (partial / "x").write_text("1")
-            second = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], capture_output=True, text=True)
-            assert "another training is at work" in second.stderr
+            with pytest.raises(RunError, match="another training is at work"), new_folder(tmp_path / "run"):
+                pass
             assert (partial / "x").exists()
 
     def test_what_a_killed_training_left_is_cleared(self, tmp_path):
