@@ -23,6 +23,7 @@ from clf_export.proof.evidence import gather_evidence
 from clf_export.proof.golden import golden_images, make_golden
 from clf_export.proof.independence import make_pool, onnx_scores, prove_gradients, prove_independence, torch_scores
 from clf_export.proof.parity import TOLERANCE
+from clf_export.proof.pictures import prove_pictures, with_golden_picture
 from clf_export.proof.proof import Proof, prove
 from clf_export.proof.provenance import verify_accuracy
 from clf_train.data.dataset import Dataset
@@ -36,7 +37,8 @@ from clf_train.runs.run import load_net, read_run
 class Export:
     """What an export wrote: the float32 file with its proof, and the int8 file, if it is recommended.
 
-    `as_trained` says what shows that the net is the one that was trained and tested.
+    `as_trained` says what shows that the net is the one that was trained and tested. As many raw `pictures` went
+    through the whole path of a device; 0 where the images are arrays.
     `quantised` holds all that was tried for int8; it is None if none was asked for, or `int8_problem` says why none
     could be made. `hint` is what whoever made the net should know of it (see models.hint).
     """
@@ -44,6 +46,7 @@ class Export:
     model: ModelFile
     proof: Proof
     as_trained: str
+    pictures: int
     int8: ModelFile | None = None
     quantised: Quantised | None = None
     int8_problem: str | None = None
@@ -105,9 +108,17 @@ def export_run(
             int8=verdict_for_card(quantised.verdict) if quantised else None,
             license=license,
         )
+        card = with_golden_picture(plain, card)
         figures = {"file": file.name, **asdict(proof), "data_fingerprint": dataset.fingerprint}
         with named_together() if files is None else nullcontext(files) as files:
-            written = write_model(files, file, plain, card, lambda data: prove(data, evidence, run.names))
+            pictures = 0
+
+            def check(data: bytes) -> None:
+                nonlocal pictures
+                prove(data, evidence, run.names)
+                pictures = prove_pictures(data, dataset, evidence)
+
+            written = write_model(files, file, plain, card, check)
             small = None
             if quantised is not None and quantised.verdict.recommended:
                 small = write_int8(files, int8_file, quantised, card, evidence)
@@ -115,4 +126,4 @@ def export_run(
                 files.enter_context(removed_at_end(int8_file))
             record = files.enter_context(whole_file(folder / "parity.json"))
             record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    return Export(written, proof, as_trained, small, quantised, int8_problem, said)
+    return Export(written, proof, as_trained, pictures, small, quantised, int8_problem, said)

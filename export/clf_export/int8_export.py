@@ -16,6 +16,7 @@ from clf_export.outputs import ModelFile, write_model
 from clf_export.proof.evidence import Evidence
 from clf_export.proof.golden import golden_images, make_golden, margins_of
 from clf_export.proof.parity import compare, run_onnx
+from clf_export.proof.pictures import with_golden_picture
 from clf_runtime.model.card import MOST_TOLERANCE, Golden, ModelCard
 from clf_train.data.dataset import Dataset
 from clf_train.runs.run import Run
@@ -65,7 +66,9 @@ def write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelCa
     own = parity_record(compare(evidence.reference, answers, evidence.labels), NO_BOUND, parity.data_fingerprint)
     golden = _int8_golden(quantised, golden_images(evidence))
     try:
-        return write_model(files, path, quantised.model, int8_card(card, own, golden), check)
+        return write_model(
+            files, path, quantised.model, with_golden_picture(quantised.model, int8_card(card, own, golden)), check
+        )
     except ParityError as error:  # it is not the float32 file that is rejected
         raise QuantisationError(f"int8: {error}") from None
 

@@ -125,6 +125,9 @@ def export(
         written = export.model
         print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, proven against PyTorch"))
         lines = (f"the net that was trained         {export.as_trained}", *table(export.proof, written.card.names))
+        if export.pictures:
+            same = f"{export.pictures:,} from their bytes on, every pixel as in training"
+            lines = (*lines, f"pictures, on a device's path      {same}")
         for line in (*lines, *_golden_lines(written), *_int8_lines(export)):
             print(f"  {one_line(line)}")
         small = int8_beside(file)
@@ -138,7 +141,8 @@ def _golden_lines(file: "ModelFile") -> list[str]:
     if golden is None:
         return ["golden cases                     none: the images are too large, or all answers near ties", *lines]
     noticed = file.damages - len(file.unnoticed)
-    text = f"{len(golden.probabilities)}; the self-test passes, and notices {noticed} of {file.damages} damaged weights"
+    picture = " and a picture" * (file.card.golden_picture is not None)
+    text = f"{len(golden.probabilities)}{picture}; the self-test passes, and notices {noticed} of {file.damages} damaged weights"
     return [f"golden cases                     {text}", *(f"  not noticed: {what}" for what in file.unnoticed), *lines]
 
 

@@ -50,6 +50,8 @@ def card_json(classifier: Classifier) -> str:
     record: dict[str, Any] = asdict(classifier.card)
     if classifier.card.golden is not None:
         del record["golden"]["images"]
+    if classifier.card.golden_picture is not None:
+        del record["golden_picture"]["data"]
     return json.dumps({**record, "model_sha256": classifier.sha256}, allow_nan=False)
 
 
@@ -59,13 +61,20 @@ def self_test_lines(result: SelfTest) -> list[str]:
     where = result.provider + ("" if result.measured else ", for which the tolerance was not measured")
     if result.passed:
         cases, largest = len(result.cases), result.max_difference
-        return [f"self-test passed: {cases} golden cases on {where}; largest difference {largest:.1e}, {least}"]
+        return [
+            f"self-test passed: {cases} golden cases{_picture(result)} on {where}; largest difference {largest:.1e}, {least}"
+        ]
     lines = [f"self-test FAILED on {where}: {result.problem}"]
     for i, case in enumerate(result.cases, 1):
         if not case.agrees(result.tolerance):
             what = f"  case {i}: {case.expected}, answered {case.answered}"
             lines.append(f"{what}; largest difference {case.difference:.1e}, {least}")
     return [one_line(line) for line in lines]
+
+
+def _picture(result: SelfTest) -> str:
+    said = {"agrees": " and a picture", "no Pillow": " (without its picture: Pillow is not installed)"}
+    return said.get(result.picture, "")
 
 
 def self_test_json(result: SelfTest) -> str:

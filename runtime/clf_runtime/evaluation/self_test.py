@@ -1,14 +1,20 @@
 """The self-test: a model file's golden cases, answered here, against what the exporting machine saw."""
 
+import hashlib
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from clf_runtime.classifier import Classifier
-from clf_runtime.errors import ClfError, ModelError
+from clf_runtime.errors import ClfError, MissingExtraError, ModelError
+from clf_runtime.inputs.arrays import to_batch
+from clf_runtime.inputs.files import picture_to_input
 from clf_runtime.model.card import Golden
 from clf_runtime.model.golden import golden_images
+
+Picture = Literal["agrees", "differs", "no Pillow", "none"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class GoldenCase:
 class SelfTest:
     """How a self-test ended. `problem` says why it failed, and is None if it passed.
 
-    `measured` tells whether the tolerance was measured for the provider that ran, or is another provider's.
+    `measured` tells whether the tolerance was measured for the provider that ran, or is another provider's. `picture`
+    tells whether the golden picture `agrees`, or why it was not tried: the file has `none`, or the device `no Pillow`.
     """
 
     cases: tuple[GoldenCase, ...]
@@ -38,6 +45,7 @@ class SelfTest:
     measured: bool
     model_sha256: str
     problem: str | None
+    picture: Picture = "none"
 
     @property
     def passed(self) -> bool:
@@ -49,7 +57,7 @@ def self_test(classifier: Classifier) -> SelfTest:
     """Answer a model's golden cases, each alone and all in one batch, and compare with the file's own record.
 
     It fails if the likeliest class of a case differs, a probability differs by more than the card's tolerance, or the
-    model does not answer at all.
+    model does not answer at all; and if the golden picture becomes another input here, or gets another answer.
     Raises ModelError if the file carries no golden cases.
     """
     golden = classifier.card.golden
@@ -71,11 +79,43 @@ def self_test(classifier: Classifier) -> SelfTest:
     )
     differing = sum(not case.agrees(golden.tolerance) for case in cases)
     problem = f"{differing} of {len(cases)} golden cases differ" if differing else None
-    return _ended(classifier, golden, cases, float(difference.max()), problem)
+    picture, fault = _try_picture(classifier, golden.tolerance)
+    return _ended(classifier, golden, cases, float(difference.max()), problem or fault, picture)
+
+
+def _try_picture(classifier: Classifier, tolerance: float) -> tuple[Picture, str | None]:
+    """Answer the golden picture, from its bytes on; what became of it, and what is wrong, in words."""
+    picture = classifier.card.golden_picture
+    if picture is None:
+        return "none", None
+    try:
+        image = picture_to_input(picture.data, "the golden picture", classifier.card)
+        if hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() != picture.input_sha256:
+            other = "another Pillow or another build of it, perhaps"
+            return (
+                "differs",
+                f"the golden picture becomes another input here than where the file was exported ({other})",
+            )
+        answer = classifier.probabilities(to_batch(image, classifier.card))[0]
+    except MissingExtraError:
+        return "no Pillow", None
+    except ClfError as error:
+        return "differs", str(error)
+    difference = float(np.abs(answer - np.array(picture.probabilities, np.float32)).max())
+    agrees = difference <= tolerance
+    return (
+        "agrees" if agrees else "differs",
+        None if agrees else f"the golden picture's answer differs by {difference:.1e}",
+    )
 
 
 def _ended(
-    classifier: Classifier, golden: Golden, cases: tuple[GoldenCase, ...], difference: float, problem: str | None
+    classifier: Classifier,
+    golden: Golden,
+    cases: tuple[GoldenCase, ...],
+    difference: float,
+    problem: str | None,
+    picture: Picture = "none",
 ) -> SelfTest:
     return SelfTest(
         cases=cases,
@@ -85,4 +125,5 @@ def _ended(
         measured=classifier.provider == golden.provider,
         model_sha256=classifier.sha256,
         problem=problem,
+        picture=picture,
     )

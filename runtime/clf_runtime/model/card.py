@@ -14,6 +14,7 @@ from clf_runtime.model.names import MAX_TEXT, is_text, names_fault
 MAX_CLASSES = 100_000
 MAX_PIXELS = 1 << 24  # channels x height x width of one image
 MAX_GOLDEN = 64
+MAX_PICTURE_BYTES = 1 << 20  # of the golden picture
 # Of a probability, by the precision of the weights: what a file may allow itself. Float sums differ by some 1e-6 from
 # processor to processor; int8's are rounded to 256 steps, and where answers differ by more the file is not to be used.
 MOST_TOLERANCE = {"float32": 0.01, "int8": 0.1}
@@ -67,6 +68,19 @@ class Golden:
         """Whether a case of these probabilities is no tie: only more than the tolerance could make it another class."""
         first, second = sorted(row)[:-3:-1]
         return first - second > 2 * self.tolerance
+
+
+@dataclass(frozen=True)
+class GoldenPicture:
+    """A picture of another size and shape than the input, by which a device proves decoding and geometry too.
+
+    `data` are the bytes of a PNG, `input_sha256` is of the input that it becomes (uint8 [channels, height, width], in C
+    order), and `probabilities` are the file's answer, held to the tolerance of the golden cases.
+    """
+
+    data: bytes
+    input_sha256: str
+    probabilities: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -132,6 +146,7 @@ class ModelCard:
     parity: Parity | None = None
     int8: Int8 | None = None
     golden: Golden | None = None
+    golden_picture: GoldenPicture | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -247,6 +262,22 @@ def _check(card: ModelCard) -> None:
         demand(0 < golden.tolerance <= most, "golden.tolerance", f"above 0 and at most {most:g} for {card.precision}")
         demand(_is_share(golden.difference), "golden.difference", "in 0..1")
         demand(any(map(golden.tells, rows)), "golden.probabilities", "such that one case or more is no tie")
+
+    picture = card.golden_picture
+    demand(
+        picture is None
+        or (
+            _fits(picture, GoldenPicture)
+            and golden is not None
+            and len(picture.data) <= MAX_PICTURE_BYTES
+            and len(picture.input_sha256) == 64
+            and len(picture.probabilities) == classes
+            and all(map(_is_share, picture.probabilities))
+            and abs(sum(picture.probabilities) - 1) <= _SLACK
+        ),
+        "golden_picture",
+        "a PNG with the SHA-256 of its input and a probability a class, beside golden cases",
+    )
 
 
 _NUMBERS = tuple[float, ...]

@@ -12,16 +12,17 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from clf_runtime.errors import ModelError, brief
-from clf_runtime.model.card import MAX_CLASSES, Golden, Int8, ModelCard, Parity, told
+from clf_runtime.model.card import MAX_CLASSES, Golden, GoldenPicture, Int8, ModelCard, Parity, told
 from clf_runtime.model.geometry import Geometry
 from clf_runtime.model.names import read_names
 
 PREFIX = "clf_edge."
 SCHEMA = 3
 _READ = (2, SCHEMA)
-_SINCE_3 = ("geometry",)
+_SINCE_3 = ("geometry", "golden_picture")
 MAX_CARD = 64 * MAX_CLASSES  # characters of a whole card; parsed they take up to 60 bytes each
-_RECORDS = {"parity": Parity, "int8": Int8, "golden": Golden, "geometry": Geometry}
+_RECORDS = {"parity": Parity, "int8": Int8, "golden": Golden, "golden_picture": GoldenPicture, "geometry": Geometry}
+_BYTES = {"golden": "images", "golden_picture": "data"}  # fields in base64
 
 
 def to_metadata(card: ModelCard) -> dict[str, str]:
@@ -31,8 +32,9 @@ def to_metadata(card: ModelCard) -> dict[str, str]:
     """
     own = {f.name: getattr(card, f.name) for f in fields(card)}
     own |= {name: None if own[name] is None else asdict(own[name]) for name in _RECORDS}
-    if card.golden is not None:
-        own["golden"]["images"] = binascii.b2a_base64(card.golden.images, newline=False).decode("ascii")
+    for name, field in _BYTES.items():
+        if own[name] is not None:
+            own[name][field] = binascii.b2a_base64(own[name][field], newline=False).decode("ascii")
     metadata = {PREFIX + "schema": json.dumps(SCHEMA)}
     metadata |= {PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in own.items()}
     _refuse_too_large(metadata)
@@ -94,7 +96,7 @@ def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
     try:
         for name, kind in _RECORDS.items():
             if values.get(name) is not None:
-                values[name] = _record(kind, values[name])
+                values[name] = _record(name, kind, values[name])
         card = ModelCard(**values)
     except TypeError as error:
         raise ModelError(f"the model's card is incomplete or has an unknown field: {brief(error)}") from None
@@ -135,14 +137,15 @@ def _parse(metadata: Mapping[str, str], key: str) -> Any:
         raise ModelError(f"the model's card is damaged: {PREFIX}{key} {why}: {told(text)}") from None
 
 
-def _record(kind: Any, values: Any) -> Any:
+def _record(name: str, kind: Any, values: Any) -> Any:
     if not isinstance(values, dict):
-        raise TypeError(f"{kind.__name__.lower()} is {told(values)}")
-    if kind is Golden and isinstance(values.get("images"), str):
+        raise TypeError(f"{name} is {told(values)}")
+    field = _BYTES.get(name)
+    if field is not None and isinstance(values.get(field), str):
         try:
-            values["images"] = binascii.a2b_base64(values["images"], strict_mode=True)
+            values[field] = binascii.a2b_base64(values[field], strict_mode=True)
         except ValueError as error:
-            raise ModelError(f"the model's card is damaged: the golden images are not base64: {error}") from None
+            raise ModelError(f"the model's card is damaged: {name}.{field} is not base64: {error}") from None
     return kind(**values)
 
 

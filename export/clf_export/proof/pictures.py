@@ -1,0 +1,92 @@
+"""Raw pictures through the whole path of a device, and the one that goes into the file.
+
+Letters in shapes: N images, C channels, H height, W width, K classes.
+"""
+
+import hashlib
+import io
+import os
+from dataclasses import replace
+
+import numpy as np
+
+from clf_export.errors import ParityError
+from clf_export.proof.evidence import Evidence
+from clf_export.proof.parity import TOLERANCE, run_onnx
+from clf_runtime.classifier import Classifier
+from clf_runtime.datasets.labelled import open_labelled
+from clf_runtime.inputs.arrays import to_batch
+from clf_runtime.inputs.files import picture_to_input
+from clf_runtime.model.card import Golden, GoldenPicture, ModelCard
+from clf_train.data.dataset import Dataset
+
+MOST = 200  # pictures that are compared
+_COLOURS = 63  # of the golden picture, beside the transparent one: a PNG of some kilobytes
+
+
+def prove_pictures(model: bytes, dataset: Dataset, evidence: Evidence) -> int:
+    """Answer up to 200 test pictures of a source as a device does, from their bytes on; returns how many there were.
+
+    `model` is a whole file with its card. Each picture must become the very image that was tested, to the last pixel,
+    and its probabilities be PyTorch's within the tolerance. A source of arrays has none, one that was read as before
+    or without its broken pictures is not compared.
+    Raises ParityError, naming the picture, if one does not.
+    """
+    if dataset.as_before or dataset.skipped or not os.path.exists(dataset.source):
+        return 0
+    classifier = Classifier(model, "the file", device="cpu")
+    labelled = open_labelled(dataset.source, classifier.card)
+    if labelled.opened.image_shape is not None or labelled.images != len(evidence.images):
+        return 0
+    done = 0
+    for block in labelled.blocks():
+        count = min(len(block.images), MOST - done)
+        images = to_batch(evidence.images[done : done + count], classifier.card)
+        apart = np.flatnonzero([not np.array_equal(a, b) for a, b in zip(block.images[:count], images, strict=True)])
+        if len(apart):
+            raise ParityError(f"{block.places[apart[0]]}: becomes another image on a device than in training")
+        answers = classifier.probabilities(block.images[:count])
+        differences = np.abs(answers - evidence.reference[done : done + count]).max(axis=1)
+        if differences.max() > TOLERANCE:
+            worst = int(differences.argmax())
+            raise ParityError(f"{block.places[worst]}: its answer on a device differs by {differences[worst]:.1e}")
+        done += count
+        if done == MOST:
+            break
+    return done
+
+
+def make_golden_picture(model: bytes, card: ModelCard, golden: Golden | None) -> GoldenPicture | None:
+    """Make a picture of another size and shape than the input from the first golden case, and answer it.
+
+    It has few colours, and a transparent corner. None where a device takes no pictures by a stated geometry, or
+    without Pillow.
+    """
+    channels, height, width = card.image_shape
+    if golden is None or card.geometry is None or channels not in (1, 3) or card.value_range not in ((0, 1), (0, 255)):
+        return None
+    try:
+        from PIL import Image
+    except ImportError:
+        return None
+    dtype = np.dtype(card.dtype).newbyteorder("<")
+    first = np.frombuffer(golden.images, dtype, channels * height * width).reshape(card.input_shape)
+    pixels = first.transpose(1, 2, 0) if card.layout == "NCHW" else first
+    if card.value_range == (0, 1):
+        pixels = np.rint(pixels * 255)
+    shown = Image.fromarray(np.ascontiguousarray(pixels.astype(np.uint8).squeeze())).convert("RGB")
+    larger = shown.resize((width * 3 // 4 + 1, height * 5 // 4 + 1), Image.Resampling.BILINEAR).quantize(_COLOURS)
+    larger.paste(_COLOURS, (0, 0, larger.width // 4 + 1, larger.height // 4 + 1))
+    stream = io.BytesIO()
+    larger.save(stream, "PNG", transparency=_COLOURS, optimize=True)
+    image = picture_to_input(stream.getvalue(), "the golden picture", card)
+    return GoldenPicture(
+        data=stream.getvalue(),
+        input_sha256=hashlib.sha256(np.ascontiguousarray(image).data).hexdigest(),
+        probabilities=tuple(run_onnx(model, to_batch(image, card))[0].tolist()),
+    )
+
+
+def with_golden_picture(model: bytes, card: ModelCard) -> ModelCard:
+    """The card with a golden picture that `model`, which it is of, has answered; without where there can be none."""
+    return replace(card, golden_picture=make_golden_picture(model, card, card.golden))
