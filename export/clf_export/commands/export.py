@@ -142,7 +142,8 @@ def _golden_lines(file: "ModelFile") -> list[str]:
         return ["golden cases                     none: the images are too large, or all answers near ties", *lines]
     noticed = file.damages - len(file.unnoticed)
     picture = " and a picture" * (file.card.golden_picture is not None)
-    text = f"{len(golden.probabilities)}{picture}; the self-test passes, and notices {noticed} of {file.damages} damaged weights"
+    found = f"the self-test passes, and notices {noticed} of {file.damages} damaged weights"
+    text = f"{len(golden.probabilities)}{picture}; {found}"
     return [f"golden cases                     {text}", *(f"  not noticed: {what}" for what in file.unnoticed), *lines]
 
 

@@ -61,9 +61,8 @@ def self_test_lines(result: SelfTest) -> list[str]:
     where = result.provider + ("" if result.measured else ", for which the tolerance was not measured")
     if result.passed:
         cases, largest = len(result.cases), result.max_difference
-        return [
-            f"self-test passed: {cases} golden cases{_picture(result)} on {where}; largest difference {largest:.1e}, {least}"
-        ]
+        passed = f"self-test passed: {cases} golden cases{_picture(result)} on {where}"
+        return [f"{passed}; largest difference {largest:.1e}, {least}"]
     lines = [f"self-test FAILED on {where}: {result.problem}"]
     for i, case in enumerate(result.cases, 1):
         if not case.agrees(result.tolerance):
