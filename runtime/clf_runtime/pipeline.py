@@ -1,4 +1,4 @@
-"""Files, folders and streams of images, answered one after another; one that is at fault does not stop the others."""
+"""Files, folders and streams of images, classified one after another; an invalid one does not stop the others."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -16,14 +16,14 @@ from clf_runtime.inputs.stream import Records, foreign_kind, read_paths
 from clf_runtime.model.card import ModelCard
 from clf_runtime.prediction import Prediction, Predictions
 
-_LOOK = 512  # bytes of a stream that tell what it holds
-_EMPTY = "standard input: is empty: it holds neither .npy records nor paths"
+_LOOK = 512  # bytes of a stream that show what it holds
+_EMPTY = "standard input: is empty; expected .npy records or paths"
 
-Answered = tuple[int | None, Prediction | ImageError | ModelError]  # the place in a batch, None for one image alone
+Answered = tuple[int | None, Prediction | ImageError | ModelError]  # index in a batch, None for a single image
 
 
 class ArrayClassifier(Protocol):
-    """What answers arrays, as `Classifier` does: all that is asked of it here."""
+    """The part of `Classifier` that is needed here."""
 
     card: ModelCard
 
@@ -42,10 +42,10 @@ class ArrayClassifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one image: a prediction, or the error that says why there is none; the other is None.
+    """The result for one image: a prediction, or the error that says why there is none; the other is None.
 
-    `image` is the path as it was given or found; a record of a stream is called `-[n]`, n counting from 0. `index` is
-    the image's place in a batch, None where there is one image only or where the whole of it is at fault.
+    `image` is the path as given or found; a record of a stream is called `-[n]`, n counting from 0. `index` is the
+    image's index in a batch, None for a single image or where the whole file is invalid.
     """
 
     image: str
@@ -61,7 +61,7 @@ def predict_file(
     distribution: bool = False,
     reject_below: float = 0.0,
 ) -> Iterator[Answered]:
-    """Answer each image of a file: see `Classifier.predict_file`."""
+    """Classify each image of a file: see `Classifier.predict_file`."""
     where = as_path(path)
     yield from _predict_blocks(classifier, read_images(where, classifier.card), where, distribution, reject_below)
 
@@ -73,14 +73,14 @@ def _predict_blocks(
     distribution: bool,
     reject_below: float,
 ) -> Iterator[Answered]:
-    """Answer images that come as `read_images` yields them; `where` names them in errors."""
+    """Classify images as `read_images` yields them; `where` names them in errors."""
     for first, block in blocks:
         if first is None:
             yield None, _predict(classifier, block, where, distribution, reject_below)
             continue
         try:
             answers = classifier.predict_batch(block, distribution=distribution, reject_below=reject_below)
-        except (ImageError, ModelError):  # each by itself, for the fault of one is not that of the others
+        except (ImageError, ModelError):  # then one by one, so that an invalid image affects only itself
             for i, image in enumerate(block, first):
                 yield i, _predict(classifier, image, f"{where}[{i}]", distribution, reject_below)
         else:
@@ -105,10 +105,10 @@ def answer_files(
     distribution: bool = False,
     reject_below: float = 0.0,
 ) -> Iterator[Answer]:
-    """Answer files of images, folders of them and patterns, as `find_files` takes them, in their order; or one of them.
+    """Classify image files, folders and patterns, as `find_files` takes them, in order; `paths` may also be just one.
 
-    `distribution` and `reject_below` are those of `Classifier.predict`. Memory does not grow with what is read. Raises
-    nothing that concerns an image: that is in its answer.
+    `distribution` and `reject_below` are those of `Classifier.predict`. Memory is constant. Errors that concern an
+    image are not raised but in its answer.
     """
     for image in [images] if isinstance(images, str | os.PathLike) else images:
         try:
@@ -124,17 +124,17 @@ def answer_files(
 def answer_stream(
     classifier: ArrayClassifier, stream: BufferedIOBase, *, distribution: bool = False, reject_below: float = 0.0
 ) -> Iterator[Answer]:
-    r"""Answer a stream, such as standard input, as it comes: each image before more is read than it takes.
+    r"""Classify a stream, such as standard input, as it arrives: each image as soon as its last byte has been read.
 
-    The first bytes tell what the stream holds: `.npy` records, one after another as `numpy.save` writes them, or lines,
-    each the path of one file. Ends when the stream does. A damaged record or a missing file is an answer with an error,
-    and the rest goes on; so is, but once, a stream without anything in it, of an archive, of pictures or of other
-    binary data, of text instead of bytes, or one that cannot be read.
+    The first bytes decide what the stream holds: `.npy` records, one after another as `numpy.save` writes them, or
+    lines, each the path of a file. Ends with the stream. A damaged record or a missing file gives an answer with an
+    error, and the next ones are not affected; a stream that is empty, cannot be read, is text instead of bytes, or
+    holds an archive, PNG, JPEG or other binary data gives a single one.
     """
     try:
         first = stream.read(1)
         if isinstance(first, str):
-            raise ImageError("a stream of text where one of bytes is wanted, as sys.stdin.buffer is")
+            raise ImageError("expected a stream of bytes, such as sys.stdin.buffer, not of text")
         if not first:
             raise ImageError(_EMPTY)
         if first == b"\x93":
@@ -142,7 +142,7 @@ def answer_stream(
             return
         first += stream.read1(_LOOK - 1)
         if kind := foreign_kind(first):
-            raise ImageError(f"standard input: holds {kind}: give .npy records, or the paths of files, one a line")
+            raise ImageError(f"standard input: holds {kind}; expected .npy records, or paths of files, one per line")
         yield from _answer_paths(classifier, stream, first, distribution, reject_below)
     except ImageError as error:
         yield Answer("-", None, error=error)

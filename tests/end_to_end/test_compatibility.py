@@ -100,7 +100,7 @@ def test_a_file_that_proves_nothing_fails(here, command, golden_file, tmp_path):
     ended, record = run(here, command, golden_file(golden=False), damaged, "--engine", "reference")
     assert ended.code == 1
     assert [r["difference"] for r in record["results"]] == [None, None]
-    assert "carries no golden cases" in record["results"][0]["problem"]
+    assert "has no golden cases" in record["results"][0]["problem"]
     assert "not an ONNX model" in record["results"][1]["problem"]
 
 

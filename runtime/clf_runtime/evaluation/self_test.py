@@ -1,4 +1,4 @@
-"""The self-test: a model file's golden cases, answered here, against what the exporting machine saw."""
+"""The self-test: a model file's golden cases, run here and compared with the results of the exporting machine."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from clf_runtime.model.golden import golden_images
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """One case: the expected class and the one that came, and the largest absolute difference of a probability."""
+    """One case: the expected and the predicted class, and the largest absolute difference of a probability."""
 
     expected: str
     answered: str
@@ -26,9 +26,9 @@ class GoldenCase:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """How a self-test ended. `problem` says why it failed, and is None if it passed.
+    """The result of a self-test. `problem` says why it failed, and is None if it passed.
 
-    `measured` tells whether the tolerance was measured for the provider that ran, or is another provider's.
+    `measured` says whether the tolerance was measured on the provider that ran, or on another one.
     """
 
     cases: tuple[GoldenCase, ...]
@@ -41,20 +41,20 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """Whether this device answers as the exporting machine did."""
+        """Whether this device reproduces the results of the exporting machine."""
         return self.problem is None
 
 
 def self_test(classifier: Classifier) -> SelfTest:
-    """Answer a model's golden cases, each alone and all in one batch, and compare with the file's own record.
+    """Run a model's golden cases, one by one and in one batch, and compare the results with those in the file.
 
-    It fails if the likeliest class of a case differs, a probability differs by more than the card's tolerance, or the
-    model does not answer at all.
-    Raises ModelError if the file carries no golden cases.
+    It fails if the predicted class of a case differs, if a probability differs by more than the card's tolerance, or
+    if the model fails.
+    Raises ModelError if the file has no golden cases.
     """
     golden = classifier.card.golden
     if golden is None:
-        raise ModelError("the model carries no golden cases: export it with clf-export to have some")
+        raise ModelError("the model has no golden cases: export it with clf-export to add some")
     expected = np.array(golden.probabilities, np.float32)
     try:
         images = golden_images(golden, classifier.card)
