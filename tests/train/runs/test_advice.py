@@ -57,12 +57,12 @@ def test_the_command_that_is_printed_goes_on_with_one_s_own_model(tmp_path):
     assert len(metrics.read_text().splitlines()) >= 3  # as it goes
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=100)[1].splitlines()[-1]
-    command = shlex.split(said.partition("go on with: ")[2])
+    command = shlex.split(said.partition("resume with: ")[2])
     assert command == ["clf-train", "--resume", "my run", "--model", "slow_nets:Slow"]
     rest = [sys.executable, "-c", code, *command[1:]]
     process = subprocess.Popen(rest, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     lines = iter(process.stderr.readline, "")
-    assert any("going on after epoch" in line for line in lines)
+    assert any("resuming after epoch" in line for line in lines)
     assert any("epoch" in line for line in lines)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=100)

@@ -91,16 +91,16 @@ def test_a_signal_saves_and_says_how_to_go_on(source, tmp_path, number, code):
         time.sleep(0.05)
     second = ended(start(*options(source), cwd=tmp_path))
     assert (second[0], second[2].count("\n")) == (2, 1)
-    assert "another training is at work in it" in second[2]
+    assert "another training is using it" in second[2]
     process.send_signal(number)
     returned, out, err = ended(process)
     assert (returned, out) == (code, "")
     assert err.startswith("clf-train: stopped in epoch ")
-    assert err.endswith("; go on with: clf-train --resume run\n")
+    assert err.endswith("; resume with: clf-train --resume run\n")
     assert err.count("\n") == 1
     again = ended(start(*options(source), cwd=tmp_path))
     assert again[0] == 2
-    assert "holds a training that was stopped" in again[2]
+    assert "holds a stopped training" in again[2]
 
 
 def test_like_trains_the_same_again(source, never_stopped, tmp_path):
@@ -119,5 +119,5 @@ def test_like_refuses_other_images(source, never_stopped, tmp_path):
         np.savez(tmp_path / "other.npz", images=arrays["images"] // 2, labels=arrays["labels"])
     code, _, err = ended(start("--like", whole / "conv", "--data", "other.npz", "--quiet", cwd=tmp_path))
     assert (code, err.count("\n")) == (2, 1)
-    assert "holds other images than the training had" in err
+    assert "does not hold the images of the training" in err
     assert [p.name for p in tmp_path.iterdir()] == ["other.npz"]
