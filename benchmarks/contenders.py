@@ -21,7 +21,8 @@ def openvino(model: str, card: ModelCard, images: np.ndarray) -> Call | None:
     import openvino
 
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_NUM_THREADS": 1})
+    options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(model), "CPU", options)
     request = compiled.create_infer_request()
     return lambda: request.infer([images])
 
