@@ -1,4 +1,4 @@
-"""What the rewriting of exported graphs is worth: images a second before and after it, step by step, beside OpenVINO.
+"""The effect of rewriting exported graphs: images/s before and after it, step by step, compared with OpenVINO.
 
     python benchmarks/graph_speed.py                           # the three models, with fresh weights
     python benchmarks/graph_speed.py RUN --before older.onnx   # a run folder, against a file that was exported before
