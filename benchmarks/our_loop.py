@@ -2,8 +2,8 @@
 
     python benchmarks/our_loop.py SOURCE MODEL [RECIPE] [SEED]
 
-The test accuracy after each epoch is for the benchmark only: clf-train uses the test images once, at the end. Seconds are
-those of the training loop, including what it prepares before its first step.
+The test accuracy after each epoch is for the benchmark only: clf-train uses the test images once, at the end. Seconds
+are those of the training loop, including what it prepares before its first step.
 """
 
 import sys

@@ -3,9 +3,8 @@
     python benchmarks/runtime.py [MODEL.onnx...] [--seconds S]
 
 MODEL takes uint8 or float32 images; the default are models of a checkout. Every figure is a pair, measured alternately
-in one run; what matters are the ratios, ours to bare. OpenVINO, PyTorch and LiteRT are measured too if installed; LiteRT
-needs MODEL.tflite beside MODEL.onnx, from to_litert.py.
-The last line is JSON.
+in one run; what matters are the ratios, ours to bare. OpenVINO, PyTorch and LiteRT are measured too if installed;
+LiteRT needs MODEL.tflite beside MODEL.onnx, from to_litert.py. The last line is JSON.
 """
 
 import argparse
