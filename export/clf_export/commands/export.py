@@ -67,7 +67,7 @@ def export(
     """Write a trained model as one ONNX file, after verifying that its outputs match PyTorch's.
 
     PyTorch and onnxruntime both run all test images, and synthetic ones (black, white, one hot pixel, noise) in batches
-    of several sizes. If a probability differs by more than 1e-4, or a prediction other than a near tie, no file is
+    of several sizes. If a probability differs by more than 1e-4, or a prediction (except in near ties), no file is
     written, and a table shows the differences. Normalisation and softmax are inside the file; so are a model card, and
     golden cases for the self-test on a device (clf-predict --self-test).
 
@@ -99,7 +99,7 @@ def export(
                 if other and not quiet:
                     say(NAME, other)
             if not quiet:
-                say(NAME, f"exporting {folder}, verified on {len(dataset.test):,} test images")
+                say(NAME, f"exporting {folder}, verifying on {len(dataset.test):,} test images")
             try:
                 with following(NAME, quiet) as watch:
                     export = export_run(
@@ -140,7 +140,7 @@ def _golden_lines(file: "ModelFile") -> list[str]:
     detected = f"{file.damages - len(file.unnoticed)} of {file.damages}"
     return [
         f"golden cases                     {len(golden.probabilities)}, self-test passed",
-        f"bit flips in the file            detected by its checksum; {detected} in weights by the golden cases alone",
+        f"damage detection                 checksum: any flipped bit; golden cases alone: {detected} in weights",
         *lines,
     ]
 

@@ -88,7 +88,7 @@ def calibration_line(run: Run) -> str:
     """The temperature and its effect on the expected calibration error, in a sentence."""
     error = f"expected calibration error {percent(run.calibration.error_before)}"
     if run.data.validation_images < ENOUGH_TO_CALIBRATE:
-        return f"{error}; {run.data.validation_images or 'no'} images were held out, too few to fit a temperature to"
+        return f"{error}; {run.data.validation_images or 'no'} images were held out, too few to fit a temperature"
     return (
         f"{error} at a temperature of 1, {percent(run.calibration.error)} at {run.temperature:.3f}, "
         f"fitted to {images_to_fit(run.data.validation_images, len(run.names)):,} validation images"
