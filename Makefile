@@ -1,4 +1,4 @@
-# make demo   set up, train on the embedded images, export, prove, predict
+# make demo   set up, train on the embedded images, export, verify, predict
 # make test   set up, run every test
 # make check  lint, format, types
 # make compatibility   run the models that ship on other engines and versions, each in an environment of its own

@@ -1,4 +1,4 @@
-"""Hold model files to their golden cases on the oldest and the newest onnxruntime, and on engines that are not ours.
+"""Run the golden cases of model files on the oldest and the newest onnxruntime, and on other engines.
 
 usage: python benchmarks/compatibility.py MODEL... [--engine NAME ...] [--if-there] [--work FOLDER] [--python PROGRAM]
 
@@ -27,12 +27,12 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 OURS = f"{ROOT}[cpu]"
-SECONDS = 900  # that one installation or one answer may take
-HIDDEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")  # variables by which one environment would see another
+SECONDS = 900  # timeout of an installation or a run
+HIDDEN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")  # variables that would leak one environment into another
 
 
 class Refusal(Exception):  # noqa: N818
-    """Why an engine does not run, or a file cannot be tried, in one line."""
+    """Why an engine does not run, or a file cannot be tested, in one line."""
 
 
 class Absent(Refusal):
@@ -41,9 +41,9 @@ class Absent(Refusal):
 
 @dataclass(frozen=True)
 class Engine:
-    """What is installed, first the package whose version is told, and with which versions of Python (empty: any).
+    """The requirements to install, first the package whose version is reported, and Python versions (empty: any).
 
-    One that is `ours` has clf-edge installed too, and is run by `clf-predict`.
+    With `ours`, clf-edge is installed too, and `clf-predict` runs the model.
     """
 
     requirements: tuple[str, ...]
@@ -68,7 +68,7 @@ ENGINES = {
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment: the folder of its programs, and what it holds."""
+    """A virtual environment: the folder of its programs, and its versions."""
 
     programs: Path
     version: str
@@ -112,12 +112,12 @@ def main() -> int:
     parser.add_argument("--engine", action="append", choices=ENGINES, help="only this one; may be repeated (all)")
     parser.add_argument("--if-there", action="store_true", help="one that cannot be had is told of, and no failure")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep the environments here (a temporary folder)")
-    parser.add_argument("--python", default=sys.executable, help="what the environments are made with (this Python)")
+    parser.add_argument("--python", default=sys.executable, help="creates the environments (this Python)")
     parser.add_argument("--answer", nargs=2, metavar=("IMAGES", "ANSWERS"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.answer:  # this very script, inside the environment of an engine; see foreign_difference
         return answer_files(arguments.engine[0], arguments.models[0], *map(Path, arguments.answer))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the clean-up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with clean-up
     results = []
     try:
         with tempfile.TemporaryDirectory(prefix="clf-compatibility-") as scratch:
@@ -151,7 +151,7 @@ def try_engine(name: str, models: Sequence[Path], work: Path, scratch: Path, pyt
                 measure = our_difference if engine.ours else foreign_difference
                 difference = measure(name, environment, model.resolve(), cases, scratch)
                 if difference > tolerance:
-                    problem = "differs by more than the file allows"
+                    problem = "differs by more than the tolerance"
             except Refusal as refusal:
                 problem = str(refusal)
         told = environment.version, environment.numpy, environment.python
@@ -160,7 +160,7 @@ def try_engine(name: str, models: Sequence[Path], work: Path, scratch: Path, pyt
 
 @functools.cache
 def read_cases(model: Path) -> Cases:
-    """The golden cases in a file. Raises Refusal if it has none or is no model."""
+    """The golden cases in a file. Raises Refusal if it has none or is not a model."""
     from clf_runtime import Classifier, ClfError
     from clf_runtime.model.golden import golden_images
 
@@ -169,7 +169,7 @@ def read_cases(model: Path) -> Cases:
     except ClfError as error:
         raise Refusal(str(error)) from None
     if card.golden is None:
-        raise Refusal("carries no golden cases: export it again")
+        raise Refusal("has no golden cases: export it again")
     expected = np.array(card.golden.probabilities, np.float32)
     return Cases(card.names, golden_images(card.golden, card), expected, card.golden.tolerance)
 
@@ -210,13 +210,13 @@ def find_python(name: str, python: str) -> str:
             continue
         if not wanted or version in wanted:
             if candidate != python:
-                print(f"{name} has no wheel for {python}: taking {shutil.which(candidate)}", file=sys.stderr)
+                print(f"{name} has no wheel for {python}: using {shutil.which(candidate)}", file=sys.stderr)
             return candidate
     raise Absent(f"needs Python {' or '.join(wanted)}; neither {python} nor the PATH has it")
 
 
 def our_difference(name: str, environment: Environment, model: Path, cases: Cases, scratch: Path) -> float:
-    """Run `clf-predict` as it was installed: its self-test, then one golden image as a file, then all as another.
+    """Run the installed `clf-predict`: the self-test, then a file with one golden image, then one with all.
 
     Returns the largest difference of a probability. Raises Refusal if a command fails.
     """
@@ -234,7 +234,7 @@ def our_difference(name: str, environment: Environment, model: Path, cases: Case
 
 
 def foreign_difference(name: str, environment: Environment, model: Path, cases: Cases, scratch: Path) -> float:
-    """Give the golden images to an engine in its own environment, each alone and all in one batch.
+    """Run the golden images on an engine in its own environment, one by one and in a batch.
 
     Returns the largest difference of a probability. Raises Refusal if the engine does not run the model.
     """
@@ -245,11 +245,13 @@ def foreign_difference(name: str, environment: Environment, model: Path, cases: 
 
 
 def answer_files(name: str, model: Path, images: Path, answers: Path) -> int:
-    """Answer the images of a file, each alone and all in one batch, into another: float32 [2, cases, classes]."""
+    """Run the images of a file, one by one and in a batch, and write the outputs: float32 [2, cases, classes]."""
     batch = np.load(images)
     try:
         run = FOREIGN[name](str(model))
-        alone = [np.array(run(batch[i : i + 1])) for i in range(len(batch))]  # copied: engines use their memory again
+        alone = [
+            np.array(run(batch[i : i + 1])) for i in range(len(batch))
+        ]  # copied: engines reuse their buffers
         np.save(answers, np.stack([np.concatenate(alone), run(batch)]))
     except Exception as error:  # each engine has its own
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
@@ -264,7 +266,7 @@ def _reference(model):  # type: ignore[no-untyped-def]
 
     loaded = onnx.load(model)
     if any(node.op_type == "DequantizeLinear" for node in loaded.graph.node):
-        loaded = convert_version(loaded, 19)  # the evaluator knows it from there on, where it means the same
+        loaded = convert_version(loaded, 19)  # supported by the evaluator from there on, with the same semantics
     evaluator = ReferenceEvaluator(loaded)
     return lambda images: evaluator.run(None, {evaluator.input_names[0]: images})[0]
 
@@ -272,7 +274,7 @@ def _reference(model):  # type: ignore[no-untyped-def]
 def _openvino(model):  # type: ignore[no-untyped-def]
     import openvino
 
-    # In float32 wherever it runs: of itself OpenVINO takes bfloat16 on processors that have it.
+    # In float32: by default OpenVINO uses bfloat16 on processors that have it.
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda images: compiled(images)[0]
 
@@ -293,14 +295,14 @@ FOREIGN = {"reference": _reference, "openvino": _openvino, "opencv": _opencv, "o
 
 
 def largest(answers: np.ndarray, expected: np.ndarray) -> float:
-    """The largest absolute difference of a probability. Raises Refusal on other shapes, and where one is no number."""
+    """The largest absolute difference of a probability. Raises Refusal for another shape or outputs not finite."""
     if answers.shape != expected.shape or not np.isfinite(answers).all():
-        raise Refusal(f"answers with {answers.dtype} {list(answers.shape)}, or what is no number")
+        raise Refusal(f"gives {answers.dtype} {list(answers.shape)}, or outputs that are not finite")
     return float(np.abs(answers - expected).max())
 
 
 def call(command: Sequence[str | Path], fine: tuple[int, ...] = (0,)) -> str:
-    """Run a command apart from this environment and return what it prints. Raises Refusal with its last words."""
+    """Run a command outside of this environment and return its output. Raises Refusal with its last line."""
     environment = {key: value for key, value in os.environ.items() if key not in HIDDEN}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
@@ -309,14 +311,14 @@ def call(command: Sequence[str | Path], fine: tuple[int, ...] = (0,)) -> str:
     except subprocess.TimeoutExpired:
         raise Refusal(f"{Path(command[0]).name} takes longer than {SECONDS} s") from None
     if done.returncode not in fine:
-        words = [line for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+        words = [line for line in done.stderr.splitlines() if line.strip()] or ["no output"]
         how = f"exit code {done.returncode}" if done.returncode > 0 else f"ended by signal {-done.returncode}"
         raise Refusal(f"{how}: {words[-1].strip()[:300]}")
     return done.stdout
 
 
 def table(results: Sequence[Result]) -> list[str]:
-    """The results for people, a line each, aligned."""
+    """The results as aligned lines of text."""
     rows = [("engine", "version", "numpy", "Python", "model", "difference", "allowed", "")]
     for r in results:
         numbers = ("" if number is None else f"{number:.1e}" for number in (r.difference, r.tolerance))

@@ -1,6 +1,6 @@
-"""Other ways to run a model, where they are installed, each with one thread: what runtime.py measures beside ours.
+"""Other ways to run a model, on one thread, for comparison in runtime.py.
 
-Each function gives what answers a batch of images as the model takes them, or None where it is not available.
+Each function returns a function that runs a batch of images, or None if it is not installed.
 """
 
 import importlib.util
@@ -21,13 +21,14 @@ def openvino(model: str, card: ModelCard, images: np.ndarray) -> Call | None:
     import openvino
 
     core = openvino.Core()
-    compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_NUM_THREADS": 1})
+    options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(model), "CPU", options)
     request = compiled.create_infer_request()
     return lambda: request.infer([images])
 
 
 def litert(model: str, card: ModelCard, images: np.ndarray) -> Call | None:
-    """LiteRT, with XNNPACK, on the `.tflite` file of the same name that lies beside; it is of one image.
+    """LiteRT, with XNNPACK, on the `.tflite` file of the same name, of batch size 1.
 
     See to_litert.py.
     """
@@ -51,7 +52,7 @@ def litert(model: str, card: ModelCard, images: np.ndarray) -> Call | None:
 
 
 def pytorch(model: str, card: ModelCard, images: np.ndarray) -> Call | None:
-    """PyTorch on the same architecture, normalisation and softmax included; its weights are new."""
+    """PyTorch on the same architecture with fresh weights, including normalisation and softmax."""
     if importlib.util.find_spec("torch") is None:
         return None
     import torch

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The self-test of model files on 64-bit ARM, emulated: no timing, but the kernels that ARM gets.
+# The self-test of model files on emulated 64-bit ARM: no timing, but the kernels for ARM.
 #
 #   benchmarks/emulated_arm.sh WORK MODEL.onnx... [-- clf-eval's DATA]
 #
 # For Debian 12 on x86-64, as root, with qemu-user-static installed. WORK gets Debian's Python for arm64, and the aarch64
 # wheels of numpy, onnxruntime and typer in the versions of constraints.txt. QEMU_CPU chooses the processor (cortex-a72,
-# a Raspberry Pi 4's, unless said; `max` has all that qemu knows). The exit code is that of the first model that fails.
+# a Raspberry Pi 4's, by default; `max` is qemu's most capable). The exit code is that of the first model that fails.
 set -euo pipefail
 [ $# -ge 2 ] || { sed -n '2,9s/^# \?//p' "$0" >&2; exit 2; }
 mkdir -p "$1"

@@ -1,9 +1,9 @@
-"""Train on a synthetic source that is larger than the memory it may take, and watch that memory.
+"""Train on a synthetic source that is larger than the memory it may use, and measure that memory.
 
 usage: python benchmarks/large_data.py [GIGABYTES] [--layout tensors|npz] [--model simple|conv]
 
-The child is an ordinary `python -m clf_train`. Every 20 ms /proc tells how much of it is anonymous memory, which the
-machine must have, and how much is pages of mapped files, which the system can drop at any time. Linux only.
+The child is an ordinary `python -m clf_train`. Every 20 ms its anonymous memory, which the machine must have, and its
+pages of mapped files, which the system can drop at any time, are read from /proc. Linux only.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> int:
     images = int(arguments.gigabytes * 1e9) // IMAGE_BYTES
     if images < 100:
         parser.error("too few gigabytes for 100 images")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of the clean-up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with clean-up
     try:
         with tempfile.TemporaryDirectory(prefix="clf-large-data-") as folder:
             result = measure(Path(folder), images, arguments.layout, arguments.model)

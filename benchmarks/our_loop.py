@@ -1,9 +1,9 @@
-"""Our training by a recipe, told as reference_loops.py tells its own: a line an epoch, with the test accuracy.
+"""Our training with a recipe, with the output format of reference_loops.py: one line per epoch, with test accuracy.
 
     python benchmarks/our_loop.py SOURCE MODEL [RECIPE] [SEED]
 
-The test accuracy after each epoch is for the benchmark alone: clf-train scores the test images once, at the end. The
-seconds are those of the training loop, what it prepares before its first step included.
+The test accuracy after each epoch is for the benchmark only: clf-train uses the test images once, at the end. Seconds
+are those of the training loop, including what it prepares before its first step.
 """
 
 import sys

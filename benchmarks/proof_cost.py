@@ -1,8 +1,8 @@
-"""What the proof that images are answered by themselves costs, beside the whole export, in seconds: best of three.
+"""The seconds of the batch-independence proof, compared with the whole export: best of three.
 
     python benchmarks/proof_cost.py
 
-On one thread, and the embedded digits.
+On one thread, with the embedded digits.
 """
 
 import json

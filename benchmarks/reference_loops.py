@@ -1,8 +1,8 @@
-"""The user's two training loops, hyper-parameters and order of batches unchanged: the yardstick for time and accuracy.
+"""The user's two training loops, hyperparameters and order of batches unchanged: the baseline for time and accuracy.
 
     python benchmarks/reference_loops.py TENSORS simple|conv [EPOCHS]
 
-TENSORS holds train_data_2, train_labels_2, test_data_2, test_labels_2, written by torch.save. Prints a line an epoch:
+TENSORS holds train_data_2, train_labels_2, test_data_2, test_labels_2, written by torch.save. Prints a line per epoch:
 seconds of training so far (evaluation not counted), loss of the last batch, test accuracy in evaluation mode.
 """
 

@@ -1,11 +1,10 @@
-"""What our runtime costs beside bare onnxruntime: latency, throughput, cold start, memory, processor time when idle.
+"""The overhead of our runtime over bare onnxruntime: latency, throughput, cold start, memory, idle processor time.
 
     python benchmarks/runtime.py [MODEL.onnx...] [--seconds S]
 
-MODEL takes uint8 or float32 images; without one it is the models that ship in a checkout. Every figure is a pair,
-measured in turns in one run; what matters are the ratios, ours to bare. OpenVINO, PyTorch and LiteRT are measured too
-where they are installed; LiteRT wants MODEL.tflite beside MODEL.onnx, which to_litert.py makes.
-The last line is JSON.
+MODEL takes uint8 or float32 images; the default are models of a checkout. Every figure is a pair, measured alternately
+in one run; what matters are the ratios, ours to bare. OpenVINO, PyTorch and LiteRT are measured too if installed;
+LiteRT needs MODEL.tflite beside MODEL.onnx, from to_litert.py. The last line is JSON.
 """
 
 import argparse
@@ -60,7 +59,7 @@ def some_images(card, count: int) -> np.ndarray:
 
 
 def in_turns(seconds: float, **sides) -> dict[str, float]:
-    """Median seconds of a call of each side; they take turns, a few calls at a time, in changing order."""
+    """Median seconds of a call of each side, alternating a few calls at a time, in changing order."""
     for call in sides.values():
         call()
     times: dict[str, list[float]] = {name: [] for name in sides}
@@ -76,13 +75,13 @@ def in_turns(seconds: float, **sides) -> dict[str, float]:
 
 
 def latency(model: str, seconds: float, batch: int) -> dict:
-    """Microseconds an image: ours, bare with one thread and as it comes; the ratio is ours to bare.
+    """Microseconds per image: ours, bare with one thread, and bare with defaults; the ratio is ours to bare.
 
-    Of a batch ours are the arrays of class and probability; records_ratio is that of a list of Prediction to bare, and
-    list_to_ours that of a list of single images to one array of them.
+    For a batch, ours gives the arrays of class and probability; records_ratio is a list of Prediction relative to bare,
+    and list_to_ours a list of single images relative to one array of them.
 
-    And the contenders', with their ratios to ours: in turns with ours, but after the first pair is measured, since all
-    that runs in between empties the caches, and a thread that spins after its call takes from whoever is next.
+    And the contenders', relative to ours: alternating with ours, but after the first pair, since whatever runs between
+    two calls evicts the caches, and a thread that spins after its call slows down the next one.
     """
     classifier, session = Classifier.load(model, device="cpu"), bare_session(model)
     images = some_images(classifier.card, batch)
@@ -117,9 +116,9 @@ def latency(model: str, seconds: float, batch: int) -> dict:
 
 
 def large_batch(model: str, seconds: float) -> dict:
-    """Images a second for 4,096 images: one thread, the same by 256, our threads with images of their own, and bare.
+    """Images/s for 4,096 images: one thread, the same in batches of 256, our threads with their own images, and bare.
 
-    The bare session shares each 256 images out among its intra-op threads.
+    The bare session splits each batch of 256 among its intra-op threads.
     """
     threads = usable_processors()
     images = some_images(Classifier.load(model, device="cpu").card, 4096)
@@ -137,7 +136,7 @@ def large_batch(model: str, seconds: float) -> dict:
 
 
 def files(model: str, seconds: float, count: int = 2000) -> dict:
-    """Microseconds an image for a folder of single `.npy` files, and for a stream of them."""
+    """Microseconds per image for a folder of single `.npy` files, and for a stream of them."""
     classifier = Classifier.load(model, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         for i, image in enumerate(some_images(classifier.card, count)):
@@ -151,7 +150,7 @@ def files(model: str, seconds: float, count: int = 2000) -> dict:
     return {name: round(1e6 * took / count, 1) for name, took in found.items()}
 
 
-# A small process of its own starts the others: on Linux a child's peak memory begins with what its parent held.
+# A small process starts the others: on Linux a child's peak memory starts with its parent's.
 LAUNCHER = """
 import json, os, subprocess, sys, time
 commands, runs = json.loads(sys.argv[1]), int(sys.argv[2])
@@ -167,7 +166,7 @@ for _ in range(runs):
 
 
 def cold(model: str, runs: int) -> dict:
-    """A whole process that answers one image: seconds and peak MiB of ours and of the bare script, and ratios."""
+    """A whole process that classifies one image: seconds and peak MiB of ours and of the bare script, and ratios."""
     card = Classifier.load(model, device="cpu").card
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "image.npy"
@@ -178,7 +177,7 @@ def cold(model: str, runs: int) -> dict:
         ]
         launch = [sys.executable, "-c", LAUNCHER, json.dumps(commands), str(runs + 1)]
         output = subprocess.run(launch, capture_output=True, text=True, check=True).stdout
-    pairs = [json.loads(line) for line in output.splitlines()][1:]  # the first fills the disk's cache
+    pairs = [json.loads(line) for line in output.splitlines()][1:]  # the first fills the page cache
     if any(code for pair in pairs for _, _, code in pair):
         sys.exit("a cold prediction failed")
     unit = 1024 if sys.platform != "darwin" else 1 << 20
@@ -195,13 +194,13 @@ def cold(model: str, runs: int) -> dict:
 
 
 def our_command() -> list[str]:
-    """The installed command, or the module where there is only a checkout on the path."""
+    """The installed command, or the module if only a checkout is on the path."""
     command = Path(sys.executable).with_name("clf-predict")
     return [str(command)] if command.is_file() else [sys.executable, "-m", "clf_runtime"]
 
 
 def idle_rate(model: str, seconds: float, rate: int = 30) -> dict:
-    """Share of one processor that is used at so many images a second: ours, and onnxruntime as it comes."""
+    """The fraction of one processor used at a given number of images/s: ours, and onnxruntime's defaults."""
     classifier = Classifier.load(model, device="cpu")
     image = some_images(classifier.card, 1)
     options = onnxruntime.SessionOptions()
@@ -224,7 +223,7 @@ def idle_rate(model: str, seconds: float, rate: int = 30) -> dict:
 
 
 def installed_bytes() -> int | None:
-    """The size of the installed clf-edge; None for an editable install or none."""
+    """The size of the installed clf-edge; None if it is editable or not installed."""
     try:
         files = importlib.metadata.files("clf-edge") or []
     except importlib.metadata.PackageNotFoundError:

@@ -1,11 +1,10 @@
-"""One Classifier under load: threads share it for a million predictions; the same answers, and memory that stays flat.
+"""One Classifier under load: threads share it for a million predictions, with equal results and constant memory.
 
     python benchmarks/soak.py [MODEL.onnx] [--predictions N] [--threads N] [--device PROVIDER]...
 
-With several devices there is a Classifier on each, and threads on all of them at the same time. Each thread predicts
-single images and now and then a batch, in an order of its own, and compares every answer with the one that was given
-before the load. Memory is the resident set, looked at ten times (Linux). The last line is JSON; the exit code is 1 if
-an answer differed.
+With several devices there is a Classifier on each, and threads on all of them at the same time. Each thread classifies
+single images and sometimes a batch, in its own order, and compares every result with the one before the load. Memory is
+the resident set, read ten times (Linux). The last line is JSON; the exit code is 1 if a result differed.
 """
 
 import argparse
@@ -20,7 +19,7 @@ import numpy as np
 from clf_runtime import Classifier
 
 IMAGES = 64
-TOLERANCE = 1e-6  # of a probability: a batch may round otherwise than a single image
+TOLERANCE = 1e-6  # of a probability: a batch may round differently from a single image
 
 
 def resident_mib() -> float | None:

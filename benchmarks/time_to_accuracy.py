@@ -1,10 +1,10 @@
-"""Seconds of training until the user's accuracy: the user's own loops, and ours by the recipe fast, in turn.
+"""Seconds of training until the user's accuracy: the user's own loops, and ours with the recipe fast, alternating.
 
     python benchmarks/time_to_accuracy.py SOURCE [--model simple|conv|both] [--runs N]
 
 SOURCE is anything that clf-train --data takes; both sides get the same images, as float32 in 0..1. Each side runs in a
-process of its own, one after the other, on a machine that should do nothing else. Where the user's loop ends without
-having reached the accuracy, its whole time stands in for it: the true ratio is then lower than the one that is printed.
+separate process, one after the other, on a machine that should be otherwise idle. If the user's loop ends before it
+reaches the accuracy, its total time is used instead: the true ratio is then lower than the one printed.
 The last line is JSON: medians over the runs.
 """
 
@@ -44,7 +44,7 @@ def as_tensors(source: str):
 
 
 def seconds_to(target: float, script: str, *arguments: str) -> tuple[float, bool, float]:
-    """Run one side: seconds to the accuracy (or in all), whether it was reached, and the last accuracy."""
+    """Run one side: seconds to the accuracy (or in total), whether it was reached, and the final accuracy."""
     command = [sys.executable, str(HERE / script), *arguments]
     reached, seconds, accuracy = None, 0.0, 0.0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -1,4 +1,4 @@
-"""A run as a LiteRT file, for runtime.py to measure beside ours: uint8 images in, probabilities out, like our file.
+"""A run as a LiteRT file, for comparison in runtime.py: uint8 images in, probabilities out, like our file.
 
     python benchmarks/to_litert.py RUN MODEL.tflite
 

@@ -1,11 +1,11 @@
-"""Images a second that a training step takes in, by model and batch size: ours beside a plain PyTorch loop.
+"""Training throughput in images/s, by model and batch size: ours compared with a plain PyTorch loop.
 
     python benchmarks/training_step.py
 
-Plain is what a notebook does: the same net, contiguous, on the images as uint8 that are cut out by a list of numbers,
-normalised and fed to SGD with momentum, in a process with PyTorch's defaults. Ours is clf_train.loop.fit by the
-recipe fast at that batch size, in a process that is settled as clf-train settles it. `beside` repeats ours, and ours
-without that settling, while another process keeps one core busy. Trust the ratios only. The last line is JSON.
+Plain is what a notebook does: the same net, contiguous, on uint8 images selected by a list of indices, normalised and
+trained by SGD with momentum, in a process with PyTorch's defaults. Ours is clf_train.loop.fit with the recipe fast at
+that batch size, in a process with clf-train's settings. `beside` repeats ours, with and without these settings, while
+another process keeps one core busy. Trust the ratios only. The last line is JSON.
 """
 
 import argparse
@@ -21,7 +21,7 @@ BUSY = "while True: pass"
 
 
 def ours(model: str, batch: int, settled: bool) -> float:
-    """Images a second of our loop; this process must not have loaded torch."""
+    """Images/s of our loop; this process must not have loaded torch."""
     if settled:
         from clf_train.loop.process import configure_process
 
@@ -47,7 +47,7 @@ def ours(model: str, batch: int, settled: bool) -> float:
 
 
 def plain(model: str, batch: int) -> float:
-    """Images a second of a plain loop."""
+    """Images/s of a plain loop."""
     import torch
     import torch.nn.functional as F
 
@@ -78,7 +78,7 @@ def synthetic(count: int):
 
 
 def child(kind: str, model: str, batch: int, busy: bool = False) -> float:
-    """Measure in a process of its own, perhaps while another keeps a core busy."""
+    """Measure in a separate process, optionally while another one keeps a core busy."""
     neighbour = subprocess.Popen([sys.executable, "-c", BUSY]) if busy else None
     try:
         out = subprocess.run(

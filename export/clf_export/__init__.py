@@ -1,4 +1,4 @@
-"""The export side of clf-edge: a run folder in, one proven `.onnx` file out.
+"""The export side of clf-edge: a run folder in, one verified `.onnx` file out.
 
     from pathlib import Path
     from clf_export import export_run

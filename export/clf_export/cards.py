@@ -1,4 +1,4 @@
-"""What the files of a run say of themselves."""
+"""The model cards of the files of a run."""
 
 from dataclasses import asdict, fields, replace
 
@@ -9,7 +9,7 @@ from clf_runtime.model.card import Golden, Int8, ModelCard, Parity
 from clf_runtime.model.geometry import UNSTATED
 from clf_train.runs.run import Run
 
-NO_BOUND = 1.0  # of a difference of probabilities
+NO_BOUND = 1.0  # a difference of probabilities is never larger
 
 
 def make_card(
@@ -22,9 +22,9 @@ def make_card(
     int8: Int8 | None,
     license: str,
 ) -> ModelCard:
-    """What the file says of itself: no place on this machine, the same whenever a run is exported.
+    """The card of a run's float32 file: deterministic, and without paths of this machine.
 
-    `accuracy`, in [0, 1], is PyTorch's on the run's test images; None where nothing shows that this net had it.
+    `accuracy`, in [0, 1], is PyTorch's on the run's test images; None where it could not be verified.
     """
     return ModelCard(
         model=run.model,
@@ -38,7 +38,7 @@ def make_card(
         temperature=run.temperature,
         description=(
             f"{run.model}: {len(run.names)} classes, trained on {run.data.train_images:,} images ({run.data.layout})"
-            + ("" if accuracy is None else f", {100 * accuracy:.2f} % right on {run.data.test_images:,} test images")
+            + ("" if accuracy is None else f", accuracy {100 * accuracy:.2f} % on {run.data.test_images:,} test images")
         ),
         license=license,
         created=run.created,
@@ -56,7 +56,7 @@ def make_card(
 
 
 def int8_card(card: ModelCard, parity: Parity, golden: Golden | None) -> ModelCard:
-    """The card of the int8 file that belongs to a float32 file of this `card`."""
+    """The card of the int8 file that belongs to a float32 file with this `card`."""
     description = f"{card.description}; int8: {100 * parity.onnx_accuracy:.2f} %"
     return replace(card, precision="int8", description=description, parity=parity, golden=golden)
 
@@ -64,9 +64,9 @@ def int8_card(card: ModelCard, parity: Parity, golden: Golden | None) -> ModelCa
 def parity_record(
     comparison: Comparison, tolerance: float, data_fingerprint: str, edge_images: int = 0, edge_difference: float = 0.0
 ) -> Parity:
-    """How a file's answers to the test images compare with PyTorch's, as its card holds it.
+    """How a file's outputs on the test images compare with PyTorch's, as its card holds it.
 
-    int8 is held to its verdict, not to equal probabilities, and to no made-up images: its `tolerance` is NO_BOUND.
+    An int8 file is judged by its accuracy (see int8.verdict), not by equal probabilities: its `tolerance` is NO_BOUND.
     """
     return Parity(
         images=comparison.images,
@@ -88,5 +88,5 @@ def verdict_for_card(verdict: Verdict) -> Int8:
     """The verdict as the card holds it."""
     figures = {**asdict(verdict.judgement), **asdict(verdict)}
     known = {f.name: figures[f.name] for f in fields(Int8) if f.name in figures}
-    known["processor_difference"] = min(1.0, verdict.processor_difference)  # infinite, where an answer is no number
+    known["processor_difference"] = min(1.0, verdict.processor_difference)  # infinite if outputs were not finite
     return Int8(**known, recommended=verdict.recommended, reason=verdict.reason())

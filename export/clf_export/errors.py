@@ -3,9 +3,9 @@
 ClfError
 └── ExportError                       the root of this package
     ├── TranslationError (ValueError)   the net cannot be translated to ONNX
-    ├── ParityError (ValueError)        the file does not answer as PyTorch does, or an image is answered by others
+    ├── ParityError (ValueError)        outputs differ from PyTorch's, or depend on the rest of the batch
     ├── QuantisationError (ValueError)  no int8 version of the net can be made
-    └── OutputError (ValueError)        the file is in the way, or cannot be written
+    └── OutputError (ValueError)        the output file exists already, or cannot be written
 """
 
 from clf_runtime.errors import ClfError
@@ -20,9 +20,9 @@ class TranslationError(ExportError, ValueError):
 
 
 class ParityError(ExportError, ValueError):
-    """A file does not answer as PyTorch does, or a net answers an image by others: no file is written.
+    """A file's outputs differ from PyTorch's, or depend on the rest of the batch: no file is written.
 
-    `table` holds what differed, a line a figure.
+    `table` holds what differed, one figure per line.
     """
 
     def __init__(self, message: str, table: tuple[str, ...] = ()) -> None:
@@ -31,8 +31,8 @@ class ParityError(ExportError, ValueError):
 
 
 class QuantisationError(ExportError, ValueError):
-    """No int8 version of a net can be made, or none of those that were made runs."""
+    """No int8 version of a net can be made, or none of those that were made can be run."""
 
 
 class OutputError(ExportError, ValueError):
-    """The file to write is in the way, or cannot be written."""
+    """The output file exists already, or cannot be written."""

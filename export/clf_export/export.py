@@ -1,4 +1,4 @@
-"""One export, from a run folder to proven `.onnx` files: nothing is given its name before the proof."""
+"""One export, from a run folder to verified `.onnx` files, which get their names only after the proof."""
 
 import json
 from collections.abc import Callable
@@ -66,32 +66,32 @@ def export_run(
     watch: Callable[[str], object] = lambda text: None,
     files: ExitStack | None = None,
 ) -> Export:
-    """Translate a run's net, prove it on all test images of `dataset`, and write `file` and the run's parity.json.
+    """Translate a run's net, verify it on all test images of `dataset`, and write `file` and the run's parity.json.
 
     `own` names the user's own model of the run, whose code is then imported (see run.load_net); `license` goes into the
-    card. A file appears whole under its name, after it was read back from disk and proven there, or not at all; with
-    `keep_rejected` one that fails is kept as `<name>.rejected.onnx`, without a card, to be looked at.
-    With `int8` auto or require an int8 version is made too (`watch` is told what is being tried), and written as
-    `<name>.int8.onnx` if its verdict recommends it; if it does not, `require` writes nothing at all.
-    With `files` the names are given when that is closed: see named_together.
-    Raises ParityError if a net or its file answers an image by the others of its batch, or a file's answers are not
-    what they must be: float32's within `parity.TOLERANCE` of PyTorch's, and each file's own golden cases;
-    QuantisationError if int8 is required and not recommended; RunError if the run is damaged, or its net is not the one
-    that was trained and tested (see run.load_net and proof.provenance); TranslationError if its net cannot be
-    translated, OutputError if a file is there or cannot be written.
+    card. A file appears complete under its name, after it was read back from disk and verified, or not at all; with
+    `keep_rejected` one that fails is kept for inspection as `<name>.rejected.onnx`, without a card.
+    With `int8` auto or require an int8 version is made too (`watch` is called with the progress), and written as
+    `<name>.int8.onnx` if it is recommended; if it is not, `require` writes nothing at all.
+    With `files` the files get their names when that stack is closed: see outputs.named_together.
+    Raises ParityError if the outputs of the net or its file depend on the rest of the batch, if the file's
+    probabilities are not within `parity.TOLERANCE` of PyTorch's, or if it fails its self-test; QuantisationError if
+    int8 is required and not recommended; RunError if the run is damaged, or its net is not the one that was trained and
+    tested (see run.load_net and proof.provenance); TranslationError if the net cannot be translated; OutputError if a
+    file exists already or cannot be written.
     """
     int8_file = int8_beside(file)
     for place in (file, int8_file) if int8 != "off" else (file,):
         refuse_existing(place, overwrite=overwrite)
     run = read_run(folder)
     reference = load_net(folder, run, own)
-    said = softmax_hint(reference, run.image_shape) if is_own(run.model) else None
+    hint = softmax_hint(reference, run.image_shape) if is_own(run.model) else None
     pool = make_pool(dataset.test.images, run.value_range)
     prove_independence(torch_scores(reference, run.normalisation), pool, "the net")
     prove_gradients(reference, run.normalisation, pool)
     evidence = gather_evidence(run, reference, dataset)
     accuracy, as_trained = verify_accuracy(folder, run, evidence, dataset.fingerprint)
-    # of a net of its own: what is translated has no way to change what it is held to
+    # a second instance: translating a net cannot change the reference that it is compared with
     net = load_net(folder, run, own)
     model = build_graph(net, run.normalisation, run.temperature, run.image_shape, run.dtype)
     plain = model.SerializeToString(deterministic=True)
@@ -122,7 +122,7 @@ def export_run(
             small = None
             if quantised is not None and quantised.verdict.recommended:
                 small = write_int8(files, int8_file, quantised, card, evidence)
-            elif int8 != "off":  # what lies there is of another export
+            elif int8 != "off":  # an int8 file there is of an earlier export
                 files.enter_context(removed_at_end(int8_file))
             record = files.enter_context(whole_file(folder / "parity.json"))
             record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")

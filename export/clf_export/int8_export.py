@@ -1,4 +1,4 @@
-"""The int8 version of an export: made, judged on held-out images, and written with golden cases of its own."""
+"""The int8 version of an export: quantised, judged on held-out images, and written with its own golden cases."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,19 +22,19 @@ from clf_train.data.dataset import Dataset
 from clf_train.runs.run import Run
 
 Int8Mode = Literal["off", "auto", "require"]
-_LEAST_INT8_TOLERANCE = 1e-3  # of a probability: a sum that is rounded to the next of 256 steps moves it by so much
+_LEAST_INT8_TOLERANCE = 1e-3  # of a probability: about what one activation rounded to the next of 256 steps changes
 
 
 def make_int8(
     model: bytes, dataset: Dataset, run: Run, mode: Int8Mode, watch: Callable[[str], object]
 ) -> tuple[Quantised | None, str | None]:
-    """The int8 version of a float32 model, and its verdict, or in words why there is none."""
+    """The int8 version of a float32 model with its verdict, or else the reason why there is none."""
     if mode == "off":
         return None, None
     held_out = choose_images(dataset, run)
     if mode == "require" and len(held_out.labels) < ENOUGH_IMAGES:
         raise QuantisationError(
-            f"{len(held_out.labels):,} held-out images are too few to judge int8 by, {ENOUGH_IMAGES} are needed (train "
+            f"{len(held_out.labels):,} held-out images are too few to judge int8, {ENOUGH_IMAGES} are needed (train "
             "with a larger --validation-share); int8 is required, so no file is written"
         )
     try:
@@ -51,15 +51,16 @@ def make_int8(
 
 
 def write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelCard, evidence: Evidence) -> ModelFile:
-    """Write the int8 file beside its float32 file of this `card`; it gets its name when `files` are closed.
+    """Write the int8 file that belongs to the float32 file with this `card`; it gets its name when `files` is closed.
 
-    Raises QuantisationError if what is on the disk answers otherwise than `quantised`, or fails its self-test.
+    Raises QuantisationError if the outputs of the file on disk differ from those of `quantised`, or if it fails its
+    self-test.
     """
     answers = run_onnx(quantised.model, evidence.images)
 
     def check(data: bytes) -> None:
         if not np.array_equal(run_onnx(data, evidence.images), answers):
-            raise ParityError("the file answers otherwise than before it was written, so no file is written")
+            raise ParityError("the outputs of the written file differ from those before, so no file is written")
 
     parity = card.parity
     assert parity is not None
@@ -74,13 +75,13 @@ def write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelCa
 
 
 def _int8_golden(quantised: Quantised, images: np.ndarray) -> Golden | None:
-    """The golden cases of an int8 file, of those images that are no tie within what processors differ by."""
+    """The golden cases of an int8 file: those images whose prediction no difference between processors can change."""
     if not len(images):
         return None
-    # Near the boundary a rounding moves a probability more than elsewhere.
+    # Near the decision boundary rounding changes a probability more than elsewhere.
     difference = max(quantised.verdict.processor_difference, processor_difference(quantised.model, images))
     tolerance = max(_LEAST_INT8_TOLERANCE, 2 * difference)
     if tolerance > MOST_TOLERANCE["int8"]:
-        raise QuantisationError(f"int8: its answers to golden cases differ by {difference:.2f} between processors")
+        raise QuantisationError(f"int8: probabilities of golden cases differ by {difference:.2f} between processors")
     told = margins_of(run_onnx(quantised.model, images)) > 2 * tolerance
     return make_golden(quantised.model, images[told], tolerance)

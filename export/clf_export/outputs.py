@@ -1,4 +1,4 @@
-"""The files of an export: where they go, and how they get their names, after the proof and all at once."""
+"""The files of an export: where they go, and how they get their names: after the proof, and all or none."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +18,9 @@ from clf_train.files import whole_file
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A file that was written: where it is, its SHA-256, its size in bytes, and its card.
+    """A file that was written: its path, SHA-256, size in bytes, and card.
 
-    Of `damages` to its weights its self-test missed those `unnoticed`.
+    Of `damages` corruptions of a weight that were tried, the golden cases do not detect those `unnoticed`.
     """
 
     path: Path
@@ -36,46 +36,46 @@ def output_files(
 ) -> list[Path]:
     """Where the files of these run folders go: beside each, to the `.onnx` file `out`, or into the folder `out`.
 
-    Raises OutputError if `out` is one file for several runs, or a file, or its int8 file, is there already, unless
-    `overwrite`; if `out` is there and neither a folder nor named `.onnx`, in any case.
+    Raises OutputError if `out` is one file for several runs, if a file or its int8 file exists already (unless
+    `overwrite`), or if `out` exists and is neither a folder nor named `.onnx`.
     """
     if out is None:
         files = [folder.with_name(folder.name + ".onnx") for folder in folders]
     elif out.suffix.lower() == ".onnx" and not out.is_dir():
         if len(folders) > 1:
-            raise OutputError(f"{out}: is one file, there are {len(folders)} models; give a folder as --out")
+            raise OutputError(f"{out}: is one file, but there are {len(folders)} models; pass a folder as --out")
         files = [out]
     else:
         if out.exists() and not out.is_dir():
-            raise OutputError(f"{out}: is there already; choose a folder, or a name that ends in .onnx, as --out")
+            raise OutputError(f"{out}: exists already; pass a folder, or a name that ends in .onnx, as --out")
         files = [out / f"{folder.name}.onnx" for folder in folders]
     everything = [*files, *(int8_beside(file) for file in files if with_int8)]
     for file in everything:
         refuse_existing(file, overwrite=overwrite)
         if everything.count(file) > 1:
-            raise OutputError(f"{file}: would be written for two models; export them one by one")
+            raise OutputError(f"{file}: would be written twice, for two models; export them one by one")
     return files
 
 
 def refuse_existing(file: Path, *, overwrite: bool) -> None:
-    """Raise OutputError if a file is there already, unless it is one to `overwrite`."""
+    """Raise OutputError if a file exists already, unless `overwrite`."""
     try:
         if file.is_dir():
             raise OutputError(f"{file}: is a folder; choose another --out")
         if file.exists() and not overwrite:
-            raise OutputError(f"{file}: is there already; choose another --out, or pass --overwrite")
+            raise OutputError(f"{file}: exists already; choose another --out, or pass --overwrite")
     except OSError as error:  # a name that is too long, a folder that may not be looked into
         raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from None
 
 
 def int8_beside(file: Path) -> Path:
-    """The name of the int8 file that belongs to a float32 file."""
+    """The path of the int8 file that belongs to a float32 file."""
     return file.with_name(f"{file.stem}.int8.onnx")
 
 
 @contextmanager
 def named_together() -> Iterator[ExitStack]:
-    """Give what the files of one export, or of several, wait on: all get their names when the block ends well, or none.
+    """Give a stack for the files of one or several exports: all get their names when the block succeeds, or none.
 
     Raises OutputError if one cannot be written.
     """
@@ -89,7 +89,7 @@ def named_together() -> Iterator[ExitStack]:
 def write_model(
     files: ExitStack, path: Path, model: bytes, card: ModelCard, check: Callable[[bytes], object]
 ) -> ModelFile:
-    """Write a model with its card, and check what is then on the disk; it gets its name when `files` are closed."""
+    """Write a model with its card, and verify what is on disk; the file gets its name when `files` is closed."""
     proto = onnx.ModelProto.FromString(model)
     onnx.helper.set_model_props(proto, {**to_metadata(card), CHECKSUM_KEY: UNSEALED})
     partial = files.enter_context(whole_file(path))
@@ -102,14 +102,14 @@ def write_model(
 
 @contextmanager
 def removed_at_end(file: Path) -> Iterator[None]:
-    """Remove a file if the block ends well."""
+    """Remove a file if the block succeeds."""
     yield
     file.unlink(missing_ok=True)
 
 
 @contextmanager
 def keeping_rejected(model: bytes, file: Path | None) -> Iterator[None]:
-    """Write a model that is refused beside where `file` would have been."""
+    """Keep a model that is rejected, as `<name>.rejected.onnx` beside `file`; None keeps nothing."""
     try:
         yield
     except ParityError as error:
@@ -121,4 +121,4 @@ def keeping_rejected(model: bytes, file: Path | None) -> Iterator[None]:
                 partial.write_bytes(model)
         except OSError as failed:
             raise OutputError(f"{rejected}: cannot be written: {failed.strerror or failed}") from None
-        raise ParityError(f"{error}; it is kept as {rejected}", error.table) from None
+        raise ParityError(f"{error}; it was kept as {rejected}", error.table) from None

@@ -1,4 +1,4 @@
-"""Read files that may be anything, without taking memory for more than they hold."""
+"""Read untrusted files without allocating more memory than they hold."""
 
 import io
 import os
@@ -12,7 +12,7 @@ _PIECE = 1 << 20
 
 
 def physical_memory() -> int:
-    """The machine's memory in bytes; 1 TiB where the system does not tell."""
+    """The machine's memory in bytes; 1 TiB where the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -20,19 +20,18 @@ def physical_memory() -> int:
 
 
 def as_path(path: object, error: type[ImageError] | type[ModelError] = ImageError) -> str:
-    """A path as text. Raises `error` if it is none, is one in bytes, or is empty."""
+    """A path as str. Raises `error` if it is not a path, is bytes, or is empty."""
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if isinstance(text, str) and text:
         return text
-    raise error(f"{'an empty text' if text == '' else called(path)} where the path of a file is wanted, as text")
+    raise error(f"expected the path of a file, as str, not {'an empty one' if text == '' else called(path)}")
 
 
 def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
     """Open a regular file for reading; the caller closes it.
 
-    What was opened is what is looked at, so that nothing can be put in its place between a look and the opening; a pipe
-    without a writer is not waited for. Raises OSError if it cannot be opened or is a directory, a pipe or a device,
-    ValueError if the path holds a NUL.
+    The check is made on the open file, so nothing can be swapped in between; a pipe without a writer does not block.
+    Raises OSError if it cannot be opened or is a directory, a pipe or a device, ValueError if the path holds a NUL.
     """
     nonblocking = getattr(os, "O_NONBLOCK", 0)
     stream = open(path, "rb", opener=lambda name, flags: os.open(name, flags | nonblocking))  # noqa: SIM115
@@ -43,17 +42,17 @@ def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
 
 
 def stamp(status: os.stat_result) -> tuple[int, int, int, int]:
-    """What a file shows of being the same as before, unchanged: its device, inode, size, and time of change in ns."""
+    """What identifies an unchanged file: its device, inode, size, and modification time in ns."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def read_bounded(source: str | os.PathLike[str] | IO[bytes], most: int) -> bytes | None:
-    """Read a whole file, or the rest of a stream; None if it holds more than `most` bytes. Raises what opening does."""
+    """Read a whole file, or the rest of a stream; None if it holds more than `most` bytes. Raises as open_regular."""
     if not isinstance(source, str | os.PathLike):
         return _read(source, most, _PIECE)
     with open_regular(source) as stream:
         size = os.fstat(stream.fileno()).st_size
-        return None if size > most else _read(stream, most, size + 1)  # all in one piece, which nothing copies
+        return None if size > most else _read(stream, most, size + 1)  # in one piece, which is not copied
 
 
 def _read(stream: IO[bytes], most: int, piece_bytes: int) -> bytes | None:
@@ -69,9 +68,9 @@ def _read(stream: IO[bytes], most: int, piece_bytes: int) -> bytes | None:
 
 
 class InPieces(io.BufferedIOBase):
-    """An open file that gives a piece of 1 MiB at most, for those who ask for as much as the file claims to hold.
+    """An open file whose reads are limited to 1 MiB, for libraries that read as much as the file claims to hold.
 
-    zipfile does for an archive's directory, tarfile for a long name. More raises ValueError.
+    zipfile does so for an archive's directory, tarfile for a long name. Larger reads raise ValueError.
     """
 
     def __init__(self, stream: IO[bytes], most: int = _PIECE) -> None:
@@ -81,7 +80,7 @@ class InPieces(io.BufferedIOBase):
         self.tell: Callable[[], int] = stream.tell
 
     def seekable(self) -> bool:
-        """It is."""
+        """True: the underlying file is."""
         return True
 
     def read(self, size: int | None = -1) -> bytes:

@@ -1,6 +1,6 @@
-"""Classifier: a model file, loaded, that turns arrays of images into predictions.
+"""Classifier: a loaded model file that turns arrays of images into predictions.
 
-Files, folders and streams are read by pipeline.py, which asks a Classifier image by image and batch by batch.
+Files, folders and streams are read by pipeline.py, which calls a Classifier image by image and batch by batch.
 """
 
 import os
@@ -25,17 +25,17 @@ from clf_runtime.model.interface import read_interface
 from clf_runtime.pipeline import Answered, predict_file
 from clf_runtime.prediction import UNKNOWN, Prediction, Predictions, check_probability
 
-_NO_DISTRIBUTION = "is not a probability distribution (NaN, negative, or not of sum 1)"
+_NO_DISTRIBUTION = "is not a probability distribution (NaN, negative, or does not sum to 1)"
 _UINT8 = np.dtype(np.uint8)
 _SLACK = 1e-3  # of a sum of probabilities
-_CPU_BLOCK = 64  # images that an engine on the CPU takes at a time: its caches hold no more of what lies between layers
+_CPU_BLOCK = 64  # images per run on the CPU, so that the activations fit into its caches
 
 
 class Classifier:
-    """A loaded model. Make one with `Classifier.load`; it may be shared by threads.
+    """A loaded model. Create one with `Classifier.load`; threads may share it.
 
-    `card` says what the model is, `provider` what runs it, `sha256` which file it is, `threads` how many share a
-    large batch, and `notes` holds sentences about what had to be assumed or decided, for people.
+    `card` describes the model, `provider` is the execution provider that runs it, `sha256` identifies the file,
+    `threads` is the number of threads for a large batch, and `notes` says, in sentences, what was assumed or decided.
     """
 
     card: ModelCard
@@ -56,11 +56,11 @@ class Classifier:
         sha256: str | None = None,
         assume: Assumptions | None = None,
     ) -> None:
-        """Open the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
+        """Load the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
         if threads < 0:
             raise DeviceError(f"threads must be 1 or more, or 0 for as many as this process may use, not {threads}")
         if not isinstance(model, bytes):
-            raise ModelError(f"{where}: {called(model)} where the bytes of a model are wanted; load takes a path")
+            raise ModelError(f"{where}: expected the bytes of a model, not {called(model)}; load takes a path")
         self._where = where
         self.sha256 = sha256_of(model)
         refuse_another(self.sha256, sha256, where)
@@ -79,12 +79,12 @@ class Classifier:
         usable = usable_processors() if threads != 1 and engine.on_cpu else 1
         self.threads = min(threads or usable, usable)
         count = f"running {self.threads} thread{'s' * (self.threads > 1)}"
-        why = "this process may use no more" if engine.on_cpu else "more are for the CPU"
+        why = "this process may not use more" if engine.on_cpu else "only the CPU uses several"
         fewer = (f"{count}: {why}",) if self.threads < threads else ()
         self.notes = (*engine.notes, *interface.notes, *fewer)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Classifier is not sent to another process: load it in each process, or fork")
+        raise TypeError("a Classifier cannot be pickled: load it in each process, or fork")
 
     @classmethod
     def load(
@@ -101,13 +101,13 @@ class Classifier:
         """Load an `.onnx` file, or without `path` the CIFAR-10 model that ships with clf-edge.
 
         `device` is `auto`, `cpu`, `cuda` or another execution provider of the installed onnxruntime; see open_engine,
-        also for `tf32` and `log`. `threads` share the images of a large batch, each running the model on its own; a
-        single image has one. 0 takes as many as this process may use, and more than those are not taken. With `sha256`
-        (64 hexadecimal digits) any other file is refused; what is hashed are the very bytes that are then run.
-        A file without a card runs by what its graph shows and `assume` says, and `notes` tells all of it; where its
-        values cannot be known and are not said, it is refused.
-        Raises ModelError if the file is missing, is another, is no model, or its card is wrong; DeviceError if the
-        device does not work; MissingExtraError without onnxruntime.
+        also for `tf32` and `log`. A large batch is split among `threads` threads, each of which runs the model on its
+        own images; a single image uses one. 0 means as many as this process may use, which is also the maximum. With
+        `sha256` (64 hexadecimal digits) any other file is refused; the bytes that are hashed are those that are run.
+        A file without a card runs by what its graph shows and `assume` says, which `notes` lists; it is refused where
+        its preprocessing cannot be determined.
+        Raises ModelError if the file is missing, has another hash, is not a model, or its card is invalid; DeviceError
+        if the device does not work; MissingExtraError without onnxruntime.
         """
         file = default_model() if path is None else Path(as_path(path, ModelError))
         options: dict[str, Any] = {"device": device, "threads": threads, "tf32": tf32, "log": log}
@@ -116,14 +116,14 @@ class Classifier:
     def predict(
         self, image: Image, *, distribution: bool = False, reject_below: float = 0.0, where: str = "image"
     ) -> Prediction:
-        """Classify one image: an array (or what numpy takes for one), or a path to a `.npy`, `.npz`, PNG or JPEG.
+        """Classify one image: an array or array-like, or the path of a `.npy`, `.npz`, PNG or JPEG file.
 
         An array is [channels, height, width] or [height, width, channels] in the model's dtype and range, channels
-        first where both fit; uint8 and floats in [0, 1] stand for each other (see to_batch). A picture that Pillow has
-        opened is taken as its file is. `where` names an array in errors. With `distribution` the prediction holds
-        every class's probability. An image whose probability, in 0..1, is below `reject_below` is rejected.
-        Raises ImageError if it is not what the model takes, holds more than one image, or values that are masked;
-        ModelError if the model does not answer; ValueError if `reject_below` is no probability.
+        first where both fit; uint8 and floats in [0, 1] are converted into each other (see to_batch). An image opened
+        with Pillow is treated like its file. `where` names an array in errors. With `distribution` the prediction holds
+        the probabilities of all classes. An image whose probability is below `reject_below`, in 0..1, is rejected.
+        Raises ImageError if the image does not fit the model, or if it is more than one image or has masked values;
+        ModelError if the model fails; ValueError if `reject_below` is not a probability.
         """
         if not (type(image) is np.ndarray and image.dtype is _UINT8 and image.shape == self._as_is):
             image = to_batch_of_one(image, self.card, where)
@@ -132,11 +132,11 @@ class Classifier:
             try:  # noqa: SIM105 - suppress() takes as long as the checks below
                 row = self._run_single(image)
             except ModelError:
-                pass  # what is wrong is better said by the run of a batch
+                pass  # the run of a batch below gives the better message
         if row is None:
             batch = image.reshape(1, *image.shape[-3:])
             return self._predictions(self.probabilities(batch), distribution, reject_below)[0]
-        # What follows is what `_predictions` does of a batch, without numpy, which takes longer for ten numbers.
+        # The same as `_predictions` for a batch, but without numpy, which is slower for ten numbers.
         if reject_below:
             check_probability(reject_below)
         names, probability = self.card.names, max(row)
@@ -150,14 +150,13 @@ class Classifier:
     def predict_batch(
         self, images: np.ndarray | Iterable[Image], *, distribution: bool = False, reject_below: float = 0.0
     ) -> Predictions:
-        """Classify a batch: an array [n, channels, height, width] (or NHWC), or single images of any kind.
+        """Classify a batch: an array [n, channels, height, width] (or NHWC), or an iterable of single images.
 
-        The options are those of `predict`, and what is raised; an error names the first image at fault. Single images
-        may come from an iterator: batches of them are in memory, and the probabilities of all. An empty batch, whether
-        it has a shape or not, gives empty Predictions.
+        Options and errors are those of `predict`; an error names the first invalid image. Of an iterator, only a batch
+        of images is in memory at a time, and the probabilities of all. An empty batch gives empty Predictions.
         """
         if isinstance(images, str | os.PathLike):
-            raise ImageError(f"{os.fspath(images)}: predict_batch takes an array, or several images: use predict_file")
+            raise ImageError(f"{os.fspath(images)}: predict_batch takes an array or several images; use predict_file")
         if type(images) is np.ndarray and images.dtype is _UINT8 and images.shape[1:] == self._as_is:
             answers = self._answers(np.ascontiguousarray(images))
         elif is_array(images):
@@ -171,26 +170,25 @@ class Classifier:
     def predict_file(
         self, path: str | os.PathLike[str], *, distribution: bool = False, reject_below: float = 0.0
     ) -> Iterator[Answered]:
-        """Yield (index, prediction) for each image of a file, in memory that does not grow with it.
+        """Yield (index, prediction) for each image of a file, in constant memory.
 
-        The index is None where the file holds one image, not a batch. An image of a batch that is at fault gives its
-        ImageError in place of a prediction, one that the model has no probabilities for its ModelError, and the rest
-        goes on. Raises ImageError if the file cannot be read, MissingExtraError if it is a picture and Pillow is not
-        installed.
+        The index is None where the file holds one image, not a batch. An invalid image of a batch gives its ImageError
+        in place of a prediction, one on which the model fails its ModelError; the others are not affected. Raises
+        ImageError if the file cannot be read, MissingExtraError if it is a PNG or JPEG and Pillow is not installed.
         """
         return predict_file(self, path, distribution=distribution, reject_below=reject_below)
 
     def probabilities(self, batch: np.ndarray, *, block: int | None = None) -> np.ndarray:
         """Run the model on a prepared batch (see `to_batch`): float32 [batch, classes].
 
-        Each thread takes `block` images at a time; None is what is fast. Of an empty batch it is [0, classes].
-        Raises ModelError if the model fails on it, or its output is no probability distribution, naming the first image
-        for which it does; ImageError for what is no array, or has masked values.
+        Each thread takes `block` images at a time; None chooses a fast size. An empty batch gives [0, classes].
+        Raises ModelError if the model fails, or if its output for an image, which is named, is not a probability
+        distribution; ImageError for what is not an array, or has masked values.
         """
         return self._checked(self._answers(as_array(batch, "batch"), block))
 
     def _answers(self, batch: np.ndarray, block: int | None = None) -> np.ndarray:
-        """Do what `probabilities` does, but for the look at what came: float32 [batch, classes]."""
+        """Like `probabilities`, without checking the output: float32 [batch, classes]."""
         block = self._block or block or share(len(batch), self.threads, self._most)
         if 0 < len(batch) <= block:
             return self._answer(batch)
@@ -199,23 +197,23 @@ class Classifier:
         return answers
 
     def _answer(self, batch: np.ndarray) -> np.ndarray:
-        """Run the model once: float32 [batch, classes], which may yet be no probabilities. Raises ModelError."""
+        """Run the model once: float32 [batch, classes], not checked to be probabilities. Raises ModelError."""
         try:
             answer = self._run(batch if self._prepare is None else self._prepare(batch))
         except ModelError as error:
             raise self._fault(f"the model failed on a batch of {len(batch)}: {error}") from None
         if answer.shape != (len(batch), len(self.card.names)):
             raise self._fault(
-                f"the model answered with shape {answer.shape}, its card has {len(self.card.names)} names"
+                f"the model gave an output of shape {answer.shape}, but its card has {len(self.card.names)} classes"
             )
-        answer = answer.astype(np.float32, copy=False)  # a model without a card may answer in another dtype
+        answer = answer.astype(np.float32, copy=False)  # a model without a card may have another output dtype
         if self._softmax:
             answer = np.exp(answer - answer.max(axis=1, keepdims=True))
             answer /= answer.sum(axis=1, keepdims=True)
         return answer
 
     def _checked(self, answers: np.ndarray) -> np.ndarray:
-        """The same, if it is probabilities. Raises ModelError, naming the first row that is not."""
+        """The argument, if its rows are probabilities. Raises ModelError, naming the first row that is not."""
         if not len(answers):
             return answers
         sums = answers.dot(self._ones)

@@ -1,14 +1,14 @@
 """What can go wrong on a device, as one tree.
 
     ClfError (Exception)            the root: catch this to catch everything that clf-edge raises on purpose
-    ├── ModelError (ValueError)     the file is no ONNX model, cannot be run, or its card is wrong
+    ├── ModelError (ValueError)     the file is not an ONNX model, cannot be run, or its card is invalid
     ├── ImageError (ValueError)     an image, or its label, cannot be read, or is not what the model takes
-    ├── DeviceError (RuntimeError)  the device that was asked for does not work here
-    ├── MissingExtraError (ImportError)  a package of an extra is needed and absent
-    └── UsageError (ValueError)     a command was called with arguments that it does not take
+    ├── DeviceError (RuntimeError)  the requested device does not work here
+    ├── MissingExtraError (ImportError)  an optional dependency is needed and not installed
+    └── UsageError (ValueError)     a command was called with invalid arguments
 
 Each message is one line that says what was wrong, in which file, and what to do.
-The training and export packages hang their own roots below `ClfError`.
+The root errors of the training and export packages derive from `ClfError`.
 """
 
 
@@ -17,7 +17,7 @@ class ClfError(Exception):
 
 
 class ModelError(ClfError, ValueError):
-    """A model file is missing, is no ONNX model, cannot be run, or carries a wrong card."""
+    """A model file is missing, is not an ONNX model, cannot be run, or has an invalid card."""
 
 
 class ImageError(ClfError, ValueError):
@@ -25,7 +25,7 @@ class ImageError(ClfError, ValueError):
 
 
 class DeviceError(ClfError, RuntimeError):
-    """The device that was asked for does not work here."""
+    """The requested device does not work here."""
 
 
 class MissingExtraError(ClfError, ImportError):
@@ -33,11 +33,11 @@ class MissingExtraError(ClfError, ImportError):
 
 
 class UsageError(ClfError, ValueError):
-    """A command was called with arguments that it does not take."""
+    """A command was called with invalid arguments."""
 
 
 def called(value: object) -> str:
-    """What a value is, in words for a message: its type, and neither what it holds nor where it lies in memory."""
+    """A description of a value for messages: its type, without its contents or address."""
     return "None" if value is None else f"a value of type {type(value).__name__[:60]}"
 
 

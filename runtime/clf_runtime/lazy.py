@@ -1,4 +1,4 @@
-"""Public names that are imported on their first use (PEP 562), so that a command's help loads nothing slow."""
+"""Public names that are imported on first use (PEP 562), so that a command's help loads nothing slow."""
 
 import sys
 from collections.abc import Callable, Mapping

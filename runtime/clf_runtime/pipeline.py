@@ -1,4 +1,4 @@
-"""Files, folders and streams of images, answered one after another; one that is at fault does not stop the others."""
+"""Files, folders and streams of images, classified one after another; an invalid one does not stop the others."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -28,11 +28,11 @@ def _unheard(text: str) -> None:
     pass
 
 
-Answered = tuple[int | None, Prediction | ImageError | ModelError]  # the place in a batch, None for one image alone
+Answered = tuple[int | None, Prediction | ImageError | ModelError]  # index in a batch, None for a single image
 
 
 class ArrayClassifier(Protocol):
-    """What answers arrays, as `Classifier` does: all that is asked of it here."""
+    """The part of `Classifier` that is needed here."""
 
     card: ModelCard
 
@@ -51,10 +51,10 @@ class ArrayClassifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one image: a prediction, or the error that says why there is none; the other is None.
+    """The result for one image: a prediction, or the error that says why there is none; the other is None.
 
-    `image` is the path as it was given or found; a record of a stream is called `-[n]`, n counting from 0. `index` is
-    the image's place in a batch, None where there is one image only or where the whole of it is at fault.
+    `image` is the path as given or found; a record of a stream is called `-[n]`, n counting from 0. `index` is the
+    image's index in a batch, None for a single image or where the whole file is invalid.
     """
 
     image: str
@@ -71,7 +71,7 @@ def predict_file(
     reject_below: float = 0.0,
     note: Note = _unheard,
 ) -> Iterator[Answered]:
-    """Answer each image of a file: see `Classifier.predict_file`."""
+    """Classify each image of a file: see `Classifier.predict_file`."""
     where = as_path(path)
     yield from _predict_blocks(classifier, read_images(where, classifier.card, note), where, distribution, reject_below)
 
@@ -83,14 +83,14 @@ def _predict_blocks(
     distribution: bool,
     reject_below: float,
 ) -> Iterator[Answered]:
-    """Answer images that come as `read_images` yields them; `where` names them in errors."""
+    """Classify images as `read_images` yields them; `where` names them in errors."""
     for first, block in blocks:
         if first is None:
             yield None, _predict(classifier, block, where, distribution, reject_below)
             continue
         try:
             answers = classifier.predict_batch(block, distribution=distribution, reject_below=reject_below)
-        except (ImageError, ModelError):  # each by itself, for the fault of one is not that of the others
+        except (ImageError, ModelError):  # then one by one, so that an invalid image affects only itself
             for i, image in enumerate(block, first):
                 yield i, _predict(classifier, image, f"{where}[{i}]", distribution, reject_below)
         else:
@@ -116,7 +116,7 @@ def answer_files(
     reject_below: float = 0.0,
     note: Note = _unheard,
 ) -> Iterator[Answer]:
-    """Answer files of images, folders of them and patterns, as `find_files` takes them, in their order; or one of them.
+    """Classify image files, folders and patterns, as `find_files` takes them, in order; `paths` may also be just one.
 
     `distribution` and `reject_below` are those of `Classifier.predict`; `note` is told what else a picture holds (of a
     moving one the first picture is answered). Memory does not grow with what is read. Raises
@@ -141,7 +141,7 @@ def answer_stream(
     reject_below: float = 0.0,
     note: Note = _unheard,
 ) -> Iterator[Answer]:
-    r"""Answer a stream, such as standard input, as it comes: each image before more is read than it takes.
+    r"""Classify a stream, such as standard input, as it arrives: each image as soon as its last byte has been read.
 
     The first bytes tell what the stream holds: `.npy` records, one after another as `numpy.save` writes them; one
     picture; or lines, each the path of one file. Ends when the stream does. A damaged record or a missing file is an
@@ -151,7 +151,7 @@ def answer_stream(
     try:
         first = stream.read(1)
         if isinstance(first, str):
-            raise ImageError("a stream of text where one of bytes is wanted, as sys.stdin.buffer is")
+            raise ImageError("expected a stream of bytes, such as sys.stdin.buffer, not of text")
         if not first:
             raise ImageError(_EMPTY)
         if first == b"\x93":

@@ -1,4 +1,4 @@
-"""Prediction: what a model says of one image; Predictions: of a batch."""
+"""Prediction: the result for one image; Predictions: for a batch."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -7,21 +7,20 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
-UNKNOWN = "unknown"  # the name of what is rejected
-_NO_ORDER = "predictions have no order: sort them by a field, as key=lambda p: p.probability does"
+UNKNOWN = "unknown"  # the name of a rejected image
+_NO_ORDER = "predictions have no order: sort by a field, as with key=lambda p: p.probability"
 
 
 class Prediction(NamedTuple):
-    """What a model says of one image.
+    """The predicted class of one image.
 
     `probability` is that of the class `index`, called `name`; `distribution` holds the probabilities of all classes,
-    float32 [classes], if it was asked for. `model_sha256` is the hash of the very file that answered, `provider` the
-    onnxruntime execution provider that ran it. An image that was rejected, since its probability is below the one that
-    was asked for, has no index and the name UNKNOWN; the probability is still that of its likeliest class.
+    float32 [classes], if requested. `model_sha256` is the hash of the model file, `provider` the onnxruntime execution
+    provider that ran it. A rejected image, whose probability is below `reject_below`, has the index None and the name
+    UNKNOWN; `probability` is still that of the most likely class.
 
-    It is a tuple since a batch makes hundreds, and a frozen dataclass takes three times as long to make. Two are equal
-    if all but their distributions are. They have no order, since a tuple's would be that of the classes' numbers: `<`
-    and its like raise TypeError.
+    A tuple, because a frozen dataclass takes three times as long to create, and a batch creates hundreds. Equality
+    ignores distributions. There is no order, since a tuple's would compare class indices: `<` etc. raise TypeError.
     """
 
     index: int | None  # type: ignore[assignment]  # a tuple's own index() is not needed
@@ -54,11 +53,11 @@ class Prediction(NamedTuple):
 
 
 class Predictions(Sequence[Prediction]):
-    """What a model says of a batch: a sequence of Prediction, and the same as arrays, for what counts or compares.
+    """The predictions for a batch: a sequence of Prediction, and the same as arrays.
 
-    Either is made when it is first read: hundreds of records take a fiftieth of the time of a small model's batch,
-    which `indices` and `probabilities` save (docs/runtime.md). The arrays are read-only, a slice is a list of records,
-    and equality is that of the records.
+    Both are created on first use: hundreds of records take a fiftieth of the time of a small model's batch, which using
+    only `indices` and `probabilities` saves (docs/runtime.md). The arrays are read-only, a slice is a list of records,
+    and equality compares the records.
     """
 
     def __init__(
@@ -71,10 +70,10 @@ class Predictions(Sequence[Prediction]):
         distribution: bool = False,
         reject_below: float = 0.0,
     ) -> None:
-        """Take probabilities float32 [batch, classes], of the classes `names`, that nobody else changes.
+        """Take probabilities float32 [batch, classes] of the classes `names`, without copying them.
 
-        With `distribution` each record holds its row; a probability below `reject_below`, in 0..1, is rejected.
-        Raises ValueError if that is no probability.
+        With `distribution` each record holds its row; images with a probability below `reject_below`, in 0..1, are
+        rejected. Raises ValueError if that is not a probability.
         """
         check_probability(reject_below)
         self._rows, self._names, self._whose = probabilities, names, (model_sha256, provider)
@@ -82,15 +81,15 @@ class Predictions(Sequence[Prediction]):
 
     @cached_property
     def indices(self) -> np.ndarray:
-        """The likeliest class of each image, int64 [batch]; -1 where it is rejected."""
+        """The predicted class of each image, int64 [batch]; -1 where it is rejected."""
         if not self._reject_below:
             return self._best
-        # In float64, as one image's probability is compared.
+        # In float64, as for a single image.
         return _read_only(np.where(self.probabilities.astype(np.float64) < self._reject_below, -1, self._best))
 
     @cached_property
     def probabilities(self) -> np.ndarray:
-        """The probability of the likeliest class of each image, float32 [batch], rejected or not."""
+        """The probability of the most likely class of each image, float32 [batch], rejected or not."""
         return _read_only(np.maximum.reduce(self._rows, 1))
 
     @cached_property
@@ -107,7 +106,7 @@ class Predictions(Sequence[Prediction]):
         wholes = list(self._rows.copy()) if self._distribution else repeat(None)
         whose = map(repeat, self._whose)
         rows = zip(indices, chosen, self.probabilities.tolist(), *whose, wholes, strict=False)
-        # No step of this is Python's own: a batch of a small model shows a third of a microsecond an image.
+        # All steps run in C: a third of a microsecond per image matters for a small model.
         return list(map(tuple.__new__, repeat(Prediction), rows))
 
     def __len__(self) -> int:
@@ -131,11 +130,11 @@ class Predictions(Sequence[Prediction]):
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False  # what is made of it later must not be another
+    array.flags.writeable = False  # records created later must agree with it
     return array
 
 
 def check_probability(reject_below: float) -> None:
-    """Raise ValueError unless a number is a probability, in 0..1."""
+    """Raise ValueError unless a number is a probability in 0..1."""
     if not 0 <= reject_below <= 1:
         raise ValueError(f"reject_below must be a probability in 0..1, not {reject_below}")

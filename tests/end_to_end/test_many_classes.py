@@ -49,7 +49,7 @@ def test_a_run_is_read_back_and_told_in_few_lines(made):
     lines = text_report(run)
     assert len(lines) < 40
     assert lines[2] == "accuracy of the 10 worst of 1,001 classes"
-    assert not any("confusion" in line or "no image was mistaken" in line for line in lines)
+    assert not any("confusion" in line or "no image was misclassified" in line for line in lines)
 
 
 def test_the_pages_show_the_worst_classes(made):

@@ -112,7 +112,7 @@ def test_what_is_exported_or_repeated_is_the_net_that_was_trained(tmp_path, here
     for command in (EXPORT, ["clf-train", "--like", "mine", "--model", "nets:tiny", "--out", "again"]):
         refused = here(command, "--quiet")
         assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
-        assert "its weights are those of the training, but nets:tiny is another net now" in refused.err
+        assert "the weights are those of the training, but nets:tiny gives other outputs now" in refused.err
     assert sorted(entry.name for entry in tmp_path.iterdir() if entry.name != "__pycache__") == ["mine", "nets.py"]
     (tmp_path / "nets.py").write_text(code)
     exported = here(EXPORT)

@@ -27,7 +27,7 @@ def test_images_that_are_gone_or_changed_are_asked_for(make_run, tmp_path):
     with pytest.raises(DataError, match="pass --data"):
         find_test_images(run)
     np.savez(source, images=images[::-1], labels=labels[::-1])
-    with pytest.raises(DataError, match="other images than the run was trained on; pass --data"):
+    with pytest.raises(DataError, match="does not hold the images that the run was trained on; pass --data"):
         find_test_images(run)
     found, other = find_test_images(run, str(kept))
     assert (found.fingerprint, other) == (run.data.fingerprint, None)
@@ -110,7 +110,7 @@ def test_an_export_of_turned_names_says_the_accuracy_that_is_so(named_run, tmp_p
 
 def test_other_names_are_refused(named_run):
     folder, write = named_run
-    with pytest.raises(DataError, match=r"c\.npz: 'rot' is no class of the run, which knows red, green, blue"):
+    with pytest.raises(DataError, match=r"c\.npz: 'rot' is not a class of the run \(red, green, blue\)"):
         find_test_images(read_run(folder), write("c.npz", ["rot", "green", "blue"]))
 
 
@@ -118,7 +118,7 @@ def test_a_source_without_names_counts_by_numbers_and_it_is_said(named_run):
     folder, write = named_run
     dataset, other = find_test_images(read_run(folder), write("d.npz", None))
     assert dataset.names == ("0", "1", "2")
-    assert "it has no class names: labels are taken by their numbers" in other
+    assert "it has no class names: labels are matched by index" in other
 
 
 def test_the_images_of_the_run_are_taken_whatever_their_classes_are_called_now(named_run, tmp_path):

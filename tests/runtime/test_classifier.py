@@ -128,7 +128,7 @@ class TestWithoutACard:
         classifier = Classifier(tiny_model(card=None), "m.onnx")
         assert classifier.card.image_shape == (3, 8, 8)
         assert classifier.predict(RED).name == "0"
-        assert "carries no card" in classifier.notes[0]
+        assert "has no card" in classifier.notes[0]
         assert "uint8 in 0..255" in classifier.notes[0]
         assert "no names" in classifier.notes[1]
         assert len(classifier.notes) == 2
@@ -161,7 +161,7 @@ class TestWithoutACard:
     @pytest.mark.parametrize("size", [("height", 8), (8, "width")])
     def test_a_size_that_is_not_known_is_refused(self, tiny_model, size):
         model = tiny_model(card=None, size=size)
-        with pytest.raises(ModelError, match="images have 4 axes of known size"):
+        with pytest.raises(ModelError, match="expected 4 axes, of known size"):
             Classifier(model, "m")
 
 
@@ -280,7 +280,7 @@ def test_predictions_are_equal_by_all_but_their_distributions_and_have_no_order(
     assert tuple(one) != one
     assert len({one, other, plain, blue}) == 2
     for compare in (operator.lt, operator.le, operator.gt, operator.ge):
-        with pytest.raises(TypeError, match="predictions have no order: sort them by a field"):
+        with pytest.raises(TypeError, match="predictions have no order: sort by a field"):
             compare(one, blue)
     batch = classifier.predict_batch(np.stack([RED, BLUE]), distribution=True)
     assert batch == [one, blue]

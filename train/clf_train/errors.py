@@ -2,12 +2,12 @@
 
 ClfError
 └── TrainError                    the root of this package
-    ├── DataError (ValueError)    a source is not what it should be
-    ├── RecipeError (ValueError)  a recipe holds an impossible value
+    ├── DataError (ValueError)    a source of images is missing, damaged or invalid
+    ├── RecipeError (ValueError)  a recipe has an invalid value
     ├── RunError (ValueError)     a run folder is missing, damaged or in the way
-    ├── FactoryError (ValueError) a user's own model cannot be made or is not what it should be
+    ├── FactoryError (ValueError) a user's own model cannot be built or is invalid
     ├── Stopped (RuntimeError)    the training was asked to stop, and its state is saved
-    └── ProcessLost (RuntimeError)  another process of the same training is gone
+    └── ProcessLost (RuntimeError)  another process of the same training has died
 """
 
 from clf_runtime.errors import ClfError
@@ -18,11 +18,11 @@ class TrainError(ClfError):
 
 
 class DataError(TrainError, ValueError):
-    """A source of images is missing, damaged, or not what it should be."""
+    """A source of images is missing, damaged or invalid."""
 
 
 class RecipeError(TrainError, ValueError):
-    """A recipe holds a value that is impossible."""
+    """A recipe has an invalid value."""
 
 
 class RunError(TrainError, ValueError):
@@ -30,11 +30,11 @@ class RunError(TrainError, ValueError):
 
 
 class FactoryError(TrainError, ValueError):
-    """A user's own model cannot be imported, made, or run on the images."""
+    """A user's own model cannot be imported, built, or run on the images."""
 
 
 class Stopped(TrainError, RuntimeError):  # noqa: N818 - it is what was asked for
-    """A training was asked to stop, and has saved its state. `epoch`, from 1, is the one it was in."""
+    """A training was stopped, and has saved its state. `epoch`, from 1, is the one it was in."""
 
     def __init__(self, epoch: int, advice: str = "") -> None:
         super().__init__(f"stopped in epoch {epoch}{advice}")
@@ -42,4 +42,4 @@ class Stopped(TrainError, RuntimeError):  # noqa: N818 - it is what was asked fo
 
 
 class ProcessLost(TrainError, RuntimeError):  # noqa: N818 - it says what happened
-    """Another process of the same training is gone, or cannot be reached."""
+    """Another process of the same training has died, or cannot be reached."""

@@ -1,4 +1,4 @@
-"""Files that appear whole, under their name, or not at all."""
+"""Atomic writing of files: they appear complete under their name, or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(file: Path) -> Iterator[Path]:
-    """Give a path beside `file` to write to; when the block ends well it is synced and renamed to `file`, else removed.
+    """Give a temporary path to write to; when the block succeeds it is synced and renamed to `file`, else removed.
 
-    Raises OSError as the system does, of `file`: the path beside it is nobody's affair.
+    Raises OSError as the system does, but naming `file` instead of the temporary path.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
@@ -24,5 +24,5 @@ def whole_file(file: Path) -> Iterator[Path]:
             error.filename, error.filename2 = str(file), None
         raise
     finally:
-        with suppress(OSError):  # where no file can be, none can be removed
+        with suppress(OSError):  # where no file can be created, none can be removed
             partial.unlink(missing_ok=True)

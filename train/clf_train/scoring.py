@@ -1,4 +1,4 @@
-"""The end of a training: the temperature, the one look at the test images, and the run that is written."""
+"""The end of a training: the temperature, the single evaluation on the test images, and the run folder."""
 
 import platform
 from datetime import UTC, datetime
@@ -36,10 +36,10 @@ def score(
     device_name: str,
     folder: Path,
 ) -> Run:
-    """Fit the temperature on the rows `held_out`, score the test images, and write all of the run into `folder`.
+    """Fit the temperature on the rows `held_out`, evaluate on the test images, and write the run into `folder`.
 
-    Before it is written, a net that is rebuilt from the weights must answer as the trained one: see rebuild. `net` then
-    lies on the CPU. Raises FactoryError if it does not, OSError as the system does.
+    A net rebuilt from the weights must first reproduce the outputs of the trained one: see rebuild. `net` is moved to
+    the CPU. Raises FactoryError if they differ, OSError as the system does.
     """
     temperature = 1.0
     if held_out is not None and len(held_out) >= ENOUGH_TO_CALIBRATE:
@@ -96,5 +96,5 @@ def score(
     plots.save_confusion(test, dataset.names, folder / "confusion.png")
     plots.save_confused(dataset, after, folder / "confused.png")
     (folder / "report.html").write_text(page.run_page(run, folder), "utf-8")
-    write_run(folder, run, weights, probed)  # last: a folder with a run.json is finished
+    write_run(folder, run, weights, probed)  # last: run.json marks a finished run
     return run

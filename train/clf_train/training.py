@@ -53,21 +53,21 @@ def train(
 ) -> list[Run]:
     """Train each model by its recipe, test it, and write the run folder; returns the runs in the order of `recipes`.
 
-    One model leaves its run in `folder` itself; several leave theirs in folders of their names below it, beside
-    `comparison.html`. `on_start` is told the model, its recipe and the device, and returns what watches the training.
-    While it is at work all is in `<folder>.partial`, with the state to go on from. In a `world` of several processes
-    rank 0 writes, and the others return no runs.
-    Raises RunError if the folder is in the way or lies among the images, RecipeError if a recipe is not for them,
-    DeviceError if the device does not work, Stopped if a watcher wanted it, TrainError if the loss is NaN or a file
-    cannot be written; the last state that was saved stays.
+    A single model's run is `folder` itself; several models have subfolders of their names, beside `comparison.html`.
+    `on_start` is called with the model, its recipe and the device, and returns the watcher of the training. Until the
+    end everything is in `<folder>.partial`, with the state to resume from. In a `world` of several processes rank 0
+    writes, and the others return no runs.
+    Raises RunError if the folder exists already or is among the images, RecipeError if a recipe does not fit the
+    images, DeviceError if the device does not work, Stopped if a watcher asks for it, TrainError if the loss is NaN or
+    a file cannot be written; the last saved state is kept.
     """
     refuse_among_images(folder, dataset.source)
     _, height, width = dataset.image_shape
     for recipe in recipes.values():
         if recipe.shift > min(height, width) // 2:
             raise RecipeError(
-                f"shift {recipe.shift} moves images of {height}x{width} by more than half of a side, so that little is "
-                f"left of them; choose {min(height, width) // 2} at most"
+                f"shift {recipe.shift} is more than half the size of the images, {height}x{width}; choose at most "
+                f"{min(height, width) // 2}"
             )
     chosen, _ = select_device(device, world.local_rank)
     wanted = Plan(
@@ -91,10 +91,10 @@ def train(
 
 
 def resume(dataset: Dataset, folder: Path, *, on_start: OnStart = _silent, world: World = ALONE) -> list[Run]:
-    """Go on with a training that was stopped or killed, and end where it would have ended, to the last bit.
+    """Resume a training that was stopped or killed; the result is bit-identical to an uninterrupted one.
 
-    `folder` is the one that the training was to make; `dataset` are its images (see plan.check_plan).
-    Raises what `train` does, and RunError if nothing was stopped there.
+    `folder` is the training's run folder; `dataset` holds its images (see plan.check_plan).
+    Raises as `train` does, and RunError if there is no stopped training.
     """
     refuse_nothing(folder.resolve())
     wanted = read_plan(partial_of(folder.resolve()))
@@ -107,13 +107,13 @@ def _carry_out(
 ) -> list[Run]:
     for recipe in wanted.recipes.values():
         if recipe.precision == "bf16" and wanted.device == "cpu":
-            raise RecipeError("precision bf16 is for CUDA, and this training is on the CPU; choose float32")
+            raise RecipeError("precision bf16 needs CUDA, but this training runs on the CPU; choose float32")
         if recipe.batch_size < world.size:
-            raise RecipeError(f"batch size must be {world.size} or more for {world.size} processes")
+            raise RecipeError(f"batch size must be at least {world.size} for {world.size} processes")
     names = [folder_name(model) for model in wanted.recipes]
     if len(set(names)) < len(names):
-        raise RecipeError(f"two models are called {max(names, key=names.count)}; train them apart")
-    for model, recipe in wanted.recipes.items():  # what cannot be made leaves no folder
+        raise RecipeError(f"two models have the name {max(names, key=names.count)}; train them separately")
+    for model, recipe in wanted.recipes.items():  # a model that cannot be built leaves no folder
         net = build_model(model, dataset.image_shape, len(dataset.names))
         if is_own(model):
             with _explaining_net_errors(model):
@@ -141,24 +141,24 @@ def _carry_out(
 
 
 def _with_advice(error: Exception, folder: Path, partial: Path | None, wanted: Plan) -> Exception:
-    """The error with what is kept and how to go on, where there is something to go on from."""
+    """The error with how to resume, if there is a state to resume from."""
     kept = partial is not None and holds_state(partial)
-    go_on = f"go on with: {resume_command(folder, wanted)}"
+    go_on = f"resume with: {resume_command(folder, wanted)}"
     if isinstance(error, Stopped):
         return Stopped(error.epoch, f"; {go_on}" if kept else "")
     if isinstance(error, OSError):
         text = f"{error.filename or partial}: cannot be written: {error.strerror or error}"
-        return TrainError(f"{text}; what was saved before stays: make room, and {go_on}" if kept else text)
+        return TrainError(f"{text}; the last saved state is kept: free disk space, then {go_on}" if kept else text)
     if isinstance(error, ProcessLost):
         return ProcessLost(f"{error}; {go_on}" if kept else str(error))
     if kept and type(error) is TrainError:
-        return TrainError(f"{error}; train again with --overwrite, or look at the last good state in {partial}")
+        return TrainError(f"{error}; train again with --overwrite; the last valid state is in {partial}")
     return error
 
 
 @contextmanager
 def _explaining_net_errors(model: Model) -> Iterator[None]:
-    """Turn what PyTorch raises in a training into errors for people: no memory, or a user's net that fails."""
+    """Turn exceptions in a training into TrainError: out of GPU memory, or a user's net that fails."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -167,32 +167,32 @@ def _explaining_net_errors(model: Model) -> Iterator[None]:
         if isinstance(error, TrainError) or not is_own(model) or is_of_the_network(error):
             raise
         if location(error) is None and not isinstance(error, (RuntimeError, ValueError, TypeError)):
-            raise  # a full disk, say
+            raise  # a full disk, for example
         raise FactoryError(f"{model}: fails in training: {describe_error(error)}") from None
 
 
 def _finished(wanted: Plan, model: Model, place: Path) -> Run:
-    """The run of a model that was finished before the training was stopped. Raises RunError if it is of another."""
+    """The run of a model that was finished before the stop. Raises RunError if it belongs to another training."""
     run = read_run(place)
     found = (run.model, run.recipe, run.seed, run.names, run.data.fingerprint)
     if found != (model, wanted.recipes[model], wanted.seed, wanted.names, wanted.fingerprint):
-        raise RunError(f"{place}: is of another training than {plan.FILE} beside it; train again with --overwrite")
+        raise RunError(f"{place}: belongs to another training than {plan.FILE} beside it; train again with --overwrite")
     return run
 
 
 def _train_one(
     wanted: Plan, dataset: Dataset, model: Model, place: Path | None, on_start: OnStart, world: World
 ) -> Run | None:
-    """Fit one model, unless it is finished, and write its run into `place`; returns it where there is one."""
+    """Fit one model, unless it is finished, and write its run into `place`; returns the run on rank 0."""
     recipe, seed = wanted.recipes[model], wanted.seed
     done = place is not None and (place / RECORD).is_file()
     if world.broadcast((float(done),))[0]:
         if place is not None:
-            (place / checkpoint.FILE).unlink(missing_ok=True)  # a kill may have left it beside the finished run
+            (place / checkpoint.FILE).unlink(missing_ok=True)  # a kill may have left one beside the finished run
         return _finished(wanted, model, place) if place is not None else None
     device, device_name = select_device("cuda" if wanted.device == "cuda" else "cpu", world.local_rank)
     torch.manual_seed(seed)
-    random.seed(seed)  # these two are for a user's own net
+    random.seed(seed)  # this and the next one for users' own nets
     np.random.seed(seed)
     net = build_model(model, dataset.image_shape, len(dataset.names)).to(device)
     normalise = choose_normalisation(dataset, recipe)

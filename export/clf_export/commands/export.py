@@ -20,58 +20,58 @@ NAME = "clf-export"
 def export(
     run_folder: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="A run folder of clf-train; one that holds both models gives two files."),
+        typer.Argument(metavar="RUN", help="A run folder of clf-train; one with several models gives a file for each."),
     ],
     data: Annotated[
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="The images of the training, if they are no longer where the run says: anything that clf-train --data "
-            "takes.",
+            help="The training images, if they have moved since: anything that clf-train --data takes.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE|DIR",
-            help="A name that ends in .onnx, or a folder to put the file into.  [default: named like the run folder, "
-            "and beside it]",
+            help="The file to write, if the name ends in .onnx, or a folder.  [default: beside the run folder, "
+            "with its name]",
         ),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="MODULE:FACTORY[,...]",
-            help="Your own model, as it was trained: its code is imported only if it is named here.",
+            help="Your own model, as in training: its code is imported only if it is named here.",
         ),
     ] = None,
     int8: Annotated[
         Literal["off", "auto", "require"],
         typer.Option(
-            help="Make an int8 version too, and a verdict on it: auto writes its file (NAME.int8.onnx) if it is "
-            "recommended; require writes nothing if it is not."
+            help="Also make an int8 version and compare it with float32: auto writes it (NAME.int8.onnx) if it is "
+            "recommended; require writes no file at all if it is not."
         ),
     ] = "off",
     license: Annotated[
-        str, typer.Option(metavar="TEXT", help="The licence of the model, for its card: an SPDX name such as MIT.")
+        str,
+        typer.Option(metavar="TEXT", help="The model's licence, for its card: an SPDX identifier such as MIT."),
     ] = "",
     keep_rejected: Annotated[
-        bool, typer.Option("--keep-rejected", help="Keep a file that fails the proof, as NAME.rejected.onnx.")
+        bool, typer.Option("--keep-rejected", help="Keep a file that fails verification, as NAME.rejected.onnx.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Write a trained model as one ONNX file, after proving that it answers as PyTorch does.
+    """Write a trained model as one ONNX file, after verifying that its outputs match PyTorch's.
 
-    All test images, and made-up ones (black, white, one hot pixel, noise) in batches of several sizes, go through
-    PyTorch and onnxruntime. If a probability differs by more than 1e-4, or a prediction differs that is no tie, there
-    is no file, and a table says what differed. Normalisation and softmax are inside the file; so are a card that says
-    what it is, and golden cases by which a device can prove its answers (clf-predict --self-test).
+    PyTorch and onnxruntime both run all test images, and synthetic ones (black, white, one hot pixel, noise) in batches
+    of several sizes. If a probability differs by more than 1e-4, or a prediction (except in near ties), no file is
+    written, and a table shows the differences. Normalisation and softmax are inside the file; so are a model card, and
+    golden cases for the self-test on a device (clf-predict --self-test).
 
-    Exit codes: 0 all well; 2 any error.
+    Exit codes: 0 success; 2 any error.
     """
     from clf_export.errors import ParityError
     from clf_export.export import export_run
@@ -82,7 +82,7 @@ def export(
     from clf_train.runs.output_place import refuse_among_images
     from clf_train.runs.run import find_runs
 
-    # What can be refused at once is not refused after minutes, and not after the first of several files either.
+    # Whatever can be refused is refused before the first export begins.
     folders = find_runs(run_folder.resolve())
     files = output_files(folders, out, overwrite=overwrite, with_int8=int8 != "off")
     own = None if model is None else tuple(name.strip() for name in model.split(","))
@@ -93,13 +93,13 @@ def export(
     with named_together() as waiting:
         for folder, file, run in zip(folders, files, runs, strict=True):
             wanted = (run.data.source, run.data.fingerprint, run.names)
-            if dataset is None or wanted != found:  # the runs of one training have the same
+            if dataset is None or wanted != found:  # the runs of one training share them
                 dataset, other = find_test_images(run, data)
                 found = wanted
                 if other and not quiet:
                     say(NAME, other)
             if not quiet:
-                say(NAME, f"exporting {folder}, to be proven on {len(dataset.test):,} test images")
+                say(NAME, f"exporting {folder}, verifying on {len(dataset.test):,} test images")
             try:
                 with following(NAME, quiet) as watch:
                     export = export_run(
@@ -132,7 +132,7 @@ def export(
             print(f"  {one_line(line)}")
         small = int8_beside(file)
         if int8 == "off" and not quiet and small.exists():
-            say(NAME, f"{small}: is of another export, and stays; --int8 auto makes it anew, or takes it away")
+            say(NAME, f"{small}: is from an earlier export and was not updated; --int8 auto replaces or removes it")
 
 
 def _golden_lines(file: "ModelFile") -> list[str]:
@@ -157,20 +157,20 @@ def _int8_lines(made: "Export") -> list[str]:
     found = verdict.judgement
     accuracies = f"{_share(found.int8_accuracy)}, float32 {_share(found.float_accuracy)}"
     lines = [
-        f"int8, the best of {len(made.quantised.tried):<3}            {verdict.setting}",
-        f"accuracy on held-out images      {accuracies} (of {found.images:,} training images)",
-        f"worst class                      {names[found.worst_class]}: {-found.worst_drop:+.1f} points",
+        f"int8, best of {len(made.quantised.tried):<3}                {verdict.setting}",
+        f"accuracy on held-out images      {accuracies} ({found.images:,} images)",
+        f"largest drop of a class          {names[found.worst_class]}: {-found.worst_drop:+.1f} points",
         f"size                             {verdict.size:,} bytes, float32 {verdict.float_size:,} (without cards)",
-        f"speed, 1 image and 256           {verdict.batch_1_ratio:.2f} and {verdict.batch_256_ratio:.2f} of float32's",
-        f"difference between processors    {verdict.processor_difference:.1e}, probability",
+        f"speed, batch 1 and 256           {verdict.batch_1_ratio:.2f} and {verdict.batch_256_ratio:.2f} x float32",
+        f"max. difference from reference   {verdict.processor_difference:.1e}, probability",
         f"verdict                          {verdict.reason()}",
     ]
     if made.int8 is not None:
         parity = made.int8.card.parity
         assert parity is not None
         lines.append(f"int8 file                        {made.int8.path}: {made.int8.size:,} bytes")
-        right = f"{_share(parity.onnx_accuracy)}, float32 {_share(parity.torch_accuracy)}"
-        lines += [f"accuracy on the test images      {right}", *_golden_lines(made.int8)]
+        accuracies = f"{_share(parity.onnx_accuracy)}, float32 {_share(parity.torch_accuracy)}"
+        lines += [f"accuracy on test images          {accuracies}", *_golden_lines(made.int8)]
     return lines
 
 

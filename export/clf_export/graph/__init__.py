@@ -1,1 +1,1 @@
-"""The graph: a net translated to ONNX, and rewritten to be small and fast."""
+"""The graph: a net translated to ONNX, then simplified and optimised."""

@@ -1,9 +1,9 @@
-"""What the exporter had to assume of the number of images to translate a net: it must be nothing.
+"""The guards that torch.export put on the batch size: there must be none.
 
-torch.export runs a net once, on symbols in the place of the batch. Where Python code asks for the number of images
-(`if x.shape[0] >= 100`), it takes the branch of its example and notes what that holds for, as a range or as an
-assertion (https://docs.pytorch.org/docs/main/user_guide/torch_compiler/export.html). ONNX has no place for either: a
-file would answer a batch of 100 as if it were another.
+torch.export traces a net once, with a symbolic batch size. Where Python code branches on it (`if x.shape[0] >= 100`),
+it follows the branch of its example and records a guard, as a range or an assertion
+(https://docs.pytorch.org/docs/main/user_guide/torch_compiler/export.html). ONNX cannot hold guards, so the file would
+take the wrong branch for some batch sizes.
 """
 
 from typing import Any
@@ -15,24 +15,21 @@ import torch
 from clf_export.errors import TranslationError
 
 _PLAIN = (
-    "its forward() must not make a plain number of the number of images, as len(x) or a loop over them does; "
-    "x.shape[0] as it stands is fine"
+    "forward() must not turn the batch size into a Python int, as len(x) or a loop over the images does; use x.shape[0]"
 )
-_DECIDES = (
-    "what it does depends on the number of images, and a graph does always the same (the exporter had to assume {})"
-)
+_DECIDES = "forward() depends on the batch size, which an ONNX graph cannot express (the exporter assumed {})"
 
 
 def check_assumptions(program: torch.onnx.ONNXProgram, batch: str) -> None:
-    """Raise TranslationError if a translation is for some sizes of batch only; `batch` is what its axis is called.
+    """Raise TranslationError if a translation is valid for some batch sizes only; `batch` is the name of its axis.
 
-    That a batch is not of one image, as parts of PyTorch itself ask, is let pass: every image is also answered alone.
+    A guard against a batch of one image, as PyTorch's own code sets, is accepted: the proof covers single images.
     """
     image, output = (_first_axis(v) for v in (program.model_proto.graph.input[0], program.model_proto.graph.output[0]))
     if image != batch:
-        raise TranslationError(f"the net can be translated for a batch of {image} only: {_PLAIN}")
+        raise TranslationError(f"the net can be exported for a batch of {image} only: {_PLAIN}")
     if output != batch:
-        raise TranslationError("the exporter cannot tell that the net gives one row of scores an image")
+        raise TranslationError("the exporter cannot establish that the net gives one row of scores per image")
     exported = program.exported_program
     assert exported is not None
     values = [node.meta.get("val") for node in exported.graph.nodes]
@@ -60,5 +57,5 @@ def _first_axis(value: onnx.ValueInfoProto) -> str:
 
 
 def _endless(bound: Any) -> bool:
-    """Whether an upper bound is none: torch's own infinity, or all that 64 bits hold."""
+    """Whether an upper bound is no bound: torch's infinity, or the largest 64-bit integer."""
     return not bound.is_Integer or int(bound) >= 2**62

@@ -1,6 +1,6 @@
-"""Rules that give convolutions less work, or work that engines do faster, for the same values: see docs/graphs.md.
+"""Rules that make convolutions cheaper, or faster in practice, with the same outputs: see docs/graphs.md.
 
-A rule looks at one node, and says whether it changed the graph.
+A rule looks at one node, and returns whether it changed the graph.
 """
 
 import math
@@ -24,12 +24,12 @@ from clf_export.graph.nodes import (
 
 _WINDOWS = ("Conv", "MaxPool", "AveragePool")
 _PLACEWISE = ("Cast", "Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "HardSwish", "HardSigmoid", "Elu", "Selu")
-_WORTH = 0.1  # the share of the convolutions' work that cropping must save: the Slice costs something too
-_BLOCK = 16  # output channels that vector units like to see at once; half of them leave half the work undone
+_WORTH = 0.1  # the fraction of the convolutions' work that cropping must save, since the Slice has a cost too
+_BLOCK = 16  # output channels that keep vector units busy; 8 use them half
 
 
 def relu_before_pool(node: ir.Node) -> bool:
-    """Conv, MaxPool, Relu → Conv, Relu, MaxPool: the same values, and engines do Conv and Relu in one pass."""
+    """Conv, MaxPool, Relu → Conv, Relu, MaxPool: the same values, and engines fuse Conv and Relu."""
     if node.op_type != "MaxPool" or len(node.outputs) != 1:
         return False
     before, after = maker(node.inputs[0]), sole_user(node.outputs[0])
@@ -43,10 +43,10 @@ def relu_before_pool(node: ir.Node) -> bool:
 
 
 def crop_unused_border(node: ir.Node) -> bool:
-    """Cut from the image the last rows and columns that no window reaches, where poolings round the size down.
+    """Crop the last rows and columns of the image that no window uses, where poolings round the size down.
 
-    Works along the chain of convolutions and poolings from the graph's input, as long as each value has one user. A
-    shorter image cannot give more windows than the whole one did, and none of the windows that are used is cut.
+    Follows the chain of convolutions and poolings from the graph's input, as long as each value has one consumer. A
+    smaller image gives no additional windows, and no window that is used is cropped.
     """
     image = node.inputs[0] if node.inputs else None
     if image is None or not image.is_graph_input() or node.op_type == "Slice":
@@ -82,10 +82,10 @@ def crop_unused_border(node: ir.Node) -> bool:
 
 
 def pair_rows(node: ir.Node) -> bool:
-    """Let a Conv of few channels, with Relu, AveragePool of 2x2 and Flatten behind it, make two rows of places at once.
+    """Let a Conv of few channels, followed by Relu, 2x2 AveragePool and Flatten, compute two output rows at once.
 
-    The second row becomes channels of its own, so that twice as many come out of one, taller window that moves two rows
-    at a time. The pooling then averages along a row only, and Reshape and ReduceMean, in place of Flatten, across two.
+    The second row becomes additional channels: twice as many come out of one window that is a row taller and moves two
+    rows at a time. The pooling then averages within a row, and Reshape and ReduceMean, in place of Flatten, across two.
     """
     weights = constant(node.inputs[1]) if node.op_type == "Conv" else None
     steps = _followers(node, ("Relu", "AveragePool", "Flatten"))
@@ -136,7 +136,7 @@ def _pairable(conv: ir.Node, weights: np.ndarray) -> bool:
 
 
 def _halves(pool: ir.Node) -> bool:
-    """Whether a pooling takes windows of 2x2 that neither overlap nor reach beyond the input."""
+    """Whether a pooling has 2x2 windows that neither overlap nor reach beyond the input."""
     return (
         integers(pool, "kernel_shape", ()) == [2, 2]
         and integers(pool, "strides", (1, 1)) == [2, 2]
@@ -148,7 +148,7 @@ def _halves(pool: ir.Node) -> bool:
 
 
 def _followers(node: ir.Node, kinds: Sequence[str]) -> list[ir.Node] | None:
-    """The nodes of these kinds that follow one another behind `node`, each the only user of the one before."""
+    """The consecutive nodes of these types after `node`, each the only consumer of the one before; else None."""
     found = [node]
     for kind in kinds:
         user = sole_user(found[-1].outputs[0])
@@ -159,7 +159,7 @@ def _followers(node: ir.Node, kinds: Sequence[str]) -> list[ir.Node] | None:
 
 
 def _chain(first: ir.Node) -> list[ir.Node]:
-    """The windowed and place-by-place nodes from the image on, each the only user of the value before it."""
+    """The windowed and elementwise nodes from the image on, each the only consumer of the value before it."""
     steps: list[ir.Node] = []
     value = first.inputs[0]
     while True:
@@ -171,20 +171,20 @@ def _chain(first: ir.Node) -> list[ir.Node]:
 
 
 def _croppable(node: ir.Node) -> bool:
-    """Whether where a node's windows begin does not depend on where its input ends."""
+    """Whether the positions of a node's windows are independent of the size of its input."""
     return node.op_type in _WINDOWS and len(node.outputs) == 1 and not pads_by_size(node)
 
 
 def _places(value: ir.Value | None) -> tuple[int, ...] | None:
-    """Height and width (or however many sizes) of a value [batch, channels, ...]."""
+    """The spatial sizes (height and width, or others) of a value [batch, channels, ...]."""
     sizes = sizes_of(value)
     return sizes[1:] if sizes is not None and len(sizes) > 1 else None
 
 
 def _reach(node: ir.Node, axis: int, wanted: int, full: int) -> int:
-    """How far into an input of size `full` the first `wanted` windows of a node reach along an axis.
+    """How much of an input of size `full` the first `wanted` windows of a node use along an axis.
 
-    Windows that reach into the padding behind the input need all of it, so that the padding stays where it is.
+    Windows that reach into the padding at the end need the whole input, so that the padding stays in place.
     """
     if node.op_type in _PLACEWISE:
         return wanted

@@ -1,14 +1,14 @@
-"""Rules that fold arithmetic with constants into the weights of the layer before or behind it.
+"""Rules that fold arithmetic with constants into the weights of the layer before or after it.
 
     y = a·x + d, then Conv or Gemm      the layer takes x itself: weights times a, bias plus weights times d
     Conv or Gemm, then a·y + d          weights times a, bias times a plus d; batch norm is such an a and d
-    log-softmax, then T, then softmax   softmax(log_softmax(y) / T) = softmax(y / T): a softmax is blind to a shift
+    log-softmax, then T, then softmax   softmax(log_softmax(y) / T) = softmax(y / T): softmax is shift-invariant
 
-Weights are folded in float64 and stored as float32, so a result differs by rounding only. Where a fold would not be
-exact, or weights serve another node too, nothing happens: zero padding knows nothing of a shift that was folded, and a
-value far from zero would be rounded more coarsely than its distance from the mean (see SHIFT_LIMIT).
+Weights are folded in float64 and stored as float32, so results differ by rounding only. Nothing is folded where that
+would not be exact or where another node uses the weights too: zero padding does not include a folded shift, and float32
+would lose precision where values are far from zero compared with their spread (see SHIFT_LIMIT).
 
-A rule looks at one node, and says whether it changed the graph.
+A rule looks at one node, and returns whether it changed the graph.
 """
 
 import math
@@ -34,13 +34,13 @@ from clf_export.graph.nodes import (
 Floats = NDArray[np.float64]
 
 # The largest shift, in units of a layer's input, that is folded into it. Images whose mean is a thousand standard
-# deviations from zero keep their subtraction: without it float32 has three digits less for what tells them apart.
+# deviations from zero keep their subtraction: without it float32 has three digits less for their differences.
 SHIFT_LIMIT = 16.0
 
 
 @dataclass(frozen=True)
 class _Affine:
-    """A node that gives scale·x + shift, each of them [channels], along the axis behind the batch."""
+    """A node that computes scale·x + shift, both [channels], along the axis after the batch."""
 
     source: ir.Value
     scale: Floats
@@ -56,7 +56,7 @@ class _Layer:
 
 
 def reshape_to_flatten(node: ir.Node) -> bool:
-    """A Reshape to [batch, everything else] says so: Flatten, which needs no constant and holds no batch size."""
+    """A Reshape to [batch, everything else] becomes a Flatten, which needs no constant and no batch size."""
     if node.op_type != "Reshape" or not is_flatten(node):
         return False
     become(node, "Flatten", node.inputs[:1], axis=1)
@@ -64,7 +64,7 @@ def reshape_to_flatten(node: ir.Node) -> bool:
 
 
 def matmul_to_gemm(node: ir.Node) -> bool:
-    """A product of [batch, K] with a constant [K, N] is a Gemm, which can take a bias in."""
+    """A product of [batch, K] with a constant [K, N] becomes a Gemm, which can have a bias."""
     if node.op_type != "MatMul":
         return False
     weights, sizes = constant(node.inputs[1]), sizes_of(node.inputs[0])
@@ -107,7 +107,7 @@ def fold_into_next_layer(node: ir.Node) -> bool:
 
 
 def fold_into_previous_layer(node: ir.Node) -> bool:
-    """Fold an affine node behind a Conv or a Gemm into it."""
+    """Fold an affine node after a Conv or a Gemm into it."""
     affine = _affine(node)
     before = maker(affine.source) if affine is not None else None
     layer = _read(before) if before is not None else None
@@ -121,7 +121,7 @@ def fold_into_previous_layer(node: ir.Node) -> bool:
 
 
 def drop_log_softmax(node: ir.Node) -> bool:
-    """Drop a LogSoftmax over [batch, classes] that reaches a Softmax through multiplications by one number only."""
+    """Drop a LogSoftmax over [batch, classes] that only multiplications by a scalar separate from a Softmax."""
     if node.op_type != "LogSoftmax":
         return False
     user = sole_user(node.outputs[0])
@@ -136,7 +136,7 @@ def drop_log_softmax(node: ir.Node) -> bool:
 
 
 def _affine(node: ir.Node | None) -> _Affine | None:
-    """A node as scale·x + shift with finite constants, if it is that."""
+    """A node as scale·x + shift with finite constants; None if it is something else."""
     if node is None or node.op_type not in ("BatchNormalization", "Add", "Sub", "Mul", "Div"):
         return None
     source, *others = node.inputs
@@ -168,7 +168,7 @@ def _affine(node: ir.Node | None) -> _Affine | None:
 
 
 def _read(node: ir.Node) -> _Layer | None:
-    """The constant weights and bias of a Conv or a Gemm; None if they serve others too, or Gemm has factors."""
+    """The constant weights and bias of a Conv or a Gemm; None if others use them too, or if Gemm has factors."""
     if node.op_type not in ("Conv", "Gemm") or node.attributes.get_int("transA", 0) == 1:
         return None
     if any(node.attributes.get_float(name, 1.0) != 1.0 for name in ("alpha", "beta")):
@@ -187,7 +187,7 @@ def _read(node: ir.Node) -> _Layer | None:
 
 
 def _write(node: ir.Node, weights: Floats, bias: Floats) -> bool:
-    """Give a layer new weights and a new bias; False if float32 does not hold them."""
+    """Give a layer new weights and a new bias; False if they overflow float32."""
     with np.errstate(over="ignore"):
         weights32, bias32 = weights.astype(np.float32), bias.astype(np.float32)
     if not (np.isfinite(weights32).all() and np.isfinite(bias32).all()):
@@ -203,7 +203,7 @@ def _write(node: ir.Node, weights: Floats, bias: Floats) -> bool:
 
 
 def _per_in(values: Floats, weights: Floats, groups: int) -> Floats:
-    """Values [in], or one for all, as a factor for weights [out, in / groups, ...]."""
+    """Values [in], or a scalar, broadcast as a factor for weights [out, in / groups, ...]."""
     out, inside = weights.shape[:2]
     channels = np.broadcast_to(values, inside * groups).reshape(groups, inside)
     return np.repeat(channels, out // groups, axis=0).reshape(out, inside, *(1,) * (weights.ndim - 2))

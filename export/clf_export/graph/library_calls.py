@@ -1,4 +1,4 @@
-"""Calls of libraries that print, log, warn, and swallow Ctrl-C."""
+"""Calls of libraries that print, log, warn, or swallow Ctrl-C."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from types import FrameType
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Keep off the terminal what Python code prints, logs and warns of while the block runs; errors are raised."""
+    """Suppress what Python code prints, logs and warns while the block runs; errors are raised."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     sink = io.StringIO()
@@ -26,13 +26,13 @@ def silenced() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """End the block with KeyboardInterrupt if SIGINT came, whatever the code in it made of that.
+    """End the block with KeyboardInterrupt if SIGINT arrived, even if the code inside swallowed it.
 
-    Interrupted while it imports parts of itself, PyTorch's exporter raises that they are missing, or goes on.
+    Interrupted during its lazy imports, PyTorch's exporter reports missing modules, or carries on.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
-        yield  # SIGINT is ignored here, or somebody else's affair
+        yield  # SIGINT is ignored, or handled by someone else
         return
     came = False
 

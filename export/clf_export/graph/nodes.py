@@ -1,4 +1,4 @@
-"""What the rewriting rules ask of the nodes and values of an ONNX graph (onnx_ir), and how they change a node."""
+"""Queries and edits of nodes and values in an ONNX graph (onnx_ir), for the rewriting rules."""
 
 import math
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 
 
 def constant(value: ir.Value | None) -> NDArray[np.generic] | None:
-    """The array that an initializer holds, or None if a value is none."""
+    """The array of an initializer; None for any other value."""
     if value is None or not value.is_initializer() or value.const_value is None:
         return None
     return value.const_value.numpy()
 
 
 def sole_user(value: ir.Value | None) -> ir.Node | None:
-    """The node that uses a value, if exactly one does, once, and the value is no output of the graph."""
+    """The node that uses a value, if exactly one does, once, and the value is not an output of the graph."""
     if value is None or value.is_graph_output() or len(value.uses()) != 1:
         return None
     return next(iter(value.uses())).node
 
 
 def maker(value: ir.Value | None) -> ir.Node | None:
-    """The node that makes a value, if nothing but one node uses the value."""
+    """The producer of a value, if exactly one node uses the value."""
     return value.producer() if value is not None and sole_user(value) is not None else None
 
 
 def sizes_of(value: ir.Value | None) -> tuple[int, ...] | None:
-    """The sizes of a value behind its first axis, the batch; None if one of them is not known."""
+    """The sizes of a value after its first axis, the batch; None if any is unknown."""
     shape = None if value is None else value.shape
     if not shape or not all(isinstance(size, int) for size in shape[1:]):
         return None
@@ -41,7 +41,7 @@ def integers(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
 
 
 def pads_by_size(node: ir.Node) -> bool:
-    """Whether a node pads by a rule that depends on the size of its input, not by its attribute `pads`."""
+    """Whether a node's padding depends on the size of its input (auto_pad), not on its attribute `pads`."""
     return node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
 
 
@@ -59,7 +59,7 @@ def is_flatten(node: ir.Node) -> bool:
 
 
 def become(node: ir.Node, op_type: str, inputs: Sequence[ir.Value | None], **attributes: int) -> None:
-    """Make a node one of another kind, which gives its output instead."""
+    """Replace a node in place by one of another type, with the same output."""
     node.op_type = op_type
     node.resize_inputs(len(inputs))
     for index, value in enumerate(inputs):
@@ -70,7 +70,7 @@ def become(node: ir.Node, op_type: str, inputs: Sequence[ir.Value | None], **att
 
 
 def add_constant(node: ir.Node, values: NDArray[np.generic], name: str) -> ir.Value:
-    """Add an initializer to the graph of `node`, called `name` or, if that is taken, `name` and a number."""
+    """Add an initializer to the graph of `node`, named `name`, with a number if that is taken."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     taken = {*graph.initializers, *(v.name for v in graph.inputs), *(v.name for n in graph for v in n.outputs)}
@@ -84,7 +84,7 @@ def add_constant(node: ir.Node, values: NDArray[np.generic], name: str) -> ir.Va
 
 
 def set_constant(node: ir.Node, index: int, values: NDArray[np.generic]) -> None:
-    """Give a node other constants as its input `index`; whoever else uses the present ones keeps them."""
+    """Give a node a new constant as its input `index`; other users of the old one keep it."""
     old = node.inputs[index]
     assert old is not None
     assert old.name is not None

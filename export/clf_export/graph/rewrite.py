@@ -1,8 +1,8 @@
-"""The rewriting of an exported graph: the same answers from fewer nodes and less work.
+"""The rewriting of an exported graph: the same outputs from fewer nodes and less work.
 
-What each rule does and why it is exact stands in its module: folding, convolutions. Identities, dead nodes, and unused
-and repeated constants are the affair of onnx_ir's passes. Graphs with branches or loops inside (nodes that hold graphs,
-or functions of the model) are left as they are, since a rule sees one graph only.
+The rules, and why they are exact, are in folding and convolutions. onnx_ir's passes remove identities, dead nodes, and
+unused and duplicate constants. Graphs with control flow (subgraphs, or functions of the model) are left unchanged,
+since a rule sees one graph only.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from clf_export.graph.folding import (
 )
 from clf_export.graph.library_calls import silenced
 
-Rule = Callable[[ir.Node], bool]  # looks at one node, and says whether it changed the graph
+Rule = Callable[[ir.Node], bool]  # looks at one node, and returns whether it changed the graph
 FOLDING: tuple[Rule, ...] = (
     reshape_to_flatten,
     matmul_to_gemm,
@@ -33,10 +33,10 @@ CONVOLUTIONS: tuple[Rule, ...] = (relu_before_pool, crop_unused_border, pair_row
 
 
 def rewrite(model: ModelProto, stages: Sequence[Sequence[Rule]] = (FOLDING, CONVOLUTIONS)) -> None:
-    """Apply the rules of each stage, in place, until none finds anything; then go on to the next stage.
+    """Apply the rules of each stage, in place, until none matches; then go on to the next stage.
 
-    First comes what folds, since what makes a graph faster looks for layers that follow one another.
-    Names, types and shapes of the model's inputs and outputs stay; float32 outputs differ by rounding.
+    Folding comes first, since the other rules look for consecutive layers.
+    Names, types and shapes of the model's inputs and outputs are kept; float32 outputs differ by rounding.
     """
     rewritten = ir.from_proto(model)
     if rewritten.functions or any(True for _ in rewritten.graph.subgraphs()):
@@ -53,7 +53,7 @@ def rewrite(model: ModelProto, stages: Sequence[Sequence[Rule]] = (FOLDING, CONV
 
 
 def _refresh(model: ir.Model) -> None:
-    """Take out identities, dead nodes and unused constants, and find all shapes anew."""
+    """Remove identities, dead nodes and unused constants, and infer all shapes again."""
     passes.IdentityEliminationPass()(model)
     passes.RemoveUnusedNodesPass()(model)
     for node in model.graph:

@@ -1,8 +1,8 @@
-"""A net and its preprocessing, as the bytes of one small, portable ONNX graph.
+"""A net and its preprocessing as one small, portable ONNX graph.
 
     image [batch, C, H, W] → cast, normalise → net → divide by the temperature → softmax → probabilities [batch, K]
 
-Opset 18 and IR 8, which onnxruntime 1.17 reads; the exporter's own choice, IR 10, it does not.
+Opset 18 and IR 8, which onnxruntime 1.17 reads, as it does not the exporter's default, IR 10.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ OPSET = 18
 IR_VERSION = 8
 INPUT, OUTPUT, BATCH = "image", "probabilities", "batch"
 _DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
-# What the exporter says when an operator has no translation, and how its report lists all of them.
+# What the exporter says when an operator has no ONNX equivalent, and how its report lists all of them.
 _WHILE_TRANSLATING = "Error when translating node"
 _OF_THE_BATCH = re.compile(rf"Constraints violated \({BATCH}\)|Expected op to be .* for {BATCH} ")
 _NODE = re.compile(r"target=torch\.ops\.([\w.]+)")
@@ -35,7 +35,7 @@ _REPORTED = re.compile(r"^- `([^`]+)`:", re.MULTILINE)
 
 
 class _Deployed(nn.Module):
-    """The whole way from an image to probabilities, as one module to be translated."""
+    """From an image to probabilities, as one module to be translated."""
 
     def __init__(self, net: nn.Module, normalisation: Normalisation, temperature: float) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class _Deployed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Uint8 or float32 [B, C, H, W] → float32 [B, K]."""
-        x = image.float() if self.shifts or self.scales else image.float().clone()  # the net may change it in place
+        x = image.float() if self.shifts or self.scales else image.float().clone()  # the net may modify it in place
         if self.shifts:
             x = x - self.mean
         if self.scales:
@@ -68,12 +68,11 @@ def build_graph(
     image_shape: tuple[int, int, int],
     dtype: str,
 ) -> onnx.ModelProto:
-    """Translate a net, with its preprocessing before and a softmax behind it, to ONNX, and rewrite it to be fast.
+    """Translate a net, with its preprocessing and a softmax, to ONNX, and optimise the graph.
 
     The input `image` is `dtype` [batch, *image_shape], the output `probabilities` float32 [batch, classes]. The result
-    passed onnx's full check and holds neither names of local files nor stack traces; equal nets give equal bytes.
-    Raises TranslationError, naming what stands in the way, if the exporter cannot translate the net, or if the net
-    cannot take any number of images.
+    has passed onnx's full check and holds neither local paths nor stack traces; equal nets give equal bytes.
+    Raises TranslationError with the reason if the exporter cannot translate the net, or not for every batch size.
     """
     model = translate(net, normalisation, temperature, image_shape, dtype)
     rewrite(model)
@@ -88,14 +87,14 @@ def translate(
     image_shape: tuple[int, int, int],
     dtype: str,
 ) -> onnx.ModelProto:
-    """Do what build_graph does, but leave the graph as the exporter made it."""
+    """Like build_graph, but with the graph as the exporter made it."""
     deployed = _Deployed(net, normalisation, temperature).eval()
     _check_forward(deployed, torch.zeros((3, *image_shape), dtype=_DTYPES[dtype]))
     example = torch.zeros((2, *image_shape), dtype=_DTYPES[dtype])
     try:
         program = _export(deployed, example)
     except Exception as error:  # the exporter wraps whatever it met
-        raise TranslationError(f"the net cannot be translated to ONNX: {_reason(error, deployed, example)}") from None
+        raise TranslationError(f"the net cannot be exported to ONNX: {_reason(error, deployed, example)}") from None
     assert program is not None
     check_assumptions(program, BATCH)
     model = program.model_proto
@@ -105,12 +104,12 @@ def translate(
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # of the checker or of shape inference, as where forward() computes in bfloat16
-        raise TranslationError(f"the net's translation is no valid ONNX: {brief(error, 300)}") from None
+        raise TranslationError(f"the exported graph is not valid ONNX: {brief(error, 300)}") from None
     return model
 
 
 def _export(deployed: nn.Module, example: Tensor, report_in: Path | None = None) -> torch.onnx.ONNXProgram | None:
-    """Call the exporter; with `report_in`, have it write what it found into that folder if it fails."""
+    """Call the exporter; with `report_in`, it writes its report into that folder if it fails."""
     with silenced(), interruptible():
         return torch.onnx.export(
             deployed,
@@ -128,17 +127,17 @@ def _export(deployed: nn.Module, example: Tensor, report_in: Path | None = None)
 
 
 def _reason(error: Exception, deployed: nn.Module, example: Tensor) -> str:
-    """Why a translation failed, in one line: the operators that ONNX has nothing for, if it was they."""
+    """Why a translation failed, in one line: the operators without an ONNX equivalent, if that is the reason."""
     cause = error.__cause__ or error
     if type(cause).__name__ == "GuardOnDataDependentSymNode":
-        return f"what it does depends on the values of an image, and a graph does always the same ({brief(cause, 120)})"
+        return f"forward() branches on the values of an image, which an ONNX graph cannot express ({brief(cause, 120)})"
     if _OF_THE_BATCH.search(str(cause)):
-        return "what it does depends on the number of images, and a graph does always the same"
+        return "forward() depends on the batch size, which an ONNX graph cannot express"
     if _WHILE_TRANSLATING not in str(cause):
         return brief(cause, 300)
     operators = _untranslatable(deployed, example)
     if operators:
-        return f"there is no ONNX for {', '.join(operators)}"
+        return f"no ONNX equivalent for {', '.join(operators)}"
     node = _NODE.search(str(cause))
     while cause.__cause__ is not None:
         cause = cause.__cause__
@@ -147,7 +146,7 @@ def _reason(error: Exception, deployed: nn.Module, example: Tensor) -> str:
 
 
 def _untranslatable(deployed: nn.Module, example: Tensor) -> list[str]:
-    """Names of all operators that the exporter has no translation for, from its own report; empty if it says none."""
+    """Names of all operators that the exporter cannot translate, from its own report; empty if it names none."""
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.suppress(Exception):
             _export(deployed, example, Path(folder))
@@ -157,7 +156,7 @@ def _untranslatable(deployed: nn.Module, example: Tensor) -> list[str]:
 
 
 def _check_forward(deployed: nn.Module, images: Tensor) -> None:
-    """Raise TranslationError if the net does not turn any number of images into as many rows of scores."""
+    """Raise TranslationError if the net does not give one row of scores per image for batches of several sizes."""
     for count in range(1, len(images) + 1):
         try:
             with torch.inference_mode():
@@ -165,11 +164,11 @@ def _check_forward(deployed: nn.Module, images: Tensor) -> None:
         except Exception as error:
             raise TranslationError(f"the net fails on a batch of {count}: {describe_error(error)}") from None
         if len(shape) != 2 or shape[0] != count:
-            raise TranslationError(f"the net gives {shape} for a batch of {count}; wanted: [{count}, classes]")
+            raise TranslationError(f"the net gives {shape} for a batch of {count}, expected [{count}, classes]")
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Remove what the exporter notes of its source: stack traces, module paths, signatures, unused shape hints."""
+    """Remove what the exporter records of the source: stack traces, module paths, signatures, unused shape hints."""
     graph = model.graph
     for thing in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info):
         del thing.metadata_props[:]

@@ -1,4 +1,4 @@
-"""The images that an int8 net is made with: some to calibrate, others to choose by, none of the test."""
+"""The images for making an int8 net: some for calibration, others for the choice among settings, none of the test."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ VALIDATION_SHARE = 0.1  # of the training images, where the run held out none
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images, uint8 or float32 [N, C, H, W], to calibrate and to choose by, and the labels of the latter, int64 [N].
+    """Images, uint8 or float32 [N, C, H, W], for calibration and validation; `labels`, int64 [N], of the latter.
 
     `unseen` says whether the net was trained without the `validation` images.
     """
@@ -34,11 +34,11 @@ def choose_images(
     most_calibration: int = CALIBRATION_IMAGES,
     most_validation: int = VALIDATION_IMAGES,
 ) -> HeldOut:
-    """Choose from the training part of `dataset`: the same images whenever it is asked, by the run's seed.
+    """Choose from the training part of `dataset`, deterministically by the run's seed.
 
-    The validation images are those that the run held out, or a tenth of the training images if it held out none; both
-    at most `most_validation`. At most `most_calibration` of the others calibrate. Each class is in either by its share,
-    and no image in both. The test part is not looked at. Raises DataError if there is no room for copies: see spill.
+    The validation images are those that the run held out, or a tenth of the training images if it held out none, at
+    most `most_validation`. At most `most_calibration` of the others are for calibration. Both are stratified by class,
+    and disjoint. The test part is not used. Raises DataError if there is no room for copies: see spill.
     """
     labels = dataset.train.labels
     random = np.random.default_rng(run.seed)
@@ -58,7 +58,7 @@ def choose_images(
 
 
 def _spread(rows: np.ndarray, labels: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
-    """At most `most` of some rows, sorted, at random but each class by its share."""
+    """At most `most` of some rows, sorted: a random sample, stratified by class."""
     if len(rows) <= most:
         return rows
     shuffled = random.permutation(rows)

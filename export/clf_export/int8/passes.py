@@ -1,20 +1,20 @@
-"""The passes over a graph before and after it is quantised; what each is worth: docs/int8.md."""
+"""The passes over a graph before and after it is quantised."""
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 DENSE = ("Gemm", "MatMul")
-MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice")  # change no value
-# What carries 8 bits on from layer to layer. All else stays in float: softmax, normalisation, and mean pooling, whose
-# float kernel is ten times as fast as onnxruntime's int8 one.
+MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice")  # leave values as they are
+# Operators that pass 8-bit values on between layers. All others stay in float: softmax, normalisation, and average
+# pooling, whose float kernel is ten times as fast as onnxruntime's int8 one.
 CARRIERS = ("Relu", "Clip", "MaxPool", "Add", "Concat", "Pad", *MOVES)
 
 
 def before_quantisation(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a float model that gives the same answers to the last bit.
+    """A copy of a float model with bit-identical outputs, prepared for the quantizer.
 
-    - A cast of the image goes behind what only moves its values: uint8 images reach the first layer as they are.
+    - A cast of the image moves behind operators that only rearrange values, so that the first layer can take uint8.
     - Every node has a name, every tensor a type as far as it can be inferred. Metadata is left out.
     """
     prepared = onnx.ModelProto()
@@ -35,7 +35,7 @@ def before_quantisation(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _pairs(graph: onnx.GraphProto, outputs: set[str]) -> list[tuple[onnx.NodeProto, onnx.NodeProto]]:
-    """Nodes and the only reader of their first output, where that is no output of the graph."""
+    """Nodes with the only consumer of their first output, where that is not an output of the graph."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
@@ -48,7 +48,7 @@ def _pairs(graph: onnx.GraphProto, outputs: set[str]) -> list[tuple[onnx.NodePro
 
 
 def _swap(first: onnx.NodeProto, second: onnx.NodeProto) -> None:
-    """Let two nodes that follow each other change places, without a change of the tensors' names."""
+    """Exchange two consecutive nodes; tensors keep their names."""
     before, after = onnx.NodeProto(), onnx.NodeProto()
     before.CopyFrom(second)
     after.CopyFrom(first)
@@ -59,7 +59,7 @@ def _swap(first: onnx.NodeProto, second: onnx.NodeProto) -> None:
 
 
 def after_quantisation(quantised: onnx.ModelProto, model: onnx.ModelProto) -> bytes:
-    """Take out what costs time and adds nothing, and whatever the quantizer noted of itself."""
+    """Remove nodes that cost time for nothing, and the quantizer's metadata."""
     graph = quantised.graph
     _drop_casts(graph)
     _drop_rounding_of_scores(graph)
@@ -81,7 +81,7 @@ def after_quantisation(quantised: onnx.ModelProto, model: onnx.ModelProto) -> by
 
 
 def _drop_casts(graph: onnx.GraphProto) -> None:
-    """Cast, then quantise by scale 1 and zero 0, is no change of a uint8 tensor: read it as it is."""
+    """A Cast followed by quantisation with scale 1 and zero point 0 leaves a uint8 tensor as it is: bypass both."""
     constants = {i.name: i for i in graph.initializer}
     makers = {name: node for node in graph.node for name in node.output}
     inputs = {i.name for i in graph.input if i.type.tensor_type.elem_type == TensorProto.UINT8}
@@ -100,7 +100,7 @@ def _drop_casts(graph: onnx.GraphProto) -> None:
 
 
 def _drop_rounding_of_scores(graph: onnx.GraphProto) -> None:
-    """Scores that only float nodes read are not rounded to 8 bits: a Gemm or MatMul can answer in float at once."""
+    """Do not round scores to 8 bits that only float nodes consume: a Gemm or MatMul can give floats directly."""
     makers = {name: node for node in graph.node for name in node.output}
     for dequantize in [n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in makers]:
         quantize = makers[dequantize.input[0]]
@@ -119,9 +119,9 @@ def _drop_rounding_of_scores(graph: onnx.GraphProto) -> None:
 
 
 def _pool_floats_first(graph: onnx.GraphProto) -> None:
-    """A maximum of floats that is then quantised goes before its ReLU.
+    """Put a float MaxPool whose output is quantised before its ReLU.
 
-    Else onnxruntime quantises before the maximum, of four times as many values, which it then takes by a slow kernel.
+    Otherwise onnxruntime quantises before the pooling, four times as many values, and pools them by a slow kernel.
     """
     quantised: set[str] = set()
     for node in reversed(graph.node):

@@ -1,7 +1,7 @@
-"""A float graph as an int8 one, by onnxruntime's static quantizer.
+"""Static quantisation of a float graph by onnxruntime's quantizer.
 
-The result is in ONNX's own operators (QuantizeLinear and DequantizeLinear around the float ones, "QDQ"), which any
-runtime can run and onnxruntime turns into integer kernels where it has them.
+The result is in QDQ format: standard ONNX operators, QuantizeLinear and DequantizeLinear around the float ones, which
+any runtime can run, and which onnxruntime fuses into integer kernels where it has them.
 """
 
 import math
@@ -21,20 +21,19 @@ from clf_runtime.engine.ort_library import import_onnxruntime
 
 Scheme = Literal["U8S8 reduced, per channel", "U8S8 reduced, per tensor", "weights only, per channel"]
 Placement = Literal["all", "first in float", "last in float", "first and last in float"]
-_MOST_IN_FLOAT = 0.5  # of the weights: a file that keeps more of them is hardly smaller
+_MOST_IN_FLOAT = 0.5  # of the weights: a file with more in float is hardly smaller
 _BATCH = 64
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to make a net int8: how numbers are held, and which layers stay in float.
+    """One way to quantise a net: the scheme, and which layers stay in float.
 
-    `U8S8 reduced` has uint8 activations, whose ranges hold all values that were seen (minmax), and int8 weights of 7
-    bits, -64..64, with a scale for each output channel or for the tensor. All 8 bits would not do: on x86 processors
-    without VNNI, onnxruntime multiplies in pairs whose sum is cut off at 16 bits, unless each weight lies within
-    -64..63 or so (https://github.com/microsoft/onnxruntime/pull/12088,
+    `U8S8 reduced` has uint8 activations with minmax calibration, and int8 weights of 7 bits, -64..64, with a scale per
+    output channel or per tensor. With all 8 bits, onnxruntime's kernels for x86 processors without VNNI saturate the
+    sum of two products at 16 bits (https://github.com/microsoft/onnxruntime/pull/12088,
     https://github.com/microsoft/onnxruntime/issues/14642).
-    `weights only` keeps 8-bit weights in the file, which a runtime turns into floats when it loads them: no faster.
+    `weights only` stores int8 weights, which the runtime dequantises once when it loads them: smaller, but no faster.
     """
 
     scheme: Scheme
@@ -46,7 +45,7 @@ class Setting:
 
 
 def layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes with constant weights, in order: those that int8 can make smaller and faster."""
+    """The nodes with constant weights, in order: what int8 can make smaller and faster."""
     constants = {initializer.name for initializer in model.graph.initializer}
     return [node for node in model.graph.node if node.op_type in LAYERS and node.input[1] in constants]
 
@@ -54,7 +53,7 @@ def layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 def kept_in_float(model: onnx.ModelProto, placement: Placement) -> list[str] | None:
     """The names of the layers that a placement keeps in float.
 
-    None if there is no layer, or if it keeps more than half of the weights, so that little is won.
+    None if there is no layer, or if more than half of the weights would stay in float.
     """
     nodes = layers(model)
     first, last = nodes[:1], nodes[-1:]
@@ -67,10 +66,10 @@ def kept_in_float(model: onnx.ModelProto, placement: Placement) -> list[str] | N
 
 
 def to_int8(model: onnx.ModelProto, setting: Setting, images: np.ndarray) -> bytes:
-    """Quantise a model that `passes.before_quantisation` has made: a whole ONNX file.
+    """Quantise a model that `passes.before_quantisation` has prepared; returns the ONNX file.
 
-    `images`, uint8 or float32 [N, C, H, W], say what ranges values have. Inputs and outputs are the float model's, so
-    are opset and IR version. The same arguments give the same bytes.
+    `images`, uint8 or float32 [N, C, H, W], calibrate the activations. Inputs, outputs, opset and IR version are the
+    float model's. Deterministic: the same arguments give the same bytes.
     Raises ValueError if the setting leaves nothing to quantise, and whatever onnxruntime's quantizer raises.
     """
     kept = kept_in_float(model, setting.placement)
@@ -100,7 +99,7 @@ def to_int8(model: onnx.ModelProto, setting: Setting, images: np.ndarray) -> byt
 
 
 class _Batches:
-    """The images as onnxruntime's CalibrationDataReader takes them, some at a time."""
+    """The images in batches, with the interface of onnxruntime's CalibrationDataReader."""
 
     def __init__(self, name: str, images: np.ndarray) -> None:
         blocks = (images[i : i + _BATCH] for i in range(0, len(images), _BATCH))
@@ -111,7 +110,7 @@ class _Batches:
 
 
 def _as_they_are(model: onnx.ModelProto) -> dict[str, list[dict[str, object]]]:
-    """The range 0..255 for uint8 images that are cast to float: a scale of 1 keeps every value as it is."""
+    """The range 0..255 for uint8 images that are cast to float: a scale of 1, which keeps their values exact."""
     images = {i.name for i in model.graph.input if i.type.tensor_type.elem_type == TensorProto.UINT8}
     ranges: dict[str, list[dict[str, object]]] = {}
     for node in model.graph.node:
@@ -123,9 +122,9 @@ def _as_they_are(model: onnx.ModelProto) -> dict[str, list[dict[str, object]]]:
 
 
 def _weights_only(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
-    """The layers' weights, but for those kept in float, as int8 and a scale for each output channel.
+    """The model with the layers' weights, except those kept in float, as int8 and a scale per output channel.
 
-    Not as a DequantizeLinear, which onnxruntime repeats for each batch: what is here, it computes once, when it loads.
+    By Cast and Mul, which onnxruntime folds when it loads the model; a DequantizeLinear would run for each batch.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -154,6 +153,6 @@ def _weights_only(model: onnx.ModelProto, kept: list[str]) -> onnx.ModelProto:
 
 
 def _output_axis(layer: onnx.NodeProto, axes: int) -> int:
-    """Along which axis of its weight a layer's output channels lie."""
+    """The axis of a layer's output channels in its weights."""
     is_transposed = any(a.name == "transB" and a.i for a in layer.attribute)
     return {"Conv": 0, "ConvTranspose": 1, "Gemm": 0 if is_transposed else 1}.get(layer.op_type, axes - 1)

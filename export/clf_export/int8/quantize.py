@@ -1,6 +1,6 @@
-"""int8 with a verdict: a handful of settings is tried, and the best that is as good as float32 is kept.
+"""int8 with a verdict: a handful of settings is tried, and the best one that keeps float32's accuracy is chosen.
 
-Calibration and choice are made on images that are not of the test: see `held_out`.
+Calibration and choice use no test images: see `held_out`.
 """
 
 import math
@@ -25,7 +25,7 @@ from clf_export.int8.verdict import (
 from clf_export.proof.parity import run_onnx
 from clf_runtime.errors import brief
 
-# Of 55 that were measured (docs/int8.md) those that won, or come as near and are as fast as one that did.
+# Of the 55 settings that were compared once, those that won, or come as close and are as fast as one that did.
 _SETTINGS = (
     Setting("U8S8 reduced, per channel", "all"),
     Setting("U8S8 reduced, per channel", "first in float"),
@@ -35,16 +35,16 @@ _SETTINGS = (
     Setting("weights only, per channel", "all"),
     Setting("weights only, per channel", "first in float"),
 )
-_NEARLY_AS_FAST = 0.9  # of the fastest: differences below that are not worth wrong answers
-_SURELY_SLOWER = 0.8  # of the fastest, by a first quick measurement
-_SECONDS = 0.3  # of it; those that may be the fastest are measured again for four times as long
+_NEARLY_AS_FAST = 0.9  # of the fastest: less speed than that is not worth changed predictions
+_SURELY_SLOWER = 0.8  # of the fastest, in a first quick measurement
+_SECONDS = 0.3  # of that measurement; candidates for the fastest are measured again for four times as long
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting that was tried: its figures, or in `problem` the reason why it cannot be used.
+    """One setting that was tried: its figures, and in `problem` the reason why it cannot be used, if any.
 
-    `size` is in bytes; `batch_1_ratio` is measured only where the rest is good: None elsewhere.
+    `size` is in bytes; `batch_1_ratio` is None where `problem` is not.
     """
 
     setting: Setting
@@ -57,7 +57,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Quantised:
-    """An int8 file, without metadata, what it is worth, and all that was tried on the way."""
+    """An int8 file, without metadata, the verdict on it, and all settings that were tried."""
 
     model: bytes
     verdict: Verdict
@@ -75,16 +75,16 @@ def quantise(
 ) -> Quantised:
     """Make the best int8 version of a float model, the bytes of an ONNX file with one input and one output.
 
-    `calibration` and `validation` are images as the model takes them, uint8 or float32 [N, C, H, W], none of them in
-    both and none of the test; `labels`, int64 [N], are those of the validation, and `unseen` says whether
-    the net was trained without it. `watch` is told what is being done.
+    `calibration` and `validation` are images as the model takes them, uint8 or float32 [N, C, H, W], disjoint and none
+    of the test; `labels`, int64 [N], belong to `validation`, and `unseen` says whether the net was trained without
+    those images. `watch` is called with the progress.
 
-    Of the settings that pass (see `verdict.judge`) and answer here as the file means, the ones count that run one image
-    at 90 % of the fastest's speed or more, and at float's if one does. Of them, that is kept whose predictions differ
-    least from the float model's, since a difference of accuracies is mostly noise, or the smallest within one standard
-    error of that (the rule of Breiman et al., 1984, for pruning trees). If none passes, the most accurate is kept, and
-    its verdict says so.
-    The file is a function of the setting and the images; the choice among settings is measured, so it is not.
+    The candidates are the settings that pass (see `verdict.judge`), whose integer kernels compute here what the file
+    specifies, and which run one image at 90 % of the fastest's speed or more (and at float32's speed, if any does). The
+    one whose predictions differ least from the float model's is chosen, since differences of accuracy are mostly noise,
+    or the smallest within one standard error of it (the one-standard-error rule of Breiman et al., 1984). If none
+    passes, the most accurate is chosen, and its verdict says so.
+    The file is a function of the setting and the images; the choice is not, since it depends on measured speed.
 
     Raises QuantisationError, with the reason, if no setting gives a model that runs.
     """
@@ -95,7 +95,7 @@ def quantise(
             raise ValueError("there is no layer with constant weights")
         expected = run_onnx(model, validation)
     except Exception as error:  # of onnx or onnxruntime, whose errors share no base
-        raise QuantisationError(f"the net cannot be made int8: {brief(error)}") from None
+        raise QuantisationError(f"the net cannot be quantised: {brief(error)}") from None
     tried: list[Trial] = []
     made: dict[Setting, bytes] = {}
     for i, setting in enumerate(settings, 1):
@@ -107,11 +107,11 @@ def quantise(
             tried.append(Trial(setting, brief(error)))
     working = [trial for trial in tried if trial.judgement is not None]
     if not working:
-        raise QuantisationError(f"none of {len(tried)} ways to make the net int8 works: {tried[0].problem}")
+        raise QuantisationError(f"none of {len(tried)} int8 settings works: {tried[0].problem}")
 
     good = [trial for trial in working if trial.problem is None]
     if good:
-        watch("int8: measuring the speed of the best")
+        watch("int8: measuring the speed of the best settings")
 
         def time(trials: list[Trial], seconds: float) -> list[Trial]:
             return [
@@ -135,7 +135,7 @@ def _judge(setting: Setting, data: bytes, expected: np.ndarray, validation: np.n
     difference = processor_difference(data, validation)
     problem = judgement.problem
     if difference > MOST_PROCESSOR_DIFFERENCE:
-        problem = f"sums overflow on this processor: a probability is {difference:.2f} off what the file means"
+        problem = f"sums overflow on this processor: a probability is off by {difference:.2f} from ONNX's reference"
     return Trial(setting, problem, judgement, difference, len(data))
 
 
@@ -145,9 +145,9 @@ def _of(trial: Trial) -> Judgement:
 
 
 def _choose(timed: list[Trial]) -> Trial:
-    """Of the nearly fastest, that which is nearest to the float net; of those as near as can be told, the smallest.
+    """Of the nearly fastest, the closest to the float net; of those within one standard error of it, the smallest.
 
-    If one is as fast as the float net, those that are not do not count.
+    If any is as fast as the float net, those that are not are left out.
     """
     fast = _nearly_fastest(timed, _NEARLY_AS_FAST)
     as_float = [trial for trial in fast if _speed(trial) >= AS_FAST]
@@ -169,7 +169,7 @@ def _speed(trial: Trial) -> float:
 
 
 def _distance(trial: Trial) -> tuple[bool, float]:
-    """How far from the float net: an accuracy within its bounds is nearer than one that the images cannot decide."""
+    """Distance from the float net: whether the accuracy is undecided, then the fraction of changed predictions."""
     return _of(trial).undecided, _of(trial).differing
 
 

@@ -1,7 +1,7 @@
-"""Whether an int8 net is as good as the float net that it was made of, and whether it is worth having.
+"""Whether an int8 net is as accurate as the float net that it was made from, and whether it is worth having.
 
-Both answer the same images, so the two are compared in pairs: of interest are the images that only one of them gets
-right. Letters in shapes: N images, K classes.
+Both run on the same images, so the comparison is paired: what matters are the images that only one of them classifies
+correctly. Letters in shapes: N images, K classes.
 """
 
 import math
@@ -16,29 +16,30 @@ import onnx
 from clf_export.proof.parity import run_onnx
 from clf_runtime.engine.engine import Engine, open_engine
 
-MOST_DROP, MOST_CLASS_DROP = 0.5, 2.0  # points of accuracy, overall and in any class
+MOST_DROP, MOST_CLASS_DROP = 0.5, 2.0  # percentage points of accuracy, and of any class's recall
 SIGNIFICANT = 0.05
 MOST_PROCESSOR_DIFFERENCE = 0.03  # of a probability
-AS_FAST = 0.97  # a file measured against itself comes out above this, on a machine that is shared
+AS_FAST = 0.97  # a file measured against itself scores above this, even on a shared machine
 PROCESSOR_IMAGES = 32
 _ONE_SIDED = 1.645  # standard errors, at 5 %
-# Of fewer images a net that truly loses MOST_DROP of all may lose none, in more than one case of 20: the rule of three
+# On fewer images a net whose true loss is MOST_DROP shows none with a probability above 5 %: the rule of three
 # (Hanley and Lippman-Hand, 1983, https://doi.org/10.1001/jama.1983.03330370053031).
 ENOUGH_IMAGES = math.ceil(math.log(SIGNIFICANT) / math.log(1 - MOST_DROP / 100))
-_CLEARLY_FASTER, _CLEARLY_SMALLER = 1.1, 0.75  # images a second, and bytes, by float's: one of them makes int8 worth it
-# A session of one thread runs in the caller's, whose own time does not count what else the processor does meanwhile; on
-# Windows that clock goes by steps of 16 ms.
+_CLEARLY_FASTER, _CLEARLY_SMALLER = 1.1, 0.75  # images/s and bytes relative to float32: either makes int8 worth it
+# A session of one thread runs in the caller's, so thread time leaves out what other programs do meanwhile; on Windows
+# that clock has a resolution of 16 ms.
 _clock = time.perf_counter if os.name == "nt" else time.thread_time
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """How the answers of an int8 net compare with the float net's on the same images.
+    """How an int8 net compares with the float net on the same images.
 
-    Accuracies are shares in 0..1. `worst_class` is the class that loses most, `worst_drop` what it loses, in points
-    (below 0 if it wins). `p_value` is that of McNemar's test for a fall of the accuracy, None if no image is right in
-    one and wrong in the other. `differing` is the share of images whose likeliest class differs. `undecided` means that
-    a bound is exceeded, but by so few images that it may be chance. `problem` says why it did not pass, None if it did.
+    Accuracies are fractions in 0..1. `worst_class` is the class whose recall drops most, `worst_drop` by how many
+    percentage points (negative if it rises). `p_value` is that of McNemar's test for a drop of the accuracy, None if
+    the nets are correct on the same images. `differing` is the fraction of images whose predicted class differs.
+    `undecided` means that a bound is exceeded, but within sampling error. `problem` says why it did not pass, None if
+    it did.
     """
 
     images: int
@@ -53,24 +54,24 @@ class Judgement:
 
     @property
     def passed(self) -> bool:
-        """Whether the int8 net is as good as the float net, as far as these images can tell."""
+        """Whether the int8 net is as accurate as the float net, as far as these images can tell."""
         return self.problem is None
 
     @property
     def drop(self) -> float:
-        """What the accuracy loses, in points."""
+        """The drop of the accuracy, in percentage points."""
         return 100 * (self.float_accuracy - self.int8_accuracy)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an int8 file is worth beside its float32 file, on this machine.
+    """How an int8 file compares with its float32 file, on this machine.
 
     `setting` says how it was made. `processor_difference` is the largest difference of a probability between
     onnxruntime's integer kernels on this processor and ONNX's reference evaluator, on 32 images: above a few
-    hundredths, sums overflow here and other processors answer otherwise. Sizes are in bytes. The ratios are int8's
-    images a second by float's, one thread, for batches of 1 and of 256. `unseen` says whether the net was trained
-    without the images it is judged by. `problem` is the judgement's, or that processors differ; None if it passed.
+    hundredths, sums overflow here, and results differ between processors. Sizes are in bytes. The ratios are int8's
+    images/s relative to float32's, one thread, for batches of 1 and of 256. `unseen` says whether the net was trained
+    without the images it is judged on. `problem` is the judgement's, or that processors differ; None if it passed.
     """
 
     setting: str
@@ -85,19 +86,19 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether the accuracy is kept, here and on other processors."""
+        """Whether the accuracy is preserved, here and on other processors."""
         return self.problem is None
 
     @property
     def recommended(self) -> bool:
-        """Whether to use int8: as accurate, as far as enough images tell, not slower, and clearly faster or smaller."""
+        """Whether to use int8: as accurate on enough images, not slower, and clearly faster or smaller."""
         return self.passed and self._against is None
 
     @property
     def _against(self) -> str | None:
-        """What speaks against int8 where its accuracy passes."""
+        """The reason against int8 where its accuracy passes, None if there is none."""
         if self.judgement.images < ENOUGH_IMAGES:
-            return f"{self.judgement.images:,} images are too few to tell, {ENOUGH_IMAGES} are needed"
+            return f"{self.judgement.images:,} images are too few to compare accuracies, {ENOUGH_IMAGES} are needed"
         if self.batch_1_ratio < AS_FAST:
             return "int8 is slower"
         if self.size >= self.float_size:
@@ -107,25 +108,25 @@ class Verdict:
         return None
 
     def reason(self) -> str:
-        """One sentence for people: which file to use, and why."""
+        """One sentence: which file to use, and why."""
         size = f"{self.size / self.float_size:.0%} of the size"
-        speed = f"{self.batch_1_ratio:.2f} times as fast for one image, {self.batch_256_ratio:.2f} for 256"
+        speed = f"{self.batch_1_ratio:.2f} times float32's speed for one image, {self.batch_256_ratio:.2f} for 256"
         found = self.judgement
-        accuracy = f"{100 * found.int8_accuracy:.2f} % right where float32 has {100 * found.float_accuracy:.2f} %"
+        accuracy = f"accuracy {100 * found.int8_accuracy:.2f} %, float32 {100 * found.float_accuracy:.2f} %"
         if found.undecided and found.images >= ENOUGH_IMAGES:
-            accuracy += f" (of {found.images:,} images, too few to tell)"
+            accuracy += f" (within the sampling error of {found.images:,} images)"
         if not self.unseen:
-            accuracy += " (of images that it was trained on)"
+            accuracy += " (on images that it was trained on)"
         if self.recommended:
             return f"int8 is recommended: {accuracy}, {size}, {speed}"
         if self.problem is not None:
-            return f"float32 is recommended: int8 is worse, {self.problem}"
+            return f"float32 is recommended: int8 is less accurate, {self.problem}"
         return f"float32 is recommended: {self._against}; {accuracy}, {size}, {speed}"
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Of some images, those that only the float net gets right (lost), and those that only the int8 net does (won)."""
+    """Of some images, how many only the float net classifies correctly (lost), and how many only the int8 net (won)."""
 
     images: int
     lost: int
@@ -133,24 +134,24 @@ class _Pairs:
 
     @property
     def drop(self) -> float:
-        """Points of accuracy that are lost."""
+        """The drop of the accuracy, in percentage points."""
         return 100 * (self.lost - self.won) / self.images
 
     @property
     def noise(self) -> float:
-        """How far the drop may lie above the true one by chance: 1.645 standard errors, in points.
+        """How far the drop may exceed the true one by chance: 1.645 standard errors, in percentage points.
 
-        The standard error is that of a difference of paired shares: Agresti, 2013, Categorical Data Analysis, 11.1.1.
+        The standard error of a difference of paired proportions: Agresti, 2013, Categorical Data Analysis, 11.1.1.
         """
         variance = self.lost + self.won - (self.lost - self.won) ** 2 / self.images
         return 100 * _ONE_SIDED * math.sqrt(max(0.0, variance)) / self.images
 
     @property
     def p_value(self) -> float | None:
-        """How likely as many or more were lost, if to lose and to win were equally likely: McNemar's test, exact.
+        """The probability of so many losses or more if losses and wins were equally likely: McNemar's exact test.
 
         McNemar, 1947, Note on the sampling error of the difference between correlated proportions or percentages,
-        https://doi.org/10.1007/BF02295996. None if there are no such images.
+        https://doi.org/10.1007/BF02295996. None without losses and wins.
         """
         from scipy.stats import binomtest
 
@@ -162,16 +163,16 @@ class _Pairs:
 def judge(float_answers: np.ndarray, int8_answers: np.ndarray, labels: np.ndarray) -> Judgement:
     """Compare two nets' probabilities, float32 [N, K], for the same images with labels, int64 [N].
 
-    It passes if the accuracy falls by 0.5 points at most and that of each class by 2 at most. Where a bound is
-    exceeded, it passes still if the images are too few to tell and show no fall: the bound is smaller than 1.645
-    standard errors of the drop in question, and McNemar's one-sided test finds no fall at 5 %, neither over all images
-    nor in any class, where 5 % are shared out among the classes (Bonferroni).
-    Raises ValueError for no images, or answers that are not finite or of different shapes.
+    int8 passes if the accuracy drops by at most 0.5 percentage points and the recall of each class by at most 2. Where
+    a bound is exceeded, it still passes if that is within sampling error and no drop is significant: the bound is
+    smaller than 1.645 standard errors of the drop in question, and McNemar's one-sided test finds no drop at the 5 %
+    level, neither over all images nor in any class (with Bonferroni correction).
+    Raises ValueError without images, or for outputs that are not finite or of different shapes.
     """
     if not len(labels) or float_answers.shape != int8_answers.shape or len(float_answers) != len(labels):
-        raise ValueError(f"answers of shapes {float_answers.shape} and {int8_answers.shape} to {len(labels)} images")
+        raise ValueError(f"outputs of shapes {float_answers.shape} and {int8_answers.shape} for {len(labels)} images")
     if not (np.isfinite(float_answers).all() and np.isfinite(int8_answers).all()):
-        raise ValueError("the net answers with NaN or infinity")
+        raise ValueError("the net gives NaN or infinite outputs")
     ours, theirs = float_answers.argmax(axis=1), int8_answers.argmax(axis=1)
     before, after = ours == labels, theirs == labels
     overall = _pairs(before, after)
@@ -196,10 +197,10 @@ def _pairs(before: np.ndarray, after: np.ndarray) -> _Pairs:
 
 
 def _weigh(overall: _Pairs, of_class: dict[int, _Pairs]) -> tuple[bool, str | None]:
-    """Whether a bound is exceeded, and why the int8 net does not pass, None if it does: see `judge`."""
+    """Whether a bound is exceeded, and why the int8 net fails, None if it passes: see `judge`."""
     parts = [("the accuracy", overall, MOST_DROP, SIGNIFICANT)]
     parts += [
-        (f"the accuracy of class {k}", pairs, MOST_CLASS_DROP, SIGNIFICANT / len(of_class))
+        (f"the recall of class {k}", pairs, MOST_CLASS_DROP, SIGNIFICANT / len(of_class))
         for k, pairs in of_class.items()
     ]
     beyond = [(what, pairs, most) for what, pairs, most, _ in parts if pairs.drop > most]
@@ -207,19 +208,19 @@ def _weigh(overall: _Pairs, of_class: dict[int, _Pairs]) -> tuple[bool, str | No
         return False, None
     for what, pairs, most in beyond:
         if pairs.noise <= most:
-            return True, f"{what} falls by {pairs.drop:.2f} points (at most {most:g} are allowed)"
+            return True, f"{what} drops by {pairs.drop:.2f} points (at most {most:g} allowed)"
     for what, pairs, _, level in parts:
         p_value = pairs.p_value
         if p_value is not None and p_value < level:
-            return True, f"{what} falls by {pairs.drop:.2f} points, which is no accident (p {p_value:.2g})"
+            return True, f"{what} drops by {pairs.drop:.2f} points, which is significant (p = {p_value:.2g})"
     return True, None
 
 
 def processor_difference(model: bytes, images: np.ndarray) -> float:
-    """The largest difference of a probability between onnxruntime here and the meaning of the file, on up to 32 images.
+    """The largest difference of a probability between onnxruntime here and ONNX's reference, on up to 32 images.
 
-    ONNX's reference evaluator says what the file means. Where it lacks an operator, onnxruntime without its
-    optimisations stands in, which turns integers into floats before it multiplies. Infinity if an answer is not finite.
+    The reference is ONNX's ReferenceEvaluator. Where that lacks an operator, it is onnxruntime without graph
+    optimisations, which dequantises before it multiplies. Infinity if an output is not finite.
     """
     images = images[:PROCESSOR_IMAGES]
     difference = np.abs(run_onnx(model, images).astype(np.float64) - _as_meant(model, images))
@@ -234,19 +235,19 @@ def _as_meant(model: bytes, images: np.ndarray) -> np.ndarray:
     name = loaded.graph.input[0].name
     try:
         with np.errstate(all="ignore"):
-            # The evaluator knows DequantizeLinear from opset 19 on, where it means the same.
+            # The evaluator implements DequantizeLinear from opset 19 on, with the same semantics.
             evaluator: Any = ReferenceEvaluator(convert_version(loaded, 19))
             answer: np.ndarray = evaluator.run(None, {name: images})[0]
-    except Exception:  # whatever an operator that it lacks, or half knows, leads to
+    except Exception:  # whatever an operator raises that it lacks or only half implements
         answer = open_engine(model, "the int8 model", device="cpu", optimised=False).run(images)
     return answer
 
 
 def speed_ratio(float_model: bytes, int8_model: bytes, images: np.ndarray, batch: int, seconds: float = 1.0) -> float:
-    """Images a second of the int8 model by those of the float model, in batches of `batch`, in one thread.
+    """The int8 model's images/s relative to the float model's, in batches of `batch`, on one thread.
 
-    The two take turns, some milliseconds each, for about `seconds`, five times at least; the median of the pairs is
-    returned, so that other work on the machine meets both. Images [N, C, H, W] are repeated to fill a batch.
+    The two alternate, a few milliseconds each, for about `seconds` and at least five times; the median ratio of the
+    pairs is returned, so that other load on the machine affects both. Images [N, C, H, W] are repeated to fill a batch.
     """
     block = np.ascontiguousarray(images[np.arange(batch) % len(images)])
     engines = [open_engine(model, "a model", device="cpu") for model in (float_model, int8_model)]

@@ -1,1 +1,1 @@
-"""The proof: the file's answers held to those of the net that was trained, and golden cases for the device."""
+"""The proof: the outputs of the file compared with those of the trained net, and golden cases for the device."""

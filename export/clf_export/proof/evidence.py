@@ -1,4 +1,4 @@
-"""What a file is compared with: PyTorch's answers, on the CPU, by the path that testing took.
+"""The reference of the proof: PyTorch's outputs on the CPU, by the code path of the test.
 
 Letters in shapes: N images, C channels, H height, W width, K classes.
 """
@@ -17,10 +17,10 @@ from clf_train.runs.run import Run
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a file is held to: test images [N, C, H, W] with labels int64 [N], and PyTorch's answers.
+    """The test images [N, C, H, W] with their labels int64 [N], and PyTorch's outputs.
 
-    `reference` are its probabilities float32 [N, K] of the test images; `answer` gives those of any batch, by the path
-    that training used. Made-up images lie within `value_range`.
+    `reference` holds its probabilities, float32 [N, K], for the test images; `answer` computes those of any batch, by
+    the code path of training. Synthetic images lie within `value_range`.
     """
 
     images: np.ndarray
@@ -31,7 +31,7 @@ class Evidence:
 
 
 def gather_evidence(run: Run, net: nn.Module, dataset: Dataset) -> Evidence:
-    """What the file of a run is held to: its net's answers, on the CPU, by the path that testing took."""
+    """What the file of a run is compared with: the net's probabilities, on the CPU, by the code path of the test."""
 
     def answer(images: np.ndarray) -> np.ndarray:
         return probabilities(net, images, run.normalisation, torch.device("cpu"), run.temperature)

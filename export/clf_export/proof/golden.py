@@ -1,4 +1,4 @@
-"""Golden cases: a few held-out images with the file's own answers, which let a device prove its own.
+"""Golden cases: a few test images with the file's own probabilities, for the self-test on a device.
 
 Letters in shapes: G golden cases, N images, C channels, H height, W width, K classes.
 """
@@ -10,17 +10,17 @@ from clf_export.proof.parity import TOLERANCE, run_onnx
 from clf_runtime.model.card import Golden
 
 CASES = 8
-_MOST_BYTES = 2 << 20  # of all golden cases, so that a file of large images or of many classes stays small
+_MOST_BYTES = 2 << 20  # of all golden cases, so that large images or many classes do not bloat the file
 _PROBABILITY_BYTES = 24  # of one as JSON text
-_LEAST_MARGIN = 0.01  # between the two likeliest classes: no tie, which rounding decides
+_LEAST_MARGIN = 0.01  # between the top two probabilities, so that rounding cannot change the prediction
 _PROVIDER = "CPUExecutionProvider"
 
 
 def choose_cases(probabilities: np.ndarray, labels: np.ndarray, image_bytes: int) -> np.ndarray:
     """Pick the golden cases among images by their probabilities [N, K] and labels int64 [N]: rows, int64 [G].
 
-    Up to eight, fewer where images of `image_bytes`, or their answers, are large: one class after another, of each in
-    turn the image nearest to the decision boundary (but no tie) and the one farthest from it.
+    Up to eight, fewer where images of `image_bytes` or their probabilities are large: one class after another,
+    alternating between the image nearest to the decision boundary (but no tie) and the one farthest from it.
     """
     wanted = min(CASES, _MOST_BYTES // (image_bytes + _PROBABILITY_BYTES * probabilities.shape[1]))
     margins = margins_of(probabilities)
@@ -43,16 +43,16 @@ def golden_images(evidence: Evidence) -> np.ndarray:
 
 
 def margins_of(probabilities: np.ndarray) -> np.ndarray:
-    """How far apart the two likeliest classes lie, of each row of probabilities [N, K]: [N]."""
+    """The difference of the top two probabilities in each row of [N, K]: [N]."""
     top = np.partition(probabilities, -2, axis=1)[:, -2:]
     return np.asarray(top[:, 1] - top[:, 0])
 
 
 def make_golden(model: bytes, images: np.ndarray, tolerance: float = TOLERANCE) -> Golden | None:
-    """The golden cases of a model for images [G, C, H, W], answered by onnxruntime on this CPU; None without images.
+    """The golden cases of a model for images [G, C, H, W], by onnxruntime on this CPU; None without images.
 
-    How far answers vary here is measured: each image alone and all together, with onnxruntime's optimisations of the
-    graph and without. Raises ModelError if the model cannot be opened.
+    `difference` is how much the probabilities vary here: images one at a time and all in a batch, with onnxruntime's
+    graph optimisations and without. Raises ModelError if the model cannot be loaded.
     """
     if not len(images):
         return None

@@ -1,10 +1,9 @@
-"""The proof that an image's answer never depends on the images that come with it, nor on how many they are.
+"""The proof that the output for an image depends neither on the other images in its batch nor on the batch size.
 
-Images of very different kinds are answered alone, and then in batches of many sizes, mixed: each must get the scores
-that it gets alone. That is as exact as rounding lets it be, which varies with the size of a batch. So images are also
-answered among dark and among bright neighbours, in batches of one size: there not even rounding may differ. Both hold
-for PyTorch and for the ONNX file. In PyTorch, moreover, the scores of some images have no gradient, exactly zero, in
-the pixels of the others.
+Very different images are run one at a time, and then in mixed batches of many sizes: each must get the same scores, up
+to rounding, which varies with the batch size. So images are also run beside dark and beside bright ones in batches of
+the same size, where not even rounding may differ. PyTorch and the ONNX file must both pass. In PyTorch, moreover, the
+gradient of the scores of some images with respect to the pixels of the others must be exactly zero.
 
 Letters in shapes: P images of the pool, B images in a batch, C channels, H height, W width, K classes.
 """
@@ -25,9 +24,9 @@ from clf_train.models.own import describe_error
 SIZES = (2, 3, 7, 64, 100, 257, 300)
 _BESIDE = (2, 7, 257)  # sizes of the batches whose neighbours are changed
 _GRADIENTS = (2, 5, 33)
-_MOST_BYTES = 64 << 20  # of a batch in float32; larger batches of large images are left out
-_ROUNDING = 1e-3  # of the span of an image's scores (or of 1): what the size of a batch may change
-_NOTHING = 1e-6  # the same where the size is the same
+_MOST_BYTES = 64 << 20  # of a batch in float32; larger batches of large images are skipped
+_ROUNDING = 1e-3  # of the range of an image's scores (or of 1): tolerance between batch sizes
+_NOTHING = 1e-6  # the same at equal batch size
 _REAL, _NOISE, _FAINT = 20, 6, 8
 
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -35,11 +34,11 @@ Scores = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Pool:
-    """Images of very different kinds, uint8 or float32 [P, C, H, W].
+    """Very different images, uint8 or float32 [P, C, H, W].
 
-    The first `faint` have values in the middle of the range only. The rows `neighbours` are put beside them: one that
-    is darker and one that is brighter in every pixel, stripes and binary noise, which no image has more contrast than,
-    and noise.
+    The first `faint` only have values in the middle of the range. The rows `neighbours` fill up their batches: one
+    image that is darker and one that is brighter in every pixel, stripes and binary noise, which have the highest
+    possible contrast, and uniform noise.
     """
 
     images: np.ndarray
@@ -48,10 +47,10 @@ class Pool:
 
 
 def make_pool(images: np.ndarray, value_range: tuple[float, float]) -> Pool:
-    """Choose real images, spread over `images` [N, C, H, W], and make up others within `value_range`: always the same.
+    """Pick real images, spread over `images` [N, C, H, W], and add synthetic ones in `value_range`; deterministic.
 
-    Real images and noise, made faint and as they are; real ones made dark; images of one value, of one bright pixel,
-    and of the greatest contrast: stripes, squares, halves, binary noise, a ramp.
+    Real images and noise, at full and at low contrast; darkened real images; constant images, single bright pixels, and
+    patterns of the highest contrast: stripes, a checkerboard, halves, binary noise, a ramp.
     """
     low, high = value_range
     random = np.random.default_rng(14)
@@ -79,16 +78,16 @@ def make_pool(images: np.ndarray, value_range: tuple[float, float]) -> Pool:
 
 
 def prove_independence(scores: Scores, pool: Pool, who: str) -> None:
-    """Hold the scores of images in batches to those that each gets alone.
+    """Check that images get the same scores in batches as one at a time.
 
-    `scores` answers a batch [B, C, H, W], all of it at once, with [B, K]; `who` is named in the error.
-    Raises ParityError if an image is answered by its neighbours, by their number or its place among them, otherwise
-    when it is asked again, or with NaN.
+    `scores` runs a batch [B, C, H, W] in one call and gives [B, K]; `who` is named in the error.
+    Raises ParityError if an image's scores depend on the rest of the batch, on its size or on the image's position in
+    it, if they differ between two calls, or if they are NaN or infinite.
     """
     images = pool.images
     alone = np.concatenate([scores(images[i : i + 1]) for i in range(len(images))])
     if np.isnan(alone).any() or np.isposinf(alone).any():
-        raise ParityError(f"{who} gives NaN or infinite scores for an image of the right range, so no file is written")
+        raise ParityError(f"{who} gives NaN or infinite scores for an image in the valid range, so no file is written")
     _ask_again(scores, images[:1], alone[:1], who)
     random = np.random.default_rng(15)
     for size in _sizes(SIZES, images):
@@ -96,7 +95,7 @@ def prove_independence(scores: Scores, pool: Pool, who: str) -> None:
         most = float(_apart(scores(images[rows]), alone[rows]).max())
         if not most <= _ROUNDING:
             _ask_again(scores, images[:1], alone[:1], who)
-            raise _by_its_neighbours(who, f"in a batch of {size} scores are not those that each gets alone", most)
+            raise _by_its_neighbours(who, f"in a batch of {size}, scores differ from those of each image alone", most)
     for size in _sizes(_BESIDE, images):
         kept = random.integers(0, pool.faint, size // 2)
         places = random.permutation(size)[: len(kept)]
@@ -108,14 +107,14 @@ def prove_independence(scores: Scores, pool: Pool, who: str) -> None:
         most = max(float(_apart(answer, answers[0]).max()) for answer in answers[1:])
         if not most <= _NOTHING:
             _ask_again(scores, images[:1], alone[:1], who)
-            raise _by_its_neighbours(who, f"in a batch of {size} scores change with the images beside", most)
+            raise _by_its_neighbours(who, f"in a batch of {size}, scores change with the other images", most)
     _ask_again(scores, images[:1], alone[:1], who)
 
 
 def prove_gradients(net: nn.Module, normalise: Normalisation, pool: Pool) -> None:
-    """Show that the scores of images have no gradient in the pixels of others of their batch; `net` is on the CPU.
+    """Check by autograd that the scores of an image have no gradient with respect to the pixels of another.
 
-    Says nothing of what has no gradient (a rounding, an index, what is computed without), nor where it is NaN.
+    `net` is on the CPU. Blind to what carries no gradient (rounding, indexing, torch.no_grad) and to NaN gradients.
     Raises ParityError if there is one.
     """
     random = np.random.default_rng(16)
@@ -124,7 +123,7 @@ def prove_gradients(net: nn.Module, normalise: Normalisation, pool: Pool) -> Non
         chosen = torch.from_numpy(random.permutation(size) < (size + 1) // 2)
         with torch.enable_grad():
             x = normalise(as_tensor(pool.images[rows])).clone().requires_grad_()
-            scores = net(x * 1)  # not x itself: a net may change in place what it is given
+            scores = net(x * 1)  # not x itself: a net may modify its input in place
             if not scores.requires_grad:
                 return
             weights = torch.from_numpy(random.uniform(0.5, 1.5, tuple(scores.shape)).astype(np.float32))
@@ -133,20 +132,20 @@ def prove_gradients(net: nn.Module, normalise: Normalisation, pool: Pool) -> Non
                     [found] = torch.autograd.grad(
                         (scores * weights)[some].sum(), x, retain_graph=True, allow_unused=True
                     )
-                except RuntimeError:  # what cannot be differentiated is no fault in a net that is only run
+                except RuntimeError:  # a net that is only run need not be differentiable
                     return
                 if found is None:
                     continue
                 others = found[~some].nan_to_num(nan=0.0)
                 if others.any():
-                    what = f"in a batch of {size} scores of one image have a gradient in the pixels of another"
+                    what = f"in a batch of {size}, the scores of one image have a gradient in the pixels of another"
                     raise _by_its_neighbours("the net", what, float(others.abs().max()))
 
 
 def torch_scores(net: nn.Module, normalise: Normalisation) -> Scores:
-    """What gives a net's scores, float32 [B, K], for a batch; the net is on the CPU and in evaluation mode.
+    """A function from a batch to a net's scores, float32 [B, K]; the net is on the CPU and in evaluation mode.
 
-    Raises TranslationError if the net fails on a batch, or does not give as many rows.
+    It raises TranslationError if the net fails on a batch or gives another number of rows.
     """
 
     def scores(images: np.ndarray) -> np.ndarray:
@@ -157,7 +156,7 @@ def torch_scores(net: nn.Module, normalise: Normalisation) -> Scores:
             raise TranslationError(f"the net fails on a batch of {len(images)}: {describe_error(error)}") from None
         if given.ndim != 2 or len(given) != len(images):
             raise TranslationError(
-                f"the net gives {list(given.shape)} for a batch of {len(images)}; wanted: [{len(images)}, classes]"
+                f"the net gives {list(given.shape)} for a batch of {len(images)}, expected [{len(images)}, classes]"
             )
         array: np.ndarray = given.float().numpy()
         return array
@@ -166,10 +165,10 @@ def torch_scores(net: nn.Module, normalise: Normalisation) -> Scores:
 
 
 def onnx_scores(model: bytes) -> Scores:
-    """What gives the scores of an exported model for a batch, by onnxruntime on the CPU: the input of its softmax.
+    """A function from a batch to an exported model's scores, the input of its softmax, by onnxruntime on the CPU.
 
-    Probabilities would hide much: near 0 and 1 they hardly move. Where the graph does not end in a softmax they are
-    all there is. Raises ParityError if onnxruntime does not run the model.
+    Not the probabilities, which hardly move near 0 and 1, unless the graph does not end in a softmax.
+    Raises ParityError if onnxruntime cannot run the model.
     """
     proto = onnx.ModelProto.FromString(model)
     last, output = proto.graph.node[-1], proto.graph.output[0]
@@ -184,9 +183,10 @@ def _sizes(sizes: tuple[int, ...], images: np.ndarray) -> list[int]:
 
 
 def _apart(given: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """How far scores [B, K] lie from those expected, in parts of each image's span (or of 1): [B]; NaN is far.
+    """The largest difference of scores [B, K] from those expected, relative to each image's range of scores (or to 1).
 
-    What is added to all scores of an image changes no probability, so scores are taken from the image's largest.
+    Returns [B]; NaN counts as a difference. Scores are taken relative to the image's largest, since a constant added to
+    all of them changes no probability.
     """
     given, expected = (s.astype(np.float64) - s.max(axis=1, keepdims=True) for s in (given, expected))
     with np.errstate(invalid="ignore"):
@@ -199,13 +199,13 @@ def _apart(given: np.ndarray, expected: np.ndarray) -> np.ndarray:
 def _ask_again(scores: Scores, image: np.ndarray, before: np.ndarray, who: str) -> None:
     if not _apart(scores(image), before).max() <= _NOTHING:
         raise ParityError(
-            f"{who} answers the same image otherwise when it is asked again, so no file is written: it draws random "
-            "numbers in evaluation mode, or keeps something from one call to the next"
+            f"{who} is not deterministic, so no file is written: it gives the same image different scores when called "
+            "again; in evaluation mode it must neither draw random numbers nor keep state between calls"
         )
 
 
 def _by_its_neighbours(who: str, what: str, most: float) -> ParityError:
     return ParityError(
-        f"{who} answers an image by the others of its batch, so no file is written: {what} (by up to {most:.1e}); "
-        "forward() must treat each image, the first axis, by itself"
+        f"the output of {who} for an image depends on the rest of its batch, so no file is written: {what} (by up to "
+        f"{most:.1e}); forward() must process each image (axis 0) independently"
     )

@@ -1,7 +1,7 @@
-"""The comparison of an ONNX file's answers with PyTorch's.
+"""The comparison of an ONNX file's outputs with PyTorch's.
 
-The reference is the path that training and testing used (`clf_train.evaluation.inference`), never the wrapper that was
-translated, so that one mistake in the preprocessing cannot stand on both sides.
+The reference is the code path of training and testing (`clf_train.evaluation.inference`), not the wrapper module that
+was translated, so that a mistake in the preprocessing cannot be on both sides.
 
 Letters in shapes: N images, C channels, H height, W width, K classes.
 """
@@ -22,7 +22,7 @@ from clf_runtime.errors import ModelError, brief
 TOLERANCE = 1e-4  # of a probability
 _BLOCK = TEST_BATCH
 _FEW = 10  # differing predictions that are listed
-_NOT_RUN = "onnxruntime does not run the model, so no file is written"
+_NOT_RUN = "onnxruntime cannot run the model, so no file is written"
 _LACKING = re.compile(r"Could not find an implementation for (\w+)\(")
 _UNUSUAL = {
     onnx.TensorProto.DOUBLE: "float64",
@@ -33,7 +33,7 @@ _UNUSUAL = {
 
 @dataclass(frozen=True)
 class Differing:
-    """A prediction that differs: the image's index, both classes, and how far apart they lie in the reference."""
+    """A prediction that differs: the image's index, both classes, and their difference in reference probability."""
 
     image: int
     torch_class: int
@@ -43,12 +43,12 @@ class Differing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sets of answers to the same images, set against each other.
+    """Two sets of probabilities for the same images, compared.
 
     `max_difference` and `mean_difference` are absolute differences of probabilities; `differing` counts the images
-    whose likeliest class differs, `untied` those of them whose two classes lie further apart than the tolerance in the
-    reference; `first_differing` are up to ten of them. Accuracies are shares in [0, 1], over all and for each class (0
-    for a class without an image).
+    whose predicted class differs, `untied` those among them that are no near tie: the reference probabilities of the
+    two classes differ by more than the tolerance; `first_differing` are up to ten of them, widest margin first.
+    Accuracies are fractions in [0, 1], overall and per class (recall; 0 for a class without images).
     """
 
     images: int
@@ -65,27 +65,27 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether the answers agree: no difference above the tolerance, no class that differs but in a tie."""
+        """Whether the two agree: no difference above the tolerance, and no prediction differs except in near ties."""
         return self.max_difference <= self.tolerance and self.untied == 0
 
     def problem(self) -> str:
-        """What is wrong, in words, if it did not pass."""
+        """Why it did not pass, in words."""
         return (
-            f"the largest difference of a probability is {self.max_difference:.2e} (at most {self.tolerance:g} is "
-            f"allowed), and {self.untied:,} of {self.images:,} predictions differ without being a tie"
+            f"probabilities differ by up to {self.max_difference:.2e} (tolerance {self.tolerance:g}), and "
+            f"{self.untied:,} of {self.images:,} predictions differ, near ties not counted"
         )
 
 
 def run_onnx(model: bytes, images: np.ndarray, *, batch: int = _BLOCK, optimised: bool = True) -> np.ndarray:
-    """Answer images [N, C, H, W], `batch` at a time, with onnxruntime on the CPU: float32 [N, K].
+    """Run images [N, C, H, W] through a model, `batch` at a time, with onnxruntime on the CPU: float32 [N, K].
 
-    Not `optimised`, the graph runs as it stands. Raises ModelError if the model cannot be opened or does not answer.
+    Without `optimised`, graph optimisations are off. Raises ModelError if the model cannot be loaded or run.
     """
     engine = open_engine(model, "the exported model", device="cpu", optimised=optimised)
     answers: np.ndarray | None = None
     for i in range(0, len(images), batch):
         block = engine.run(np.ascontiguousarray(images[i : i + batch]))
-        if answers is None:  # keeping the small answers apart pins the heap between large blocks
+        if answers is None:  # one array: small arrays between large blocks would fragment the heap
             answers = np.empty((len(images), *block.shape[1:]), block.dtype)
         answers[i : i + batch] = block
     assert answers is not None
@@ -93,9 +93,9 @@ def run_onnx(model: bytes, images: np.ndarray, *, batch: int = _BLOCK, optimised
 
 
 def open_onnx(model: bytes) -> Callable[[np.ndarray], np.ndarray]:
-    """What answers a batch of images [B, C, H, W], all of it at once, with the output of a model on the CPU [B, K].
+    """A function that runs a batch [B, C, H, W] through a model in one call, on the CPU: [B, K].
 
-    Raises ParityError if onnxruntime does not run the model, then or with a batch.
+    Raises ParityError, as does the function, if onnxruntime cannot run the model.
     """
     try:
         engine = open_engine(model, "the exported model", device="cpu")
@@ -112,7 +112,7 @@ def open_onnx(model: bytes) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _why(model: bytes, error: ModelError) -> str:
-    """Why onnxruntime cannot open a model, in one line: an operator that it has not for a type of numbers, by name."""
+    """Why onnxruntime cannot load a model, in one line: where it lacks a kernel, for which operator and dtype."""
     lacking = _LACKING.search(str(error))
     if lacking is None:
         return brief(error)
@@ -124,13 +124,13 @@ def _why(model: bytes, error: ModelError) -> str:
     types |= {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.output, *graph.value_info)}
     used = {types.get(i, 0) for node in graph.node if node.op_type == lacking[1] for i in node.input}
     unusual = " or ".join(name for number, name in _UNUSUAL.items() if number in used)
-    return f"it has no {lacking[1]}" + (f" of {unusual}: forward() must compute in float32" if unusual else "")
+    return f"it has no {lacking[1]} kernel" + (f" for {unusual}; forward() must compute in float32" if unusual else "")
 
 
 def compare(reference: np.ndarray, answers: np.ndarray, labels: np.ndarray) -> Comparison:
-    """Set answers against reference probabilities, both float32 [N, K], with int64 [N] labels for the accuracies.
+    """Compare probabilities with the reference, both float32 [N, K]; labels, int64 [N], give the accuracies.
 
-    An answer that is NaN, or of another shape, differs by infinity.
+    NaN, infinities and another shape count as an infinite difference.
     """
     images, classes = reference.shape
     ours = reference.argmax(axis=1)

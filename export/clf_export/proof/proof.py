@@ -1,4 +1,4 @@
-"""The proof that an ONNX file answers as PyTorch did, on real images and on made-up ones, before it gets its name.
+"""The proof that an ONNX file matches PyTorch, on all test images and on synthetic ones.
 
 Letters in shapes: B images in a batch, N images, C channels, H height, W width, K classes.
 """
@@ -15,14 +15,14 @@ from clf_runtime.errors import brief
 
 BATCHES = (1, 2, 7, 256)
 KINDS = ("lowest values", "highest values", "one hot pixel", "noise")
-_ALONE = 4  # test images that are also answered one by one
+_ALONE = 4  # test images that are also run one by one
 
 
 @dataclass(frozen=True)
 class Edge:
-    """Made-up images of one kind in one batch: the largest difference of a probability, and predictions that differ.
+    """One batch of synthetic images of one kind: the largest difference of a probability, and predictions that differ.
 
-    `differing` counts those that are no tie.
+    `differing` does not count near ties.
     """
 
     kind: str
@@ -32,44 +32,43 @@ class Edge:
 
     @property
     def passed(self) -> bool:
-        """Whether the answers agree."""
+        """Whether the outputs match."""
         return self.max_difference <= TOLERANCE and self.differing == 0
 
 
 @dataclass(frozen=True)
 class Proof:
-    """How a file's answers compared with PyTorch's: on all test images, and on each made-up batch."""
+    """How a file's outputs compare with PyTorch's: on all test images, and on each synthetic batch."""
 
     test: Comparison
     edges: tuple[Edge, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether all answers agree."""
+        """Whether all outputs match."""
         return self.test.passed and all(edge.passed for edge in self.edges)
 
     @property
     def edge_images(self) -> int:
-        """How many made-up images there were."""
+        """The number of synthetic images."""
         return sum(edge.batch for edge in self.edges)
 
     @property
     def edge_difference(self) -> float:
-        """The largest difference of a probability on made-up images."""
+        """The largest difference of a probability on synthetic images."""
         return max(edge.max_difference for edge in self.edges)
 
     def problem(self) -> str:
-        """What is wrong, in words, if it did not pass."""
+        """Why it did not pass, in words."""
         if not self.test.passed:
             return self.test.problem()
         edge = max(self.edges, key=lambda e: (not e.passed, e.max_difference))
-        where = f"{edge.kind} in a batch of {edge.batch}"
-        most = f"at most {TOLERANCE:g} is allowed"
-        return f"on {where} the largest difference of a probability is {edge.max_difference:.2e} ({most})"
+        where = f"on a synthetic batch ({edge.kind}, {edge.batch} images)"
+        return f"{where} probabilities differ by up to {edge.max_difference:.2e} (tolerance {TOLERANCE:g})"
 
 
 def prove(model: bytes, evidence: Evidence, names: Sequence[str]) -> Proof:
-    """Hold a model's answers to PyTorch's. Raises ParityError, with a table of what differs, if they do not agree."""
+    """Compare a model's outputs with PyTorch's. Raises ParityError, with a table, if they do not match."""
     images, reference, labels = evidence.images, evidence.reference, evidence.labels
     try:
         test = compare(reference, run_onnx(model, images), labels)
@@ -83,11 +82,11 @@ def prove(model: bytes, evidence: Evidence, names: Sequence[str]) -> Proof:
     except ExportError:  # the net itself fails
         raise
     except Exception as error:  # whatever it is, there is no proof
-        raise ParityError(f"onnxruntime does not run the model, so no file is written: {brief(error)}") from None
+        raise ParityError(f"onnxruntime cannot run the model, so no file is written: {brief(error)}") from None
     proof = Proof(test, tuple(edges))
     if not proof.passed:
         raise ParityError(
-            f"onnxruntime does not answer as PyTorch does, so no file is written: {proof.problem()}",
+            f"onnxruntime's outputs differ from PyTorch's, so no file is written: {proof.problem()}",
             tuple(table(proof, names)),
         )
     return proof
@@ -96,7 +95,7 @@ def prove(model: bytes, evidence: Evidence, names: Sequence[str]) -> Proof:
 def edge_images(
     kind: str, batch: int, shape: tuple[int, ...], dtype: np.dtype, value_range: tuple[float, float]
 ) -> np.ndarray:
-    """A batch of made-up images [B, C, H, W] of one of `KINDS`, the same every time."""
+    """A batch of synthetic images [B, C, H, W] of one of `KINDS`; deterministic."""
     low, high = value_range
     if kind == "noise":
         rng = np.random.default_rng(batch)
@@ -106,30 +105,30 @@ def edge_images(
     made = np.full((batch, *shape), high if kind == "highest values" else low, dtype)
     if kind == "one hot pixel":
         flat = made.reshape(batch, -1)
-        flat[np.arange(batch), np.arange(batch) * 7919 % flat.shape[1]] = high  # a prime, so that they spread
+        flat[np.arange(batch), np.arange(batch) * 7919 % flat.shape[1]] = high  # a prime, which spreads them
     return made
 
 
 def table(proof: Proof, names: Sequence[str]) -> list[str]:
-    """The figures of a proof for people, aligned, a line each; what failed is marked."""
+    """The figures of a proof, aligned, one per line; failures are marked."""
     test = proof.test
     lines = [
         f"test images                      {test.images:,}",
-        f"largest difference, probability  {test.max_difference:.2e}  (at most {test.tolerance:g})"
+        f"max. probability difference      {test.max_difference:.2e}  (tolerance {test.tolerance:g})"
         + _failed(test.max_difference <= test.tolerance),
-        f"mean difference, probability     {test.mean_difference:.2e}",
+        f"mean probability difference      {test.mean_difference:.2e}",
         f"predictions that differ          {test.differing:,}{_failed(test.untied == 0)}",
         *(
-            f"  image {d.image}: {names[d.torch_class]}, onnxruntime {names[d.onnx_class]}; {d.margin:.2e} apart"
+            f"  image {d.image}: {names[d.torch_class]}, onnxruntime {names[d.onnx_class]}; margin {d.margin:.2e}"
             for d in test.first_differing
         ),
-        f"accuracy of PyTorch              {100 * test.torch_accuracy:.2f} %",
-        f"accuracy of onnxruntime          {100 * test.onnx_accuracy:.2f} %",
+        f"accuracy, PyTorch                {100 * test.torch_accuracy:.2f} %",
+        f"accuracy, onnxruntime            {100 * test.onnx_accuracy:.2f} %",
     ]
     if test.onnx_class_accuracies != test.torch_class_accuracies:
         pairs = zip(names, test.torch_class_accuracies, test.onnx_class_accuracies, strict=True)
-        lines += [f"  {name}: {100 * a:.2f} and {100 * b:.2f} %" for name, a, b in pairs if a != b]
-    lines.append(f"largest difference, made-up      {proof.edge_difference:.2e}  ({proof.edge_images:,} images)")
+        lines += [f"  {name}: {100 * a:.2f} %, onnxruntime {100 * b:.2f} %" for name, a, b in pairs if a != b]
+    lines.append(f"max. difference, synthetic       {proof.edge_difference:.2e}  ({proof.edge_images:,} images)")
     for edge in proof.edges:
         if not edge.passed:
             where = f"  {edge.kind}, batch {edge.batch}"

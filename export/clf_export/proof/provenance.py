@@ -1,7 +1,7 @@
-"""Whether the net that was loaded is the net that was trained and tested: the part of it that needs the test images.
+"""Whether the net that was loaded is the net that was trained and tested: the check that needs the test images.
 
-`run.load_net` has held the weights to their SHA-256 and the net to its probe. Runs of clf-edge before the probe have
-neither, so the test accuracy is all that they can be held to.
+`run.load_net` has already checked the SHA-256 of the weights and the net's outputs on the run's probe. Runs of earlier
+versions have neither, so for them the test accuracy is the only check.
 """
 
 from pathlib import Path
@@ -12,21 +12,21 @@ from clf_export.proof.evidence import Evidence
 from clf_train.errors import RunError
 from clf_train.runs.run import Run
 
-NEAR_TIE = 1e-3  # of a probability: the training may have run on a GPU, which rounds factors
+NEAR_TIE = 1e-3  # of a probability: the training may have run on a GPU, which rounds differently
 
 
 def verify_accuracy(folder: Path, run: Run, evidence: Evidence, data_fingerprint: str) -> tuple[float | None, str]:
-    """Find a run's test accuracy anew, and hold it to the one that the training wrote down.
+    """Recompute a run's test accuracy, and compare it with the one that the training recorded.
 
-    Returns the accuracy, a share in [0, 1], and a sentence on what shows that the net is the one that was trained. On
-    images of another fingerprint than the run's nothing can be found anew: the run's own figure is returned, or None
-    for a run without a probe, of whose net nothing is known then.
-    Raises RunError if the two differ by more images than the near ties, whose two likeliest classes lie within 1e-3.
+    Returns the accuracy, a fraction in [0, 1], and a phrase that says how the net was verified. Images of another
+    fingerprint than the run's allow no such check: then the recorded accuracy is returned, or None for a run without a
+    probe, whose net cannot be verified.
+    Raises RunError if the two differ by more images than there are near ties (top two probabilities within 1e-3).
     """
-    probed = "the weights' SHA-256 and the probe are those of the training"
+    probed = "weights and outputs match those recorded in training"
     if data_fingerprint != run.data.fingerprint:
         if run.probe_sha256 is None:
-            return None, "nothing: the run has no probe (it is of an earlier clf-edge), and these are other images"
+            return None, "not verified: the run is of an earlier clf-edge, without a probe, and these are other images"
         return run.test.accuracy, probed
     predicted, labels = evidence.reference.argmax(axis=1), evidence.labels
     right, wanted = int((predicted == labels).sum()), round(run.test.accuracy * run.test.images)
@@ -34,10 +34,10 @@ def verify_accuracy(folder: Path, run: Run, evidence: Evidence, data_fingerprint
     ties = int((top[:, 1] - top[:, 0] < NEAR_TIE).sum())
     if len(labels) != run.test.images or abs(right - wanted) > ties:
         raise RunError(
-            f"{folder}: the net names {right:,} of {len(labels):,} test images rightly, when it was trained it was "
-            f"{wanted:,} of {run.test.images:,}: its weights or its code are not those that were tested; train again"
+            f"{folder}: the net classifies {right:,} of {len(labels):,} test images correctly, but {wanted:,} of "
+            f"{run.test.images:,} when it was trained: its weights or its code have changed since; train again"
         )
-    found = f"the test accuracy is found anew, {right:,} of {len(labels):,}"
+    found = f"test accuracy reproduced, {right:,} of {len(labels):,} correct"
     if run.probe_sha256 is None:
-        return right / len(labels), f"{found}; the run has no probe (it is of an earlier clf-edge)"
+        return right / len(labels), f"{found}; the run is of an earlier clf-edge, without a probe"
     return right / len(labels), f"{probed}; {found}"

@@ -1,4 +1,4 @@
-"""The self-test of a written file: that it passes, and how much damage to the weights it notices."""
+"""The self-test of a written file: that it passes, and which corrupted weights it detects."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,41 +19,42 @@ _MOST_DAMAGES = 32
 
 
 def prove_self_test(file: Path, card: ModelCard) -> tuple[tuple[str, ...], int]:
-    """Run the self-test of a file, as a device will, and then on damaged copies of it.
+    """Run the self-test of a file as a device will, and then on copies with one corrupted weight each.
 
-    Returns the damages that it does not notice, and how many were tried. Raises ParityError if it does not pass, if it
-    notices no damage at all, or if the card that it reads is not `card`.
+    Returns the corruptions that the golden cases do not detect, and how many were tried. Raises ParityError if the
+    self-test fails, if it detects no corruption at all, or if the card in the file is not `card`.
     """
     classifier = Classifier.load(file, device="cpu")
     if classifier.card != card:
-        raise ParityError("the card that is read from the file is not the one that was written, so there is no file")
+        raise ParityError("the card read back from the file differs from the one written, so no file is written")
     if card.golden is None:
         return (), 0
     result = self_test(classifier)
     if not result.passed:
-        raise ParityError(f"the file does not pass its own self-test, so it is not written: {result.problem}")
+        raise ParityError(f"the file fails its own self-test, so no file is written: {result.problem}")
     unnoticed, tried = unnoticed_damage(file.read_bytes())
     if tried and len(unnoticed) == tried:
-        raise ParityError("the file's self-test does not notice damaged weights, so it is not written")
+        raise ParityError("the file's self-test detects no corrupted weight, so no file is written")
     return tuple(unnoticed), tried
 
 
 def unnoticed_damage(data: bytes) -> tuple[list[str], int]:
-    """Damage a file's weights one at a time, and return which its self-test does not notice, and how many there were.
+    """Corrupt a file's weights one at a time; return which corruptions its self-test does not detect, and their number.
 
-    In each of up to 32 weight tensors the sign of the largest value is flipped, and a bit of its exponent.
+    In each of up to 16 weight tensors two bits of the largest value are flipped in turn: the sign, and the highest bit
+    of the exponent (of an integer, its highest bit).
     """
     missed, tried = [], 0
     for what, damaged in damages(data):
         tried += 1
-        with contextlib.suppress(ModelError):  # what cannot even be loaded is noticed
+        with contextlib.suppress(ModelError):  # a file that cannot even be loaded counts as detected
             if self_test(Classifier(damaged, "the damaged model", device="cpu")).passed:
                 missed.append(what)
     return missed, tried
 
 
 def damages(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield copies of a model file, each with one damaged weight and no checksum, and what was damaged in it."""
+    """Yield copies of a model file, without its checksum and with one flipped bit each, and what was flipped."""
     model = onnx.ModelProto.FromString(data)
     for entry in [entry for entry in model.metadata_props if entry.key == CHECKSUM_KEY]:
         model.metadata_props.remove(entry)

@@ -30,7 +30,7 @@ _MOST_SECONDS = 3600.0
 def bench(
     model: Annotated[Path, typer.Argument(metavar="MODEL", readable=False, help="The .onnx file to measure.")],
     seconds: Annotated[
-        float, typer.Option(metavar="S", help="How long to measure, cold starts apart; 0.1 to 3600.")
+        float, typer.Option(metavar="S", help="How long to measure, without the cold starts; 0.1 to 3600.")
     ] = 3.0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 1,
@@ -42,21 +42,21 @@ def bench(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> int:
-    """Measure an ONNX model here: cold start, load, first run, latency, images a second, processor time, memory.
+    """Measure an ONNX model here: cold start, load, first run, latency, images/s, processor time, memory.
 
-    Prints a table, and last one line of JSON. The cold start is that of fresh processes whose files are in the
-    system's cache.
+    Prints a table, and one line of JSON at the end. Cold starts are of fresh processes, with the files in the page
+    cache.
 
-    Exit codes: 0 all well; 2 if anything went wrong.
+    Exit codes: 0 success; 2 any error.
     """
     if not (math.isfinite(seconds) and 0.1 <= seconds <= _MOST_SECONDS):
-        raise UsageError(f"--seconds is {seconds:g}, it must be 0.1 to {_MOST_SECONDS:g}")
+        raise UsageError(f"--seconds must be 0.1 to {_MOST_SECONDS:g}, not {seconds:g}")
     from clf_runtime.diagnostics.bench import bench as measure
     from clf_runtime.model.assumptions import parse_assumptions
 
     def begin() -> None:
         if not quiet:
-            say(NAME, f"measuring {model.name} for about {seconds:g} s, and a few cold starts")
+            say(NAME, f"measuring {model.name} for about {seconds:g} s, plus a few cold starts")
 
     said = None if assume is None else parse_assumptions(assume)
     result = measure(model, device=device, threads=threads, log=ort_log, assume=said, seconds=seconds, begin=begin)
@@ -67,7 +67,7 @@ def bench(
 
 
 def table(result: "Bench") -> list[str]:
-    """What was measured, in lines for people."""
+    """The results as lines of text."""
     cold, after = result.cold_start, _mib(result.peak_memory_bytes).strip()
     lines = [
         f"{'model':12} {result.model}, {result.model_bytes:,} bytes, sha256 {result.model_sha256[:16]}...",
@@ -79,7 +79,7 @@ def table(result: "Bench") -> list[str]:
         f"{'  imports':12} {_ms(cold.import_seconds)}   numpy, onnxruntime, clf_runtime",
         f"{'  load':12} {_ms(cold.load_seconds)}",
         f"{'  first run':12} {_ms(cold.first_run_seconds)}",
-        f"{'peak memory':12} {_mib(cold.peak_memory_bytes)}   after one image; {after} after all of this",
+        f"{'peak memory':12} {_mib(cold.peak_memory_bytes)}   after one image; {after} at the end",
         "",
         f"{'one image':12} {'p50':>9} {'p95':>9} {'p99':>9} {'processor':>10}",
     ]
@@ -94,7 +94,7 @@ def table(result: "Bench") -> list[str]:
 
 
 def _threads(count: int) -> str:
-    return "one thread" if count == 1 else f"{count} threads for a batch"
+    return "one thread" if count == 1 else f"{count} threads per batch"
 
 
 def _ms(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""A model's card and a self-test, in lines for people and as JSON."""
+"""A model's card and the result of a self-test, as lines of text and as JSON."""
 
 import json
 from dataclasses import asdict
@@ -13,7 +13,7 @@ _FEW = 20  # class names that are listed
 
 
 def card_lines(classifier: Classifier) -> list[str]:
-    """What a model says of itself, a line a fact; facts that it does not tell are left out."""
+    """The model card, one line per fact; unknown facts are left out."""
     card = classifier.card
     facts = [
         ("model", f"{card.model}, {card.precision}" + (f", {card.parameters:,} parameters" * bool(card.parameters))),
@@ -23,7 +23,7 @@ def card_lines(classifier: Classifier) -> list[str]:
         ("pictures", _geometry(card)),
         ("normalisation", f"in the graph: mean {_numbers(card.mean)}, std {_numbers(card.std)}" if card.mean else ""),
         ("temperature", f"in the graph: {card.temperature:.4g}"),
-        ("trained", " ".join(filter(None, (card.created, card.recipe and f"by recipe {card.recipe}", card.run)))),
+        ("trained", " ".join(filter(None, (card.created, card.recipe and f"recipe {card.recipe}", card.run)))),
         ("data", " ".join(filter(None, (card.data, card.data_fingerprint and f"sha256 {card.data_fingerprint}")))),
         ("license", card.license),
         ("test", "" if card.test_accuracy is None else _share(card.test_accuracy, card.test_images)),
@@ -56,9 +56,9 @@ def card_json(classifier: Classifier) -> str:
 
 
 def self_test_lines(result: SelfTest) -> list[str]:
-    """How a self-test ended: one line, and if it failed one more for each case that differs."""
-    least = f"at most {result.tolerance:g} is allowed"
-    where = result.provider + ("" if result.measured else ", for which the tolerance was not measured")
+    """The result of a self-test: one line, and if it failed one more for each case that differs."""
+    least = f"tolerance {result.tolerance:g}"
+    where = result.provider + ("" if result.measured else ", on which the tolerance was not measured")
     if result.passed:
         cases, largest = len(result.cases), result.max_difference
         passed = f"self-test passed: {cases} golden cases{_picture(result)} on {where}"
@@ -66,8 +66,8 @@ def self_test_lines(result: SelfTest) -> list[str]:
     lines = [f"self-test FAILED on {where}: {result.problem}"]
     for i, case in enumerate(result.cases, 1):
         if not case.agrees(result.tolerance):
-            what = f"  case {i}: {case.expected}, answered {case.answered}"
-            lines.append(f"{what}; largest difference {case.difference:.1e}, {least}")
+            what = f"  case {i}: expected {case.expected}, got {case.answered}"
+            lines.append(f"{what}; max. difference {case.difference:.1e}, {least}")
     return [one_line(line) for line in lines]
 
 
@@ -77,7 +77,7 @@ def _picture(result: SelfTest) -> str:
 
 
 def self_test_json(result: SelfTest) -> str:
-    """How a self-test ended, as one JSON object; a difference that is no number is null."""
+    """The result of a self-test as one JSON object; a difference that is not finite is null."""
     record = {"passed": result.passed, **asdict(result)}
     if not result.cases:
         record["max_difference"] = None
@@ -91,11 +91,11 @@ def _parity_facts(card: ModelCard) -> list[tuple[str, str]]:
     classes = sorted(zip(parity.class_accuracies, card.names, strict=False))
     facts = [("this file", f"{_share(parity.onnx_accuracy, parity.images)} by onnxruntime {parity.onnxruntime}")]
     if card.precision == "float32":
-        proof = f"largest difference from PyTorch {parity.max_difference:.1e}, {parity.differing:,} predictions differ"
-        facts.append(("proof", f"{proof}; {parity.edge_images:,} made-up images {parity.edge_difference:.1e}"))
+        proof = f"max. difference from PyTorch {parity.max_difference:.1e}, {parity.differing:,} predictions differ"
+        facts.append(("parity", f"{proof}; {parity.edge_images:,} synthetic images {parity.edge_difference:.1e}"))
     if classes:
         (worst, name), (best, best_name) = classes[0], classes[-1]
-        facts.append(("by class", f"from {100 * worst:.1f} % ({name}) to {100 * best:.1f} % ({best_name})"))
+        facts.append(("recall", f"from {100 * worst:.1f} % ({name}) to {100 * best:.1f} % ({best_name})"))
     return facts
 
 
@@ -108,7 +108,7 @@ def _golden(card: ModelCard) -> str:
 
 
 def _share(accuracy: float, images: int) -> str:
-    return f"{100 * accuracy:.2f} % right" + (f" of {images:,} images" if images else "")
+    return f"accuracy {100 * accuracy:.2f} %" + (f" on {images:,} images" if images else "")
 
 
 def _span(card: ModelCard) -> str:

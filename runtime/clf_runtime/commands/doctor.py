@@ -1,4 +1,4 @@
-"""The command `clf-doctor`: examine, print."""
+"""The command `clf-doctor`: run the checks, print."""
 
 import json
 from dataclasses import asdict
@@ -16,20 +16,18 @@ NAME = "clf-doctor"
 def doctor(
     model: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="[MODEL]", readable=False, help="An .onnx file.  [default: the CIFAR-10 model that ships]"
-        ),
+        typer.Argument(metavar="[MODEL]", readable=False, help="An .onnx file.  [default: the bundled CIFAR-10 model]"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> int:
-    """Look for what is wrong with this device: Python, numpy, onnxruntime, its providers, and a model on it.
+    """Diagnose this device: Python, numpy, onnxruntime, its execution providers, and a model.
 
-    A line each: ok, warning or problem, and what to do. Whatever may crash is tried in a process of its own.
+    One line per check: ok, warning or problem, and what to do. Whatever may crash runs in a separate process.
 
-    Exit codes: 0 no problem was found (there may be warnings); 1 one or more were; 2 if clf-doctor itself went wrong.
+    Exit codes: 0 no problems (there may be warnings); 1 problems were found; 2 clf-doctor itself failed.
     """
     from clf_runtime.diagnostics.doctor import examine
 

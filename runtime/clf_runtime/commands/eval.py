@@ -26,8 +26,8 @@ def evaluate(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Labelled images in any layout that clf-train takes (a folder, a file, or the word digits), or their "
-            "test part alone.",
+            help="Labelled images in any layout that clf-train takes (a folder, a file, or the word digits); a test "
+            "split alone is enough.",
         ),
     ],
     skip_bad: Annotated[
@@ -43,13 +43,13 @@ def evaluate(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> int:
-    """Score an ONNX model on labelled images: accuracy, each class, confusion matrix, calibration, near ties, time.
+    """Evaluate an ONNX model on labelled images: accuracy, recall, confusion matrix, calibration, near ties, time.
 
-    Where DATA has a test part, that is what is evaluated. On the images of the export the accuracy must be the one on
-    the model's card; what differs elsewhere is told beside the near ties, which rounding decides.
+    If DATA has a test split, only that is evaluated. On the test images of the export, the accuracy is compared with
+    the one on the model's card: it may differ by no more than the near ties, which rounding decides.
 
-    Exit codes: 0 all well; 1 if the images are the export's and the accuracy differs by more than near ties explain; 2
-    if anything went wrong, one bad image included.
+    Exit codes: 0 success; 1 on the images of the export the accuracy differs by more than near ties explain; 2 any
+    error, even of a single image.
     """
     from clf_runtime.classifier import Classifier
     from clf_runtime.commands.eval_text import eval_json, eval_lines

@@ -1,4 +1,4 @@
-"""An evaluation in lines for people, and as JSON."""
+"""An evaluation as lines of text, and as JSON."""
 
 import json
 from dataclasses import asdict
@@ -11,27 +11,27 @@ from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.evaluation.evaluate import Evaluation
 from clf_runtime.evaluation.scores import Scores
 
-_MANY = 20  # classes; of more only the worst are shown
+_MANY = 20  # classes; of more, only the worst are shown
 _FEW = 10  # lines of a list
 
 
 def eval_lines(classifier: Classifier, labelled: Labelled, result: Evaluation) -> list[str]:
-    """How a model did: accuracy, the card's, calibration, near ties, time, each class, and what was taken for what."""
+    """The results: accuracy, comparison with the card, calibration, near ties, time, recall, confusion."""
     scores, names = result.scores, classifier.card.names
     micro = [1e6 * seconds / scores.images for seconds in (result.model_seconds, result.seconds)]
-    ties = f"{scores.near_ties:,} predictions whose two likeliest classes are closer than {scores.margin:g}"
+    ties = f"{scores.near_ties:,} predictions with top two probabilities within {scores.margin:g}"
     facts = [
-        ("accuracy", f"{100 * scores.accuracy:.2f} % ({scores.right:,} of {scores.images:,} images right)"),
+        ("accuracy", f"{100 * scores.accuracy:.2f} % ({scores.right:,} of {scores.images:,} images correct)"),
         ("images", f"{labelled.part}, {labelled.source.layout}: {labelled.source.where}"),
         ("card", result.verdict),
-        ("calibration", f"probabilities are off by {100 * scores.calibration_error:.2f} points on average (ECE)"),
+        ("calibration", f"expected calibration error {100 * scores.calibration_error:.2f} %"),
         ("near ties", ties),
     ]
     lines = [f"{name:12} {text}" for name, text in facts]
     for tie in scores.first_ties[:_FEW]:
         pair = f"{names[tie.first]} {tie.first_probability:.6f}, {names[tie.second]} {tie.second_probability:.6f}"
-        lines.append(f"  {tie.image}: {pair}; it is {names[tie.label]}")
-    took = f"{micro[0]:.1f} us an image in the model, {micro[1]:.1f} with reading"
+        lines.append(f"  {tie.image}: {pair}; label {names[tie.label]}")
+    took = f"{micro[0]:.1f} us per image in the model, {micro[1]:.1f} with reading"
     threads = f"{classifier.threads} thread{'s' * (classifier.threads > 1)}"
     lines += [f"{'time':12} {took}; blocks of up to {labelled.at_once}, {threads}, {classifier.provider}", ""]
     lines += [*_class_lines(scores, names), "", *_confusion_lines(scores, names)]
@@ -39,7 +39,7 @@ def eval_lines(classifier: Classifier, labelled: Labelled, result: Evaluation) -
 
 
 def eval_json(classifier: Classifier, labelled: Labelled, result: Evaluation) -> str:
-    """The same as one JSON object; seconds are of the wall clock, shares lie in 0..1."""
+    """The same as one JSON object; times are wall-clock seconds, accuracies fractions in 0..1."""
     scores, names, parity = result.scores, classifier.card.names, classifier.card.parity
     ties = [
         {**asdict(tie), "label": names[tie.label], "first": names[tie.first], "second": names[tie.second]}
@@ -78,9 +78,9 @@ def _class_lines(scores: Scores, names: tuple[str, ...]) -> list[str]:
     title = "class"
     if len(rows) > _MANY:
         rows = sorted((row for row in rows if row[0] is not None), key=lambda row: row[0] or 0.0)[:_FEW]
-        title = "worst classes"
+        title = "lowest recall"
     width = max(len(title), *(len(name) for _, name, _ in rows))
-    lines = [f"{title:{width}}  {'images':>7}  accuracy"]
+    lines = [f"{title:{width}}  {'images':>7}    recall"]
     for accuracy, name, images in rows:
         lines.append(f"{name:{width}}  {images:7,}  " + ("-" if accuracy is None else f"{100 * accuracy:6.2f} %"))
     return lines
@@ -91,10 +91,10 @@ def _confusion_lines(scores: Scores, names: tuple[str, ...]) -> list[str]:
         return ["too many classes for a confusion matrix"]
     if len(names) <= _MANY:
         cell = max(6, *(len(f"{n:,}") for row in scores.confusion for n in row)) + 1
-        width = max(len("is \\ taken for"), *map(len, names))
-        lines = [f"{'is / taken for':{width}}" + "".join(f"{name[: cell - 1]:>{cell}}" for name in names)]
+        width = max(len("true \\ predicted"), *map(len, names))
+        lines = [f"{'true / predicted':{width}}" + "".join(f"{name[: cell - 1]:>{cell}}" for name in names)]
         for name, row in zip(names, scores.confusion, strict=True):
             lines.append(f"{name:{width}}" + "".join(f"{n:{cell},}" for n in row))
         return lines
     pairs = [(-n, i, j) for i, row in enumerate(scores.confusion) for j, n in enumerate(row) if n and i != j]
-    return ["most confused"] + [f"{names[i]} taken for {names[j]}: {-n:,}" for n, i, j in sorted(pairs)[:_FEW]]
+    return ["most confused"] + [f"{names[i]} predicted as {names[j]}: {-n:,}" for n, i, j in sorted(pairs)[:_FEW]]

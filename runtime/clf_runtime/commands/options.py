@@ -1,8 +1,8 @@
-"""The options of the commands, each declared once: typer's parser and the fast one for plain arguments read them here.
+"""The options of the commands, declared once for typer's parser and for the fast parser of plain arguments.
 
-Loading typer takes a small device as long as loading numpy, a sixth of a cold prediction. So `clf-predict` reads what
-is beyond doubt by `parse_plain`: options under their full names, each value a word of its own. All else, help and
-mistakes above all, goes to typer (typer_app.py), which gets its options from the same table.
+On a small device loading typer takes as long as loading numpy, a sixth of a cold start. So `clf-predict` parses simple
+command lines with `parse_plain`: options under their full names, each value a separate word. Everything else, help and
+usage errors above all, goes to typer (typer_app.py), which gets its options from the same table.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 
 class Option(NamedTuple):
-    """One option: its names (the longest first), the type of its value (bool: a switch), its default and its help.
+    """One option: its names (the longest first), the type of its value (bool: a flag), its default and its help.
 
-    `keyword` is what the command's function calls it. `least` bounds a number from below. `show_default` is off where
-    the help says what happens without the option.
+    `keyword` is the parameter of the command's function. `least` is the minimum of a number. `show_default` is off
+    where the help describes the default.
     """
 
     keyword: str
@@ -27,7 +27,7 @@ class Option(NamedTuple):
 
 
 def parse_plain(options: Sequence[Option], words: Sequence[str]) -> tuple[list[str], dict[str, Any]] | None:
-    """Split plain words into arguments and the keywords of all options; None for words that typer has to look at."""
+    """Parse words into arguments and the keywords of all options; None if typer has to parse them."""
     by_name = {name: option for option in options for name in option.names}
     arguments: list[str] = []
     found = {option.keyword: option.default for option in options}
@@ -52,7 +52,7 @@ def parse_plain(options: Sequence[Option], words: Sequence[str]) -> tuple[list[s
 
 
 def _read(option: Option, word: str) -> Any:
-    """The value of an option. Raises ValueError unless it is beyond doubt."""
+    """The value of an option. Raises ValueError if typer has to judge it."""
     if option.type is int and not (word.isascii() and word.isdigit()):
         raise ValueError
     value = option.type(word)
@@ -66,8 +66,8 @@ DEVICE = Option(
     ("--device",),
     str,
     "auto",
-    "auto takes CUDA when it works, else the CPU, and says so; any other, by the name of an onnxruntime execution "
-    "provider, runs there or fails.",
+    "auto: CUDA if it works, else the CPU, with a note. Otherwise cpu, cuda or the name of an onnxruntime execution "
+    "provider, without fallback.",
     "auto|cpu|cuda|PROVIDER",
 )
 THREADS = Option(
@@ -75,7 +75,7 @@ THREADS = Option(
     ("--threads",),
     int,
     1,
-    "Threads that share a large batch; 0: as many as this process may use.",
+    "Threads among which a large batch is split; 0: as many as this process may use.",
     "N",
     least=0,
 )
@@ -84,9 +84,9 @@ ASSUME = Option(
     ("--assume",),
     str,
     None,
-    "What is known of a model file without a card: range=LOW..HIGH of an image's values, mean=A,B,C and std=A,B,C that "
-    "they are then normalised by, names=FILE|A,B,C, layout=NCHW|NHWC, channels=RGB|BGR, output=logits|probabilities; "
-    "for instance 'range=0..1 mean=0.485,0.456,0.406 std=0.229,0.224,0.225'.",
+    "The preprocessing of a model without a card: range=LOW..HIGH of the input values, mean=A,B,C and std=A,B,C for "
+    "normalisation, names=FILE|A,B,C, layout=NCHW|NHWC, channels=RGB|BGR, output=logits|probabilities; for example "
+    "'range=0..1 mean=0.485,0.456,0.406 std=0.229,0.224,0.225'.",
     "'WORDS'",
     show_default=False,
 )
@@ -95,8 +95,7 @@ ORT_LOG = Option(
     ("--ort-log",),
     str,
     None,
-    "Show onnxruntime's own log on stderr from a level on: verbose, info, warning, error or fatal.  "
-    "[default: none of it]",
+    "Show onnxruntime's log on stderr, from this level: verbose, info, warning, error or fatal.  [default: no log]",
     "LEVEL",
     show_default=False,
 )

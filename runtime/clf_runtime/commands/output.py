@@ -1,4 +1,4 @@
-"""Answers as lines: text for people, JSON or CSV for programs."""
+"""Answers as lines of text, JSON or CSV."""
 
 import json
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ Format = Literal["text", "json", "csv"]
 
 
 def to_line(answer: Answer, form: Format, names: Sequence[str], top: int = 1) -> str:
-    """One line for an answer, without its end; `names` are those of all classes, the `top` likeliest are shown."""
+    """One line for an answer, without the newline; `names` are those of all classes, the `top` best are shown."""
     if form == "json":
         return to_json(answer, names, top)
     return to_csv(answer, names, top) if form == "csv" else to_text(answer, names, top)
 
 
 def rank(prediction: Prediction, names: Sequence[str], top: int) -> list[tuple[str, float]]:
-    """Return the `top` likeliest (class name, probability), likeliest first.
+    """Return the `top` most likely (class name, probability), most likely first.
 
-    Without a distribution there is one at most, and none if the prediction was rejected.
+    Without a distribution there is at most one, and none if the prediction was rejected.
     """
     if prediction.distribution is None:
         return [] if prediction.index is None else [(prediction.name, prediction.probability)]
@@ -30,7 +30,7 @@ def rank(prediction: Prediction, names: Sequence[str], top: int) -> list[tuple[s
 
 
 def to_text(answer: Answer, names: Sequence[str], top: int = 1) -> str:
-    """The image, then each class with its probability; what was rejected is called so before them."""
+    """The image, then each class with its probability, after the word unknown if the image was rejected."""
     where = f"{one_line(answer.image)}{'' if answer.index is None else f'[{answer.index}]'}"
     if answer.prediction is None:
         return f"{where}: error: {one_line(str(answer.error))}"
@@ -41,9 +41,9 @@ def to_text(answer: Answer, names: Sequence[str], top: int = 1) -> str:
 
 
 def to_json(answer: Answer, names: Sequence[str], top: int = 1) -> str:
-    """One JSON object; `error` is null where there is a prediction, and what belongs to one is null where there is not.
+    """One JSON object; `error` is null if there is a prediction, and the fields of the prediction are null if not.
 
-    `index` is null where the file holds one image, `class` where the image was rejected.
+    `index` is null for a single image, `class` if the image was rejected.
     """
     prediction = answer.prediction
     record: dict[str, object] = {"image": answer.image, "index": answer.index}
@@ -65,13 +65,13 @@ _FIELDS = {
 
 
 def csv_header(top: int = 1) -> str:
-    """The names of the columns of `to_csv`; with `top` above 1 there are two more for each class that is shown."""
+    """The header of `to_csv`; with `top` above 1 it has two more columns for each class that is shown."""
     more = [f"top_{i}{column}" for i in range(1, top + 1) for column in ("", "_probability")] if top > 1 else []
     return _csv(["image", "index", *_FIELDS, *more, "error"])
 
 
 def to_csv(answer: Answer, names: Sequence[str], top: int = 1) -> str:
-    """One line of CSV with the values of `to_json`, an empty field for null; control characters are escaped."""
+    """One line of CSV with the values of `to_json`, null as an empty field; control characters are escaped."""
     prediction = answer.prediction
     row: list[object] = [answer.image, answer.index]
     row += [None if prediction is None else getattr(prediction, field) for field in _FIELDS.values()]

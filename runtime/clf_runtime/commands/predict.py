@@ -1,4 +1,4 @@
-"""The command `clf-predict`: load a model, classify, print. Where its arguments are plain it starts without typer."""
+"""The command `clf-predict`: load a model, classify, print. Simple command lines are parsed without typer."""
 
 import gc
 import math
@@ -24,10 +24,8 @@ IMAGES = (
     "them, patterns such as 'shots/*.png', or - for standard input."
 )
 OPTIONS = (
-    Option(
-        "model", ("--model",), Path, None, "The .onnx file to run.  [default: the CIFAR-10 model that ships]", "FILE"
-    ),
-    Option("top", ("--top",), int, 1, "Show the K likeliest classes.", "K", least=1),
+    Option("model", ("--model",), Path, None, "The .onnx file to run.  [default: the bundled CIFAR-10 model]", "FILE"),
+    Option("top", ("--top",), int, 1, "Show the K most likely classes.", "K", least=1),
     Option(
         "reject_below",
         ("--reject-below",),
@@ -37,20 +35,20 @@ OPTIONS = (
         "P",
         show_default=False,
     ),
-    Option("as_json", ("--json",), bool, False, "Print one JSON object a line for each image."),
-    Option("as_csv", ("--csv",), bool, False, "Print CSV: a header, then one line for each image."),
+    Option("as_json", ("--json",), bool, False, "Print one JSON object per image and line."),
+    Option("as_csv", ("--csv",), bool, False, "Print CSV: a header, then one line per image."),
     DEVICE,
     THREADS,
-    Option("tf32", ("--tf32",), bool, False, "On CUDA, let factors be rounded to 10 bits: faster, less exact."),
-    Option("sha256", ("--sha256",), str, None, "Refuse a model file that has not this SHA-256.", "HEX"),
+    Option("tf32", ("--tf32",), bool, False, "On CUDA, allow TF32: faster, less precise."),
+    Option("sha256", ("--sha256",), str, None, "Refuse a model file with another SHA-256.", "HEX"),
     ASSUME,
-    Option("card", ("--card",), bool, False, "Print what the model file says of itself, and exit."),
+    Option("card", ("--card",), bool, False, "Print the model card, and exit."),
     Option(
         "test",
         ("--self-test",),
         bool,
         False,
-        "Answer the model's golden cases, compare, and exit: 0 if all agree, else 1.",
+        "Run the model's golden cases, compare, and exit: 0 if all match, else 1.",
     ),
     ORT_LOG,
     QUIET,
@@ -85,23 +83,22 @@ def predict(
     Standard input is a stream of .npy records, as numpy.save writes them one after another, one picture, or lines that
     are paths. Each is answered as soon as it is there.
 
-    Errors are told on stderr, with --json and --csv in the image's record too.
+    Errors are printed on stderr, with --json and --csv also in the record of the image.
 
-    Exit codes: 0 all well; 1 a self-test that failed; 2 if anything else went wrong, one bad image among good ones
-    included.
+    Exit codes: 0 success; 1 the self-test failed; 2 any other error, even of a single image.
     """
     if card and test:
-        raise UsageError("--card and --self-test are two things to do, give one of them")
+        raise UsageError("--card and --self-test exclude each other")
     if bool(images) == (card or test):
-        raise UsageError("--card and --self-test take no images" if images else "no image is given")
+        raise UsageError("--card and --self-test take no images" if images else "no image given")
     if as_json and as_csv:
-        raise UsageError("--json and --csv are two forms of output, give one of them")
+        raise UsageError("--json and --csv exclude each other")
     if as_csv and (card or test):
         raise UsageError("--card and --self-test print text or --json, not --csv")
     if not 0 <= reject_below <= 1:
         raise UsageError(f"--reject-below takes a probability in 0..1, not {reject_below}")
     if images.count("-") > 1:
-        raise UsageError("- is standard input, which can be read once only")
+        raise UsageError("- is standard input, which can only be read once")
     from clf_runtime.classifier import Classifier
 
     said = None
@@ -122,7 +119,7 @@ def predict(
 
 
 def _about(classifier: "Classifier", *, test: bool, as_json: bool) -> int:
-    """Print the card, or run the self-test and print how it ended."""
+    """Print the card, or run the self-test and print its result."""
     from clf_runtime.commands import describe
     from clf_runtime.evaluation.self_test import self_test
 
@@ -135,11 +132,11 @@ def _about(classifier: "Classifier", *, test: bool, as_json: bool) -> int:
 
 
 def _introduce(classifier: "Classifier", model: Path | None, *, rejects: bool) -> None:
-    say(NAME, f"{model.name if model else 'the model that ships, conv.onnx,'} on {classifier.provider}")
+    say(NAME, f"{model.name if model else 'the bundled model, conv.onnx,'} on {classifier.provider}")
     for note in classifier.notes:
         say(NAME, note)
     if rejects and math.isclose(classifier.card.temperature, 1, abs_tol=1e-12):
-        say(NAME, "its card names no temperature, so the probability that --reject-below goes by is not calibrated")
+        say(NAME, "the card has no temperature, so the probabilities that --reject-below compares are not calibrated")
 
 
 def _print_answers(
@@ -151,7 +148,7 @@ def _print_answers(
     reject_below: float,
     note: "Note",
 ) -> int:
-    """Print a line for each answer as they come, and return the exit code."""
+    """Print a line for each answer as it arrives, and return the exit code."""
     from clf_runtime.commands.output import csv_header, to_line
 
     code, top = 0, min(top, len(classifier.card.names))
@@ -171,7 +168,7 @@ def _print_answers(
 def _answers(
     classifier: "Classifier", images: "Sequence[str]", options: "Mapping[str, Any]"
 ) -> "Iterator[tuple[Answer, bool]]":
-    """Yield the answers to all arguments, and whether each is one to standard input, for which somebody may wait."""
+    """Yield the answers for all arguments, each with whether it is for standard input, so that output is flushed."""
     from clf_runtime.pipeline import answer_files, answer_stream
 
     for image in images:
@@ -189,7 +186,7 @@ def _silent(text: str) -> None:
 
 def main() -> NoReturn:
     """Run `clf-predict`."""
-    gc.set_threshold(50_000)  # what is imported stays: looking through it for garbage costs a cold prediction 10 ms
+    gc.set_threshold(50_000)  # imported modules stay: collecting among them costs a cold start 10 ms
     run(_main, NAME, "cpu")
 
 

@@ -1,4 +1,4 @@
-"""How long work is followed on stderr: a passing line on a terminal, a line now and then where there is none."""
+"""Progress of long work on stderr: a line that is updated on a terminal, else a line now and then."""
 
 import sys
 import time
@@ -12,10 +12,10 @@ _TERMINAL_SECONDS, _LOG_SECONDS = 0.1, 10.0
 
 @contextmanager
 def following(name: str, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Give what is told the state of a command's work, as often as it likes, and shows it: nothing if `quiet`.
+    """Give a function to call with the progress, as often as desired; it prints nothing if `quiet`.
 
-    On a terminal a text takes the place of the one before, and the last one is wiped away when the block ends. Else a
-    text is a line, at most one each ten seconds: the first comes when ten have passed.
+    On a terminal each text replaces the one before, and the last is erased when the block ends. Otherwise a text is
+    printed as a line, at most every ten seconds and not before ten have passed.
     """
     if quiet:
         yield lambda text: None

@@ -1,4 +1,4 @@
-"""How a command starts and ends: one line on stderr and exit code 2 for what goes wrong, never a traceback."""
+"""How a command starts and ends: an error is one line on stderr and exit code 2, never a traceback."""
 
 import gc
 import io
@@ -10,17 +10,17 @@ from typing import Any, NoReturn, cast
 
 from clf_runtime.errors import ClfError, UsageError
 
-EXIT_FAILED = 1  # a self-test, or what stands for one
+EXIT_FAILED = 1  # a check, such as the self-test, failed
 EXIT_ERROR = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 def run(work: Callable[[], Any], name: str, extras: str) -> NoReturn:
     """Do the work of the command `name` and exit: with the code it returns, 2 on any error, 130 if interrupted.
 
-    `extras` are those of clf-edge that the command needs, for the install line where a package is missing.
+    `extras` are the extras of clf-edge that the command needs, for the install line if a package is missing.
     """
-    _mend_streams()
+    _repair_streams()
     code: Any = 0
     try:
         code = work()
@@ -32,7 +32,7 @@ def run(work: Callable[[], Any], name: str, extras: str) -> NoReturn:
     except KeyboardInterrupt:
         code = fail(name, "interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
-        pass  # whoever read our results has gone: no fault of ours, nor does it undo one
+        pass  # the reader of our output has gone, which is not an error
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("clf_"):
             raise
@@ -44,14 +44,14 @@ def run(work: Callable[[], Any], name: str, extras: str) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # said already, or no fault; Python would complain once more when it flushes on exit
+        except OSError:  # reported already, or no error; Python would report it again when it flushes on exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    gc.freeze()  # there is nothing to collect in what ends now: 15 ms of a cold prediction
+    gc.freeze()  # nothing to collect in a process that ends: saves 15 ms of a cold start
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _mend_streams() -> None:
-    """Let a closed stdout or stderr swallow what is printed, and show what a terminal's encoding lacks as escapes."""
+def _repair_streams() -> None:
+    """Let a closed stdout or stderr discard what is printed, and escape what a terminal's encoding lacks."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -65,7 +65,7 @@ def standard_input() -> io.BufferedIOBase:
     if sys.stdin is None:
         return io.BytesIO()
     if hasattr(os, "set_blocking"):
-        os.set_blocking(sys.stdin.fileno(), True)  # whoever shares the pipe may have made it otherwise
+        os.set_blocking(sys.stdin.fileno(), True)  # another process at the pipe may have made it non-blocking
     return cast(io.BufferedIOBase, sys.stdin.buffer)
 
 
@@ -76,11 +76,11 @@ def fail(name: str, message: str, code: int = EXIT_ERROR) -> int:
 
 
 def say(name: str, message: str) -> None:
-    """Print one line on stderr, with control characters made visible; nobody need be there to read it."""
+    """Print one line on stderr, with control characters escaped; a closed stderr is ignored."""
     with suppress(OSError):
         print(f"{name}: {one_line(message)}\n", end="", file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:
-    """Escape what would break a line or a terminal (file names may hold anything)."""
+    """Escape what would break a line or a terminal (file names may contain anything)."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

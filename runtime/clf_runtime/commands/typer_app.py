@@ -1,6 +1,6 @@
-"""Commands as typer parses them: their options in common, plain help, and errors of usage as ours.
+"""Commands parsed by typer: shared options, plain help, and usage errors as UsageError.
 
-Loading typer takes a small device as long as loading numpy: clf-predict reads plain arguments without it (options.py).
+On a small device loading typer takes as long as loading numpy: clf-predict avoids it where it can (options.py).
 """
 
 import inspect
@@ -17,7 +17,7 @@ from clf_runtime.errors import UsageError
 
 
 def declared(option: Option) -> Any:
-    """An option of the table, as typer takes it in Annotated."""
+    """An option of the table, in the form that typer expects in Annotated."""
     return typer.Option(
         *option.names,
         metavar=option.metavar,
@@ -35,7 +35,7 @@ AssumeOption = Annotated[str | None, declared(ASSUME)]
 
 
 def make_app(command: Callable[..., Any]) -> typer.Typer:
-    """Make the one command of a program: plain help and plain errors, no completion, no decorated tracebacks."""
+    """Make the single command of a program: plain help and plain errors, no completion, no decorated tracebacks."""
     app = typer.Typer(
         add_completion=False,
         rich_markup_mode=None,
@@ -47,7 +47,7 @@ def make_app(command: Callable[..., Any]) -> typer.Typer:
 
 
 def make_app_of(command: Callable[..., Any], options: Sequence[Option], metavar: str, about: str) -> typer.Typer:
-    """Make the app of a command that takes a list of arguments, `metavar`, which are `about` that, and `options`."""
+    """Make the app of a command that takes a list of arguments (`metavar`, with help `about`) and `options`."""
 
     def parsed(arguments: list[str] | None, version: bool, **values: Any) -> Any:
         return command(arguments or [], **values)
@@ -58,7 +58,7 @@ def make_app_of(command: Callable[..., Any], options: Sequence[Option], metavar:
             name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[its_type, info]
         )
 
-    parsed.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # which typer goes by
+    parsed.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # which typer inspects
         [
             parameter("arguments", list[str], typer.Argument(metavar=metavar, help=about), None),
             *(parameter(option.keyword, option.type, declared(option), option.default) for option in options),
@@ -70,12 +70,12 @@ def make_app_of(command: Callable[..., Any], options: Sequence[Option], metavar:
 
 
 def run_app(app: typer.Typer, name: str, extras: str) -> NoReturn:
-    """Run the one command of a program on the arguments of the process, and exit; see shell.run."""
+    """Run the single command of a program on the arguments of the process, and exit; see shell.run."""
     run(lambda: call(app, name, sys.argv[1:]), name, extras)
 
 
 def call(app: typer.Typer, name: str, arguments: list[str]) -> Any:
-    """Call a command with arguments, and return what it returns. Raises UsageError for those that it does not take."""
+    """Call a command with arguments, and return its result. Raises UsageError for invalid arguments."""
     _refuse_empty(name, arguments)
     try:
         # Not app(): typer would turn an interrupt and a closed pipe into exits of its own.
@@ -86,17 +86,17 @@ def call(app: typer.Typer, name: str, arguments: list[str]) -> Any:
     except typer.Abort:
         raise KeyboardInterrupt from None
     except Exception as error:
-        if not hasattr(error, "format_message"):  # typer's errors of usage have it, which share no public base
+        if not hasattr(error, "format_message"):  # typer's usage errors have it, but no common public base class
             raise
         raise UsageError(error.format_message()) from None
 
 
 def _refuse_empty(name: str, arguments: list[str]) -> None:
-    """Raise UsageError for an empty word: as a path it would be this folder, as a list one with a nameless item."""
+    """Raise UsageError for an empty word: as a path it would be the current folder, as a list have an empty item."""
     for before, word in pairwise((name, *arguments)):
         if not word or (word.startswith("--") and word.endswith("=")):
             what = word.removesuffix("=") or f"the argument after {before}"
-            raise UsageError(f"{what} is empty (a shell variable that is not set?)")
+            raise UsageError(f"{what} is empty (an unset shell variable?)")
 
 
 def show_version(value: bool) -> None:

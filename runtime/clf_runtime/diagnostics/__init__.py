@@ -1,1 +1,1 @@
-"""Diagnostics: what is wrong with a device, and how fast it is; risky things are tried in processes of their own."""
+"""Diagnostics: what is wrong with a device, and how fast it is; whatever may crash runs in a separate process."""

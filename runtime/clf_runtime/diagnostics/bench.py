@@ -1,6 +1,6 @@
-"""How fast a model is here, and what it takes, measured on made-up images.
+"""A model's latency, throughput, cold start and memory on this machine, measured on synthetic images.
 
-Times are seconds of the wall clock unless a name says processor; memory is bytes.
+Times are wall-clock seconds unless a name says processor; memory is in bytes.
 """
 
 import json
@@ -55,7 +55,7 @@ print(json.dumps([imported - start, loaded - imported, ended - made, peak_memory
 
 @dataclass(frozen=True)
 class ColdStart:
-    """Medians over fresh processes: all of it, Python's own start included; imports, load, first run; peak memory."""
+    """Medians over fresh processes: total, including Python's start; imports, load, first run; peak memory."""
 
     repeats: int
     seconds: float
@@ -67,7 +67,7 @@ class ColdStart:
 
 @dataclass(frozen=True)
 class Latency:
-    """One image at a time, over `runs` runs: percentiles of seconds, and processor seconds an image on all threads."""
+    """One image at a time, over `runs` runs: percentiles of seconds, and processor seconds per image, all threads."""
 
     runs: int
     p50: float
@@ -78,7 +78,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Images a second at one batch size, over `runs` runs; None where it was left out, and `reason` says why."""
+    """Images/s at one batch size, over `runs` runs; None if it was skipped, and `reason` says why."""
 
     batch: int
     runs: int
@@ -88,9 +88,9 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Bench:
-    """What was measured of a model, by which versions, on which machine.
+    """The measurements of a model, with the versions and the machine.
 
-    `predict` is through Classifier.predict, `session` the bare engine beside it on the same images.
+    `predict` is Classifier.predict, `session` the bare engine on the same image.
     """
 
     model: str
@@ -120,13 +120,13 @@ def bench(
     seconds: float = 3.0,
     begin: Callable[[], object] = lambda: None,
 ) -> Bench:
-    """Measure a model file for about `seconds`, cold starts and the slowest single run apart.
+    """Measure a model file for about `seconds`, without the cold starts; a single run may take longer.
 
-    `device`, `threads`, `log` and `assume` are those of `Classifier.load`; threads share batches, a single image has
-    one. `begin` is called when the model is loaded, and the measuring begins.
-    Raises what `Classifier.load` raises, and DeviceError if a fresh process does not answer.
+    `device`, `threads`, `log` and `assume` are those of `Classifier.load`; batches are split among the threads, a
+    single image uses one. `begin` is called when the model is loaded and measuring begins.
+    Raises as `Classifier.load` does, and DeviceError if a fresh process fails.
     """
-    # First, since its errors speak for themselves.
+    # First, since its error messages are the best.
     classifier = Classifier.load(file, device=device, threads=threads, log=log, assume=assume)
     single = made_images(classifier.card, 1)
     classifier.predict(single[0])
@@ -156,18 +156,18 @@ def bench(
 
 
 def cold_starts(file: Path, device: str, assume: Assumptions | None = None) -> ColdStart:
-    """Import, load and answer once in fresh processes, after one that brings the files into the system's cache."""
+    """Import, load and predict once in fresh processes, after one that brings the files into the page cache."""
     rows = []
-    # Names take no time, and may be more than an argument holds.
+    # Without class names, which take no time and may exceed the length of an argument.
     said = json.dumps(None if assume is None else asdict(replace(assume, names=())))
     for _ in range(1 + COLD_STARTS):
         start = time.perf_counter()
         ended = run_python(["-c", _CHILD, str(file), device, said], _CHILD_SECONDS)
         took = time.perf_counter() - start
         if ended.code != 0:
-            why = "no answer in time" if ended.code is None else ended.err.strip().rpartition("\n")[2]
+            why = "timed out" if ended.code is None else ended.err.strip().rpartition("\n")[2]
             killed = f"killed by {signal_name(ended.code)}" if ended.code and ended.code < 0 else ""
-            raise DeviceError(f"{file}: a fresh process does not answer: {killed or brief(Exception(why))}")
+            raise DeviceError(f"{file}: a fresh process failed: {killed or brief(Exception(why))}")
         rows.append((took, *json.loads(ended.out.splitlines()[-1])))
     totals, imports, loads, firsts, peaks = zip(*rows[1:], strict=True)
     return ColdStart(
@@ -181,14 +181,14 @@ def cold_starts(file: Path, device: str, assume: Assumptions | None = None) -> C
 
 
 def latencies(first: Callable[[], object], second: Callable[[], object], seconds: float) -> tuple[Latency, Latency]:
-    """Time two calls in turns, so that both see the same machine, for `seconds` altogether, once at the least."""
+    """Time two calls alternately, so that other load affects both, for `seconds` in total and at least once."""
     calls = (first, second)
     for call in calls * _WARM_UP:
         call()
     walls: tuple[list[float], list[float]] = ([], [])
     processor = [0.0, 0.0]
     deadline = time.perf_counter() + seconds
-    turn = 20  # of one call in a row: the processor's clock may be coarse, and is read once a turn
+    turn = 20  # calls in a row: processor time may have a coarse clock, which is read once per turn
     while not walls[1] or (time.perf_counter() < deadline and len(walls[1]) < MOST_SAMPLES):
         for i, call in enumerate(calls):
             before = time.process_time()
@@ -209,7 +209,7 @@ def _latency(wall: list[float], processor: float) -> Latency:
 
 
 def throughput(classifier: Classifier, batch: int, seconds_per_image: float, seconds: float) -> Throughput:
-    """Answer batches for `seconds`; left out if one batch would take too much memory, or ten times as long."""
+    """Run batches for `seconds`; skipped if one batch would take too much memory, or ten times as long."""
     card = classifier.card
     if math.prod(card.image_shape) * ITEM_BYTES[card.dtype] * batch > _MAX_BATCH_BYTES:
         return Throughput(batch, 0, None, f"a batch takes more than {_MAX_BATCH_BYTES >> 20} MiB")

@@ -1,7 +1,7 @@
-"""What is wrong with a device, found out: each check ends as one line, and nothing that it tries can take it down.
+"""Diagnosis of a device: each check gives one line, and nothing that is tried can crash the whole.
 
 numpy, onnxruntime and the model are tried in child processes only, so that a wheel which crashes on this processor
-becomes a sentence.
+gives a message.
 """
 
 import importlib.metadata
@@ -22,11 +22,11 @@ from clf_runtime.engine.threads import usable_processors
 from clf_runtime.errors import ModelError
 from clf_runtime.model.file import default_model, read_head
 
-_SECONDS = 60.0  # for one child
+_SECONDS = 60.0  # for one child process
 _OLDEST = {"Python": (3, 11), "numpy": (1, 26), "onnxruntime": (1, 17)}
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-_REMOTE = {"AzureExecutionProvider"}  # asks a service over the network: no device, though in every default wheel
-# Wheels that install the module onnxruntime over each other, for where a wheel's list of files is missing.
+_REMOTE = {"AzureExecutionProvider"}  # calls a remote service: not a device, though in every default wheel
+# Wheels that install the module onnxruntime over each other, where a wheel's list of files is missing.
 _ENGINES = {
     *("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-training"),
     *("onnxruntime-qnn", "onnxruntime-rocm", "onnxruntime-migraphx", "onnxruntime-silicon", "ort-nightly"),
@@ -59,7 +59,7 @@ Status = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at: how it is, in words, and what to do if it is not well."""
+    """The result of one check: its status, what was found, and what to do unless it is ok."""
 
     name: str
     status: Status
@@ -68,7 +68,7 @@ class Check:
 
 
 def examine(model: Path | None = None) -> Iterator[Check]:
-    """Yield check after check of this device, and of a model file, or the one that ships. It raises nothing."""
+    """Yield the checks of this device and of a model file, or the bundled one, one by one. Raises nothing."""
     yield check_python()
     yield check_platform()
     numpy, _ = check_import("numpy")
@@ -86,7 +86,7 @@ def examine(model: Path | None = None) -> Iterator[Check]:
 
 
 def check_python() -> Check:
-    """Whether this Python is new enough."""
+    """Whether this Python is recent enough."""
     text = f"{platform.python_implementation()} {platform.python_version()}, clf-edge {__version__}, {sys.executable}"
     oldest = _OLDEST["Python"]
     if sys.version_info[:2] < oldest:
@@ -95,36 +95,36 @@ def check_python() -> Check:
 
 
 def check_platform() -> Check:
-    """What this machine is; onnxruntime has no wheels for Pythons of 32 bits."""
+    """The machine; onnxruntime has no wheels for 32-bit Python."""
     memory = physical_memory()
     told = "unknown" if memory >= 1 << 40 else f"{memory / (1 << 20):,.0f} MiB"
     bits = 64 if sys.maxsize > 1 << 32 else 32
     usable = f"{usable_processors()} processors usable, memory {told}"
-    text = f"{platform.platform()}, {platform.machine()}, {bits} bits, {usable}"
+    text = f"{platform.platform()}, {platform.machine()}, {bits}-bit, {usable}"
     if bits == 32:
-        return Check("platform", "warning", text, "onnxruntime has wheels for 64 bits only: take a system of 64 bits")
+        return Check("platform", "warning", text, "onnxruntime only has 64-bit wheels: use a 64-bit system")
     return Check("platform", "ok", text)
 
 
 def check_import(package: str) -> tuple[Check, dict[str, Any]]:
-    """Import a package in a child. Returns the check, and its version, file and providers (none if it failed)."""
+    """Import a package in a child process. Returns the check, and the version, file and providers."""
     ended = _run(["-c", _IMPORT, package])
     facts = _answer(ended)
     if not isinstance(facts, dict):
         return Check(package, "problem", *explain_end(ended, f"the import of {package}", package)), {"providers": []}
     version = facts["version"]
     if not isinstance(version, str):
-        text = f"a folder named {package} is left of an earlier install, the package is gone"
+        text = f"only an empty folder named {package} is left of an earlier install"
         return Check(package, "problem", text, f"pip install --force-reinstall {package}"), {"providers": []}
     oldest = _OLDEST[package]
     if _release(version) < oldest:
         advice = f'pip install --upgrade "{package}>={oldest[0]}.{oldest[1]}"'
-        return Check(package, "problem", f"{version} is older than what clf-edge runs on", advice), facts
+        return Check(package, "problem", f"{version} is too old for clf-edge", advice), facts
     return Check(package, "ok", f"{version}, {facts['file']}"), facts
 
 
 def installed_engines() -> dict[str, str]:
-    """The installed wheels that bring the module onnxruntime: their names and versions."""
+    """The installed wheels that contain the module onnxruntime: their names and versions."""
     found = {}
     for wheel in importlib.metadata.distributions():
         name = re.sub(r"[-_.]+", "-", str(wheel.metadata["Name"] or "")).lower()
@@ -137,7 +137,7 @@ def installed_engines() -> dict[str, str]:
 
 
 def check_wheels(wheels: dict[str, str], facts: dict[str, Any]) -> Check:
-    """Whether exactly one wheel brings onnxruntime, and it is that which is imported."""
+    """Whether exactly one wheel contains onnxruntime, and that is the one that is imported."""
     text = ", ".join(f"{name} {version}" for name, version in wheels.items()) or "none"
     if len(wheels) > 1:
         advice = f'pip uninstall -y {" ".join(wheels)}, then {INSTALL} (with CUDA: pip install "clf-edge[gpu]")'
@@ -145,17 +145,17 @@ def check_wheels(wheels: dict[str, str], facts: dict[str, Any]) -> Check:
     version = facts.get("version")
     if not wheels:
         if version:
-            return Check("wheels", "warning", f"onnxruntime {version} is there, but not as a wheel that pip knows")
+            return Check("wheels", "warning", f"onnxruntime {version} is installed, but pip does not know its wheel")
         return Check("wheels", "problem", "no onnxruntime is installed", f'{INSTALL} (with CUDA: "clf-edge[gpu]")')
     [(name, stated)] = wheels.items()
     if version and _release(str(version)) != _release(stated):
         advice = f"pip uninstall -y {name}, then {INSTALL}"
-        return Check("wheels", "problem", f"{text}, but {version} is imported: another wheel wrote over it", advice)
+        return Check("wheels", "problem", f"{text}, but {version} is imported: overwritten by another wheel", advice)
     return Check("wheels", "ok", text)
 
 
 def check_provider(provider: str) -> Check:
-    """Do what `--device` does with a provider, in a child: open a session on it alone, and let it answer."""
+    """Try a provider as `--device` does, in a child process: open a session on it alone, and run it once."""
     ended = _run(["-c", _PROVIDER, str(default_model()), provider])
     answer = _answer(ended)
     answer = answer if isinstance(answer, dict) else {}
@@ -167,28 +167,28 @@ def check_provider(provider: str) -> Check:
     why, advice = explain_end(ended, f"a session on {provider}", "onnxruntime")
     if provider == _CPU:
         return Check(provider, "problem", why, advice)
-    text = f"is built in and does not work here: {why}"
+    text = f"is built in, but does not work here: {why}"
     if provider != _CUDA:
-        return Check(provider, "ok", f"{text}; only --device {device} would take it")
-    advice = "install the CUDA and cuDNN that this onnxruntime is built for; until then all runs on the CPU"
+        return Check(provider, "ok", f"{text}; only --device {device} would use it")
+    advice = "install the CUDA and cuDNN versions that this onnxruntime is built for; until then the CPU is used"
     return Check(provider, "warning", text, advice)
 
 
 def check_pillow() -> Check:
-    """Whether PNG and JPEG can be read; a device need not."""
+    """Whether PNG and JPEG files can be read, which is optional."""
     try:
         return Check("Pillow", "ok", importlib.metadata.version("pillow"))
     except importlib.metadata.PackageNotFoundError:
-        return Check("Pillow", "ok", 'is not installed; PNG and JPEG would need it: pip install "clf-edge[images]"')
+        return Check("Pillow", "ok", 'is not installed; to read PNG and JPEG: pip install "clf-edge[images]"')
 
 
 def check_model(file: Path, *, works: bool) -> Iterator[Check]:
-    """Whether a model's versions fit, and it passes its self-test: in a child, on the device that `auto` takes."""
+    """Whether a model can be run and passes its self-test: in a child process, on the device that `auto` chooses."""
     try:
         head = read_head(file)
     except ModelError as error:
-        advice = "copy it again and compare its SHA-256 with the one of the export"
-        yield Check("model", "problem", str(error), advice if file.is_file() else "give the path of an .onnx file")
+        advice = "copy it again and compare its SHA-256 with that of the export"
+        yield Check("model", "problem", str(error), advice if file.is_file() else "pass the path of an .onnx file")
         return
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in head.opsets.items())
     stamp = f"{file}: IR {head.ir_version}, opset {opsets}"
@@ -201,7 +201,7 @@ def check_model(file: Path, *, works: bool) -> Iterator[Check]:
         yield Check("model", "problem", *explain_end(ended, f"{stamp}; running it", "onnxruntime"))
         return
     said = last_line(ended.err, 600).removeprefix("clf-predict: ").removeprefix(f"{file}: ")
-    has_cases = not re.search("no golden cases|--assume", said)  # a file without a card may want to be told of
+    has_cases = not re.search("no golden cases|--assume", said)  # a file without a card may need --assume
     if ended.code == 2 and has_cases:
         unfit = re.search(r"IR version|opset", said, re.IGNORECASE)
         advice = "pip install --upgrade onnxruntime, or export the model again" if unfit else ""
@@ -209,29 +209,29 @@ def check_model(file: Path, *, works: bool) -> Iterator[Check]:
         return
     yield Check("model", "ok", f"{stamp}; this onnxruntime runs it")
     if not has_cases:
-        yield Check("self-test", "warning", said, "without them nobody knows whether this device answers rightly")
+        yield Check("self-test", "warning", said, "without them its outputs on this device cannot be verified")
         return
     result = _answer(ended)
     result = result if isinstance(result, dict) else {}
     if ended.code == 0 and result.get("passed") is True:
         largest, most = result["max_difference"], result["tolerance"]
         what = f"{len(result['cases'])} golden cases on {result['provider']}"
-        text = f"passed: {what}, largest difference {largest:.1e} of {most:g} allowed"
+        text = f"passed: {what}, max. difference {largest:.1e}, tolerance {most:g}"
         yield Check("self-test", "ok", text)
     else:
-        advice = "compare the file's SHA-256 with the export's; if it is the same, try another release of onnxruntime"
-        yield Check("self-test", "problem", f"FAILED: {result.get('problem') or said or 'no answer'}", advice)
+        advice = "compare the file's SHA-256 with the export's; if they match, try another release of onnxruntime"
+        yield Check("self-test", "problem", f"FAILED: {result.get('problem') or said or 'no result'}", advice)
 
 
 def _run(arguments: list[str]) -> Ended:
     try:
         return run_python(arguments, _SECONDS)
     except OSError as error:
-        return Ended(1, "", f"no process can be started: {error.strerror or error}")
+        return Ended(1, "", f"cannot start a process: {error.strerror or error}")
 
 
 def _answer(ended: Ended) -> Any:
-    """What a child printed last, as JSON; None if it failed or printed something else."""
+    """The last line that a child process printed, as JSON; None if it failed or printed something else."""
     try:
         return json.loads(last_line(ended.out, 100_000)) if ended.code in (0, 1) else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""Python in a fresh process: for what must be measured cold, and for what may take the process down."""
+"""Python in a fresh process: for cold starts, and for whatever may crash the process."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ _MOST_TEXT = 100_000
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended: its exit code (negative: the signal that killed it; None: out of time) and what it printed."""
+    """How a child process ended: its exit code (negative: the signal that killed it; None: timeout) and its output."""
 
     code: int | None
     out: str
@@ -20,7 +20,7 @@ class Ended:
 
 
 def run_python(arguments: Sequence[str], seconds: float) -> Ended:
-    """Run this Python with `arguments`, for `seconds` at the most, telemetry off; nothing in the folder is imported.
+    """Run this Python with `arguments` for at most `seconds`, telemetry off, importing nothing from the current folder.
 
     Raises OSError if no process can be started.
     """
@@ -37,7 +37,7 @@ def run_python(arguments: Sequence[str], seconds: float) -> Ended:
 
 
 def signal_name(code: int) -> str:
-    """The name of the signal of a negative exit code, as SIGILL."""
+    """The name of the signal of a negative exit code, such as SIGILL."""
     try:
         return signal.Signals(-code).name
     except ValueError:

@@ -1,16 +1,16 @@
-"""Why a package does not import, or a process does not live, in a sentence with what to do."""
+"""Why an import fails or a process crashes, in a sentence with what to do."""
 
 import re
 
 from clf_runtime.diagnostics.subprocesses import Ended, signal_name
 
 INSTALL = 'pip install "clf-edge[cpu]"'
-_ILLEGAL_INSTRUCTION = 0xC000001D  # exit codes of Windows, as it sees them
+_ILLEGAL_INSTRUCTION = 0xC000001D  # exit codes of Windows
 _ACCESS_VIOLATION = 0xC0000005
 _MISSING_DLL = 0xC0000135
 
-# What the last line of a failed import says, what that means, and what to do; {0} is the first group, {package} what
-# was imported.
+# A pattern for the last line of a failed import, what it means, and what to do; {0} is the first group, {package} the
+# imported package.
 _MESSAGES = (
     (
         r"No module named '(?!numpy|onnxruntime)([\w.]+)'",
@@ -20,7 +20,7 @@ _MESSAGES = (
     (
         r"version `(GLIBC\w*_[\d.]+)' not found",
         "its wheel is built for a newer system, with {0}",
-        "update the system, or take an older release of {package}",
+        "update the system, or use an older release of {package}",
     ),
     (
         r"(lib(?:cu|nv)[\w.+-]*): cannot open shared object",
@@ -30,11 +30,11 @@ _MESSAGES = (
     (
         r"([\w.+-]+): cannot open shared object",
         "the system library {0} is missing",
-        "install the system's package that holds it",
+        "install the system package that provides it",
     ),
     (
         r"cannot enable executable stack",
-        "the system forbids the executable stack that its library asks for",
+        "its library requires an executable stack, which the system forbids",
         "pip install --upgrade {package}",
     ),
     (
@@ -44,22 +44,22 @@ _MESSAGES = (
     ),
     (
         r"multiarray failed to import|_ARRAY_API|compiled using NumPy 1",
-        "it is built for numpy 1, and numpy 2 is installed",
+        "it is built for numpy 1, but numpy 2 is installed",
         'pip install --upgrade onnxruntime, or pip install "numpy<2"',
     ),
     (
         r"wrong ELF class|incompatible architecture|invalid ELF header",
-        "its wheel is of another processor architecture",
-        "pip install --force-reinstall {package}, by the pip of this very Python",
+        "its wheel is for another processor architecture",
+        "pip install --force-reinstall {package}, with the pip of this Python",
     ),
 )
 
 
 def explain_end(ended: Ended, doing: str, package: str) -> tuple[str, str]:
-    """Why a child that was `doing` something did not end well: a sentence, and what to do about it."""
+    """Why a child process that was `doing` something failed: a sentence, and what to do about it."""
     code = ended.code
     if code is None:
-        return f"{doing} does not end in time", "try again when the machine is idle; look for a driver that hangs"
+        return f"{doing} timed out", "try again when the machine is idle; look for a driver that hangs"
     if code < 0 or code >= _ACCESS_VIOLATION:
         return _killed(code, doing, package)
     line = last_line(ended.err) or f"exit code {code}"
@@ -75,20 +75,20 @@ def _killed(code: int, doing: str, package: str) -> tuple[str, str]:
     name = signal_name(code) if code < 0 else f"exit code {code:#x}"
     if name == "SIGILL" or code == _ILLEGAL_INSTRUCTION:
         return (
-            f"{doing} stops at an illegal instruction ({name}): {package} uses one that this processor has not",
-            f"take a build of {package} for this processor: an older release, the system's package, or from source",
+            f"{doing} stops at an illegal instruction ({name}): {package} uses one that this processor lacks",
+            f"use a build of {package} for this processor: an older release, the system's package, or from source",
         )
     if name == "SIGKILL":
-        return f"{doing} is killed ({name}), likely for want of memory", "free memory, or add swap"
+        return f"{doing} was killed ({name}), probably out of memory", "free memory, or add swap"
     if code == _MISSING_DLL:
         return f"{doing} lacks a DLL ({name})", "install the Microsoft Visual C++ Redistributable, then try again"
     return (
         f"{doing} crashes ({name})",
-        f"pip install --force-reinstall {package}; if it stays, take another release of it",
+        f"pip install --force-reinstall {package}; if that does not help, use another release of it",
     )
 
 
 def last_line(text: str, limit: int = 300) -> str:
-    """The last line of a text that is not empty, at most `limit` characters of it."""
+    """The last non-empty line of a text, at most `limit` characters of it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:limit] if lines else ""

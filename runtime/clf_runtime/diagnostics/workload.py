@@ -1,4 +1,4 @@
-"""What a measurement needs in a fresh process, kept light: images to answer, and the memory that was held."""
+"""What a measurement needs in a fresh process, kept light: synthetic images, and peak memory."""
 
 import math
 import sys
@@ -10,9 +10,9 @@ from clf_runtime.model.card import ModelCard
 
 
 def made_images(card: ModelCard, count: int) -> np.ndarray:
-    """Images of scattered values within the card's range, [count, ...] in its dtype and layout, the same every time.
+    """Images of pseudorandom values in the card's range, [count, ...] in its dtype and layout; deterministic.
 
-    They are made without numpy.random, whose import takes longer than a model's first run.
+    Without numpy.random, whose import takes longer than a model's first run.
     """
     shape = card.input_shape
     low, high = card.value_range
@@ -22,9 +22,9 @@ def made_images(card: ModelCard, count: int) -> np.ndarray:
 
 
 def peak_memory() -> int | None:
-    """The most physical memory that this process has held, in bytes; None where the system does not tell.
+    """The peak resident memory of this process in bytes; None where the system does not report it.
 
-    On Linux VmHWM of /proc, since getrusage there remembers the parent of a fresh process; else ru_maxrss, which is
+    On Linux VmHWM of /proc, since getrusage there includes the parent of a fresh process; elsewhere ru_maxrss, which is
     bytes on macOS and KiB on other systems.
     """
     try:

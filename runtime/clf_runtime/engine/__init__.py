@@ -1,1 +1,1 @@
-"""The engine: the one place that knows onnxruntime, from opening a session to buffers, threads and processors."""
+"""The engine: the only place that uses onnxruntime, from opening a session to buffers, threads and processors."""

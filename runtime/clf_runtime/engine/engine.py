@@ -1,7 +1,7 @@
-"""The seam between a model and what runs it: a batch goes in, scores come out, and nothing more is known of an engine.
+"""The interface between a model and the engine that runs it: a batch in, outputs out.
 
-onnxruntime is the one engine so far (ort.py). Another is a module beside it whose `open_engine` makes an Engine, and
-the line in `open_engine` here that tells which of them a file is for.
+onnxruntime is the only engine so far (ort.py). Another one would be a module beside it whose `open_engine` makes an
+Engine, and the line in `open_engine` here that chooses between them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +15,10 @@ RunSingle = Callable[[np.ndarray], list[float]]
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """An input or an output of a model: its name, numpy's name of its dtype, and its shape.
+    """An input or an output of a model: its name, its dtype by numpy's name, and its shape.
 
-    A dtype that numpy does not have is called as the engine calls it. A size of the shape that is not fixed is the name
-    that the file gives it, or None.
+    A dtype that numpy lacks has the engine's name. A dynamic axis of the shape is given by its name in the file, or
+    None.
     """
 
     name: str
@@ -30,11 +30,11 @@ class TensorInfo:
 
 
 class Engine(Protocol):
-    """A model that is open and ready to run; threads may share it.
+    """A loaded model, ready to run; threads may share it.
 
-    `provider` is what really runs it (an execution provider, in onnxruntime's words), `on_cpu` whether that is the
-    processor, so that several threads which each run batches of their own gain by it. `notes` says what was decided
-    when it was opened, in sentences for people. `metadata` is the text that the file carries beside the graph.
+    `provider` is what actually runs it (in onnxruntime an execution provider), `on_cpu` whether that is the CPU, so
+    that several threads with their own batches are faster than one. `notes` says, in sentences, what was decided on
+    opening. `metadata` is the file's metadata, key by key.
     """
 
     provider: str
@@ -52,16 +52,15 @@ class Engine(Protocol):
         ...
 
     def run_all(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Do the same, and return every output, in the order of `outputs`."""
+        """The same, returning every output, in the order of `outputs`."""
         ...
 
     def bind_single(self, size: int) -> RunSingle | None:
-        """What runs one image a call faster than `run`, through buffers that stay bound; None if nothing does.
+        """A function for single images that is faster than `run`, through bound buffers; None if there is none.
 
-        It takes an image of the input's shape, with or without the axis of the batch, and returns its first output,
-        `size` numbers. Every call has buffers to itself while it lasts: threads may share what is made, and a signal
-        handler may call it in the middle of another call. It raises ModelError as `run` does, also where the output
-        is of another size.
+        It takes an image of the input's shape, with or without the batch axis, and returns its first output, `size`
+        numbers. Each call has its own buffers, so threads may share the function, and a signal handler may call it
+        during another call. It raises ModelError as `run` does, also for an output of another size.
         """
         ...
 
@@ -77,14 +76,13 @@ def open_engine(
 ) -> Engine:
     """Open the bytes of an `.onnx` file; `where` names it in errors.
 
-    `device` is `auto` (CUDA if it really answers, else the CPU), `cpu`, `cuda`, or any other execution provider of the
-    installed onnxruntime, by its name with or without "ExecutionProvider", whatever its case. Only `auto` ever takes
-    another than the one that was asked for, and the notes say so. `tf32` lets CUDA round the factors of products to 10
-    bits, which is faster and less exact. `log` shows the engine's own log on stderr from a level on (one of
-    ort_library.LOG_LEVELS). Not `optimised`, the graph runs as it stands in the file, operator by operator.
+    `device` is `auto` (CUDA if it works, else the CPU), `cpu`, `cuda`, or any other execution provider of the installed
+    onnxruntime, by its case-insensitive name with or without "ExecutionProvider". Only `auto` ever falls back, and the
+    notes say so. `tf32` allows TF32 on CUDA: 10-bit mantissas, faster and less precise. `log` shows the engine's log on
+    stderr from a level (one of ort_library.LOG_LEVELS). Without `optimised`, graph optimisations are off.
 
-    Raises ModelError if the bytes are no model that the engine runs, or name what is not UTF-8; DeviceError if the
-    device does not work or the log level is unknown; MissingExtraError without onnxruntime.
+    Raises ModelError if the engine cannot run the model, or its names are not UTF-8; DeviceError if the device does not
+    work or the log level is unknown; MissingExtraError without onnxruntime.
     """
     from clf_runtime.engine import ort
 

@@ -1,4 +1,4 @@
-"""onnxruntime as an engine, opened as a small model on a device wants it: one thread, and honest about the provider."""
+"""onnxruntime as an engine, configured for small models on a device: one thread, and no silent fallback."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ from clf_runtime.errors import DeviceError, ModelError, brief
 # The key of an entry of TensorProto.external_data, in any encoding that protobuf allows.
 _LOCATION = b"location"
 _EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)\Z")
-_KEY_BYTES = 20  # that may stand before it: two numbers of ten bytes, the longest that protobuf reads
+_KEY_BYTES = 20  # that may precede it: two varints of ten bytes, the longest in protobuf
 _SOURCE_PLACE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])")
-_DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}  # the others are called as numpy calls them
+_DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}  # the others have numpy's names
 
 
 class OrtEngine:
-    """An open session, as an Engine. What it holds of the file is read at once, since onnxruntime decodes it late."""
+    """An open session as an Engine. Names and metadata are read at once, since onnxruntime decodes them lazily."""
 
     def __init__(self, session: Any, provider: str, notes: tuple[str, ...] = ()) -> None:
         """Take a session and the provider that runs it. Raises UnicodeDecodeError for names that are not UTF-8."""
@@ -59,9 +59,8 @@ class OrtEngine:
     def bind_single(self, size: int) -> RunSingle | None:
         """See Engine: on the CPU, for uint8 or float32 in and float32 out.
 
-        With onnxruntime's IOBinding (https://onnxruntime.ai/docs/api/python/api_summary.html#iobinding) nothing is
-        looked up and nothing but the answer is made anew for each image, which is a tenth of what a small model takes
-        (docs/runtime.md).
+        With onnxruntime's IOBinding (https://onnxruntime.ai/docs/api/python/api_summary.html#iobinding), which saves
+        lookups and allocations for each image: a tenth of the time of a small model (docs/runtime.md).
         """
         taken, given = self.inputs[0], self.outputs[0]
         if not self.on_cpu or taken.dtype not in ("uint8", "float32") or given.dtype != "float32":
@@ -102,7 +101,7 @@ def _info(node: Any) -> TensorInfo:
 
 
 def _as_model_error(error: Exception) -> Exception:
-    """What onnxruntime raised, whose exceptions share no base, as a ModelError; itself if it is, say, a handler's."""
+    """An exception of onnxruntime, which have no common base, as a ModelError; any other is returned unchanged."""
     is_its = type(error).__module__.startswith("onnxruntime") or type(error) in (RuntimeError, ValueError, TypeError)
     return ModelError(_plain(error)) if is_its else error
 
@@ -112,7 +111,7 @@ def open_engine(
 ) -> OrtEngine:
     """Open a session over the bytes of an `.onnx` file: see engine.open_engine."""
     if _has_external_data(model):
-        raise ModelError(f"{where}: keeps weights in other files (external data), which are never opened")
+        raise ModelError(f"{where}: keeps weights in other files (external data), which is not supported")
     ort = import_onnxruntime(log)
     options = _options(ort, log, optimised)
     available = ort.get_available_providers()
@@ -127,12 +126,12 @@ def open_engine(
                 raise
             note = f"running on the CPU: {error}"
         return OrtEngine(_open_on_cpu(ort, model, where, _options(ort, log, optimised)), CPU, (note,))
-    except UnicodeDecodeError:  # onnxruntime decodes what a file holds only when it is asked for it
+    except UnicodeDecodeError:  # onnxruntime decodes names and metadata lazily
         raise ModelError(f"{where}: its names or its metadata are not UTF-8") from None
 
 
 def _has_external_data(model: bytes) -> bool:
-    """Whether a tensor's data is said to lie in another file. Looking for the word alone first is 15 times as fast."""
+    """Whether a tensor has external data. Searching for the plain word first is 15 times as fast."""
     at = model.find(_LOCATION)
     while at >= 0:
         if _EXTERNAL_DATA.search(model[max(0, at - _KEY_BYTES) : at]):
@@ -144,16 +143,16 @@ def _has_external_data(model: bytes) -> bool:
 def _open_on_cpu(ort: ModuleType, model: bytes, where: str, options: Any) -> Any:
     try:
         return ort.InferenceSession(model, options, providers=[CPU], enable_fallback=0)
-    except Exception as error:  # onnxruntime's exceptions share no base but Exception
+    except Exception as error:  # onnxruntime's exceptions have no common base but Exception
         raise ModelError(
-            f"{where}: not an ONNX model that onnxruntime {ort.__version__} runs: {_plain(error)}"
+            f"{where}: not an ONNX model that onnxruntime {ort.__version__} can run: {_plain(error)}"
         ) from None
 
 
 def _open_on(ort: ModuleType, provider: str, model: bytes, where: str, tf32: bool, options: Any) -> Any:
-    """Open a session on a provider other than the CPU's and let it answer once: what is missing may show only then.
+    """Open a session on a provider other than the CPU's, and run it once, since some errors only show then.
 
-    The CPU may take no part of the work; without that setting onnxruntime falls back to it and only logs that it did
+    Fallback to the CPU is disabled; by default onnxruntime falls back to it and only logs that
     (https://onnxruntime.ai/docs/execution-providers/).
     """
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -166,23 +165,23 @@ def _open_on(ort: ModuleType, provider: str, model: bytes, where: str, tf32: boo
             raise RuntimeError(reason)
         _answer_once(session)
     except Exception as error:
-        # A file that is no model is the model's fault, not the device's.
+        # If the file is not a model, that is not the device's fault.
         _open_on_cpu(ort, model, where, _options(ort, None, optimised=True))
         raise DeviceError(f"{short_name(provider)} does not work here: {_plain(error)}") from None
     return session
 
 
 def _options(ort: ModuleType, log: str | None, optimised: bool) -> Any:
-    """One thread that does not spin: at under 0.1 ms an image, handing work to threads costs more than it saves.
+    """One thread that does not spin: at less than 0.1 ms per image, handing work to threads costs more than it saves.
 
-    docs/runtime.md has what each setting is worth. Several threads each run the session on images of their own.
+    docs/runtime.md has the effect of each setting. Several threads each run the session on their own images.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Not onnxruntime's own format, which hides what it refers to.
+    # Not onnxruntime's own format, in which external data could not be detected.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     options.log_severity_level = severity(log)
     if not optimised:
@@ -199,7 +198,7 @@ def _answer_once(session: Any) -> None:
 
 
 def _plain(error: Exception) -> str:
-    """What onnxruntime says, without the place in its own source that stands before it and pushes it out of sight."""
+    """The message of onnxruntime without the location in its source that precedes it."""
     return brief(Exception(_SOURCE_PLACE.sub("", str(error))))
 
 

@@ -1,4 +1,4 @@
-"""The installed onnxruntime: imported with its telemetry off and its log silent, and asked for its providers."""
+"""The installed onnxruntime: imported with telemetry and log off, and queried for its providers."""
 
 import os
 import threading
@@ -10,22 +10,21 @@ from clf_runtime.errors import DeviceError, MissingExtraError, brief
 
 _SUFFIX = "ExecutionProvider"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-LOG_LEVELS = ("verbose", "info", "warning", "error", "fatal")  # onnxruntime's, by their numbers
-_SILENT = 4  # fatal, after which there is no process to be quiet
+LOG_LEVELS = ("verbose", "info", "warning", "error", "fatal")  # onnxruntime's, in the order of their numbers
+_SILENT = 4  # fatal
 _LOG_LOCK = threading.Lock()
 _shown_from: int | None = None  # None until onnxruntime has been imported here
 _INSTALL = 'pip install "clf-edge[cpu]" (on a machine with CUDA: pip install "clf-edge[gpu]")'
 
 
 def import_onnxruntime(log: str | None = None) -> ModuleType:
-    """Import onnxruntime with its telemetry off, and its log silent or, from the level `log` on, on stderr.
+    """Import onnxruntime with telemetry off, and its log off or, from the level `log`, on stderr.
 
-    The log of what the process does outside of sessions is one: of those who ask, the one who wants the most is heard.
+    Outside of sessions the process has one log level: the most verbose one that any caller has asked for.
 
-    Its official wheels from 1.29 on send telemetry and make a device id when they are imported, unless
-    ORT_DISABLE_TELEMETRY=1 is set before that (https://github.com/microsoft/onnxruntime/pull/27379); whoever has set
-    the variable is obeyed. Raises MissingExtraError with the install line if there is no onnxruntime, DeviceError for
-    an unknown level.
+    The official wheels from 1.29 on send telemetry and create a device id on import, unless ORT_DISABLE_TELEMETRY=1 is
+    set (https://github.com/microsoft/onnxruntime/pull/27379); if the user has set the variable, it is left as it is.
+    Raises MissingExtraError with the install line if there is no onnxruntime, DeviceError for an unknown level.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -34,8 +33,8 @@ def import_onnxruntime(log: str | None = None) -> ModuleType:
         if error.name == "onnxruntime":
             raise MissingExtraError(f"onnxruntime is not installed: {_INSTALL}") from None
         raise MissingExtraError(f"onnxruntime cannot be imported ({brief(error)}); reinstall it: {_INSTALL}") from None
-    if not hasattr(onnxruntime, "InferenceSession"):  # Python takes any folder of the name for a package
-        raise MissingExtraError(f"onnxruntime is gone but for a folder of its name; reinstall it: {_INSTALL}")
+    if not hasattr(onnxruntime, "InferenceSession"):  # Python imports any folder of that name as a namespace package
+        raise MissingExtraError(f"onnxruntime is only an empty folder; reinstall it: {_INSTALL}")
     _show_from(onnxruntime, severity(log))
     module: ModuleType = onnxruntime
     return module
@@ -47,9 +46,9 @@ def onnxruntime_version() -> str:
 
 
 def _show_from(onnxruntime: ModuleType, level: int) -> None:
-    """Set what the process shows outside of sessions, unless more of it has been asked for already.
+    """Set the process's log level outside of sessions, unless a more verbose one has been set already.
 
-    There is one such level for all: whoever asks for less, or for none, must not silence another who asked for more.
+    The level is global: a caller that asks for less, or for nothing, must not silence another one.
     """
     global _shown_from
     with _LOG_LOCK:
@@ -59,23 +58,23 @@ def _show_from(onnxruntime: ModuleType, level: int) -> None:
 
 
 def severity(log: str | None) -> int:
-    """The number of a log level, one of LOG_LEVELS in any case of its letters; None is silent. Raises DeviceError."""
+    """The number of a log level, one of LOG_LEVELS, case-insensitive; None is silent. Raises DeviceError."""
     if log is None:
         return _SILENT
     if log.casefold() not in LOG_LEVELS:
-        raise DeviceError(f"log level {log!r} is unknown: choose {', '.join(LOG_LEVELS)}")
+        raise DeviceError(f"unknown log level {log!r}; choose {', '.join(LOG_LEVELS)}")
     return LOG_LEVELS.index(log.casefold())
 
 
 def short_name(provider: str) -> str:
-    """The name of a provider without the words that all of them end in."""
+    """The name of a provider without the common suffix "ExecutionProvider"."""
     return provider.removesuffix(_SUFFIX)
 
 
 def find_provider(device: str, available: Sequence[str]) -> str:
-    """The execution provider of a device's name among those that onnxruntime is built with; CUDA's for `auto`.
+    """The execution provider named `device` among those that onnxruntime is built with; CUDA's for `auto`.
 
-    Raises DeviceError with what there is if none has that name.
+    Raises DeviceError, listing the available ones, if there is none of that name.
     """
     wanted = {"auto": "cuda"}.get(device, device).casefold().removesuffix(_SUFFIX.casefold())
     known = {short_name(provider).casefold(): provider for provider in available}
@@ -86,11 +85,11 @@ def find_provider(device: str, available: Sequence[str]) -> str:
             f"CUDA does not work here: the installed onnxruntime {onnxruntime_version()} is built without "
             'it; pip uninstall onnxruntime, then pip install "clf-edge[gpu]"'
         )
-    raise DeviceError(f"device {device!r} is unknown: the installed onnxruntime has auto, {', '.join(sorted(known))}")
+    raise DeviceError(f"unknown device {device!r}; the installed onnxruntime has auto, {', '.join(sorted(known))}")
 
 
 def library_fault(onnxruntime: ModuleType, provider: str) -> str | None:
-    """Why the shared library of a provider does not load, in the system's words; None if it does, or there is none.
+    """The system's message why the shared library of a provider fails to load; None if it loads, or there is none.
 
     onnxruntime itself only logs it.
     """
@@ -104,5 +103,5 @@ def library_fault(onnxruntime: ModuleType, provider: str) -> str | None:
         ctypes.CDLL(str(path.with_name("libonnxruntime_providers_shared.so")), ctypes.RTLD_GLOBAL)
         ctypes.CDLL(str(path))
     except OSError as error:
-        return f"a library does not load: {error}"
+        return f"a library fails to load: {error}"
     return None

@@ -1,4 +1,4 @@
-"""Threads that share a large batch: how many of them this process may keep busy, and who answers which block."""
+"""Threads for a large batch: how many processors this process may use, and how blocks are distributed."""
 
 import os
 import threading
@@ -7,21 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-_LEAST_BLOCK = 32  # images of a block: smaller ones cost more than they save
+_LEAST_BLOCK = 32  # images per block: smaller ones cost more than they save
 _GROUPS, _OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def share(count: int, threads: int, most: int) -> int:
-    """The size of blocks, at most `most`, that gives so many threads equal parts of `count` images."""
+    """The block size, at most `most`, that divides `count` images equally among threads."""
     rounds = -(-count // (threads * most)) or 1
     return min(most, max(_LEAST_BLOCK, -(-count // (threads * rounds))))
 
 
 def run_blocks(answer: Callable[[slice], np.ndarray], answers: np.ndarray, block: int, threads: int) -> None:
-    """Fill `answers` [n, ...] block by block: `answer` gives those of a slice of rows, of at most `block`.
+    """Fill `answers` [n, ...] block by block: `answer` computes those of a slice of at most `block` rows.
 
-    `threads` of them work at a time, on blocks of their own, where there are that many; at most so many blocks are in
-    memory. They live for this call only, so that a process can fork between two. Raises what `answer` raises first.
+    Up to `threads` threads work on one block each, so that at most as many blocks are in memory. They live for this
+    call only, so that the process may fork between calls. Raises the first exception of `answer`.
     """
     count = len(answers)
     starts = iter(range(0, count, block))
@@ -55,10 +55,10 @@ def run_blocks(answer: Callable[[slice], np.ndarray], answers: np.ndarray, block
 
 
 def usable_processors() -> int:
-    """The number of processors that this process may keep busy, 1 or more.
+    """The number of processors that this process may use, 1 or more.
 
-    The least of: the processors of the machine, those of the process's affinity (taskset), and the bandwidth of its
-    control groups and of all above them, rounded up (`docker run --cpus`, systemd's CPUQuota; version 2 and version 1:
+    The minimum of the machine's processors, the process's affinity (taskset), and the CPU bandwidth of its cgroup and
+    all parents, rounded up (`docker run --cpus`, systemd's CPUQuota; version 2 and version 1:
     https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/scheduler/sched-bwc.html).
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -77,7 +77,7 @@ def _limits() -> list[int]:
 
 
 def _folders() -> list[Path]:
-    """The folders of the process's own control groups and of all above, as the file system shows them."""
+    """The folders of the process's own cgroups and of their parents in the file system."""
     folders = [_GROUPS, _GROUPS / "cpu"]
     try:
         lines = _OWN_GROUP.read_text("utf-8", "replace").splitlines()

@@ -1,1 +1,1 @@
-"""Evaluation: accuracy, confusion, calibration and near ties of a model's answers, and the self-test."""
+"""Evaluation: accuracy, confusion, calibration and near ties of a model, and the self-test."""

@@ -1,4 +1,4 @@
-"""A model scored on labelled images, and its accuracy held against the one that its export wrote down."""
+"""A model evaluated on labelled images, and its accuracy compared with the one recorded by the export."""
 
 import time
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from clf_runtime.evaluation.scores import Scores, Tally
 from clf_runtime.model.card import MOST_TOLERANCE
 from clf_runtime.model.golden import golden_images
 
-_MARGIN = 2e-4  # of probabilities, where the card states no tolerance
+_MARGIN = 2e-4  # of probabilities, if the card has no tolerance
 
 Agreement = Literal["equal", "near ties", "different", "unknown"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model did on labelled images.
+    """The results of a model on labelled images.
 
-    `agreement` tells whether the accuracy is the one on the model's card: `equal`, apart by no more than `near ties`
-    explain, `different` on the very images of the export, or `unknown` because the images are or may be others;
-    `verdict` says it in a sentence. `model_seconds` went into the model, `seconds` into all, the reading included.
+    `agreement` compares the accuracy with the one on the model's card: `equal`, different by no more than the `near
+    ties` explain, `different` although the images are those of the export, or `unknown` because the images are, or may
+    be, others; `verdict` says so in a sentence. `model_seconds` is the time in the model, `seconds` includes reading.
     """
 
     scores: Scores
@@ -36,15 +36,15 @@ class Evaluation:
 def evaluate(
     classifier: Classifier, labelled: Labelled, progress: Callable[[int], None] = lambda done: None
 ) -> Evaluation:
-    """Score a model on labelled images; `progress` is told how many are done, after each block.
+    """Evaluate a model on labelled images; `progress` is called with the number of images done after each block.
 
-    The images are answered in blocks of as many as the export took, by however many threads, so that on the exporting
-    machine all sums are the same.
-    Raises ImageError if one image is not what the model takes, ModelError if the model fails.
+    The block size is that of the export, for any number of threads, so that results on the exporting machine are
+    bit-identical.
+    Raises ImageError if an image does not fit the model, ModelError if the model fails.
     """
     card = classifier.card
     tolerance = card.golden.tolerance if card.golden else card.parity.tolerance if card.parity else _MARGIN / 2
-    margin = 2 * min(tolerance, MOST_TOLERANCE[card.precision])  # int8's comparison with PyTorch has no bound
+    margin = 2 * min(tolerance, MOST_TOLERANCE[card.precision])  # int8 has no tolerance for its difference from PyTorch
     tally = Tally(len(card.names), margin)
     golden = {image.tobytes() for image in golden_images(card.golden, card)} if card.golden else set()
     missing = set(golden)
@@ -59,33 +59,33 @@ def evaluate(
         done += len(block.labels)
         progress(done)
     if not done:
-        raise ImageError(f"{labelled.source.where}: holds no image")
+        raise ImageError(f"{labelled.source.where}: contains no images")
     scores = tally.scores()
     agreement, verdict = _compare(classifier, scores, len(golden), len(missing))
     return Evaluation(scores, agreement, verdict, model_seconds, time.perf_counter() - start)
 
 
 def _compare(classifier: Classifier, scores: Scores, golden: int, missing: int) -> tuple[Agreement, str]:
-    """Hold the accuracy against the card's.
+    """Compare the accuracy with the card's.
 
-    The data's fingerprint covers the training images too, which a device has not; the count of images, and the golden
-    cases, which are test images, tell other data.
+    The fingerprint of the data covers the training images too, which a device does not have; other data is recognised
+    by the number of images, and by the golden cases, which are test images.
     """
     parity = classifier.card.parity
     if parity is None:
-        return "unknown", "the model's card has no accuracy of the export to compare with"
-    wrote = f"the export wrote down {100 * parity.onnx_accuracy:.2f} % of {parity.images:,} images"
+        return "unknown", "the model's card has no accuracy to compare with"
+    wrote = f"the export recorded {100 * parity.onnx_accuracy:.2f} % on {parity.images:,} images"
     if parity.images != scores.images:
-        return "unknown", f"{wrote}; these are others, so the two do not compare"
+        return "unknown", f"{wrote}; these are other images, so the two cannot be compared"
     if missing:
-        return "unknown", f"{wrote}; {missing} of its {golden} golden cases are not among these, so they are others"
-    alike = f"the same count{f' and all {golden} golden cases' * bool(golden)}; the fingerprint is not computed here"
+        return "unknown", f"{wrote}; {missing} of its {golden} golden cases are not among these other images"
+    alike = f"same number of images{f' and all {golden} golden cases' * bool(golden)}; fingerprint not checked"
     apart = scores.right - round(parity.onnx_accuracy * parity.images)
     if apart == 0:
         return "equal", f"equal: {wrote} ({alike})"
-    differs = f"{abs(apart):,} {'more' if apart > 0 else 'fewer'} right"
+    differs = f"{abs(apart):,} {'more' if apart > 0 else 'fewer'} correct"
     if -scores.ties_second <= apart <= scores.ties_right:  # here a tie was lost, or won
-        return "near ties", f"{wrote}; {differs} here, no more than the near ties explain ({alike})"
+        return "near ties", f"{wrote}; {differs} here, which the near ties explain ({alike})"
     if not golden:
         return "unknown", f"{wrote}; {differs} here, more than the near ties explain: other images, or another device"
     advice = "run clf-predict --self-test and clf-doctor"

@@ -1,6 +1,6 @@
-"""Accuracy, confusion and calibration of a model, for training and device alike.
+"""Accuracy, confusion and calibration of a model, in training and on a device.
 
-They are gathered block by block, so that memory does not grow with the images.
+Accumulated block by block, in constant memory.
 Letters in shapes: n images of a block, K classes.
 """
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BINS = 15  # as in the report of a training, so that the figures compare
-MAX_CONFUSION = 1000  # classes of which the matrix is kept
-MAX_TIES = 100  # near ties that are kept; all are counted
+BINS = 15  # as in the training report, so that the figures are comparable
+MAX_CONFUSION = 1000  # classes, up to which there is a confusion matrix
+MAX_TIES = 100  # near ties that are listed; all are counted
 
 
 @dataclass(frozen=True)
 class NearTie:
-    """A prediction whose two likeliest classes are close: its image in words, its class, and both with probability."""
+    """A prediction whose top two probabilities are close: the image, its label, and both classes."""
 
     image: str
     label: int
@@ -28,7 +28,7 @@ class NearTie:
 
 @dataclass(frozen=True)
 class Bin:
-    """The images whose probability lies in one fifteenth of 0..1: how many, their mean probability, their accuracy."""
+    """One of fifteen equal bins of 0..1: the number of images in it, their mean probability, their accuracy."""
 
     images: int
     probability: float
@@ -37,14 +37,14 @@ class Bin:
 
 @dataclass(frozen=True)
 class Scores:
-    """What answers to labelled images are worth.
+    """The evaluation of predictions for labelled images.
 
-    `class_images` and `class_right` count for each class its images and those that were named right;
-    `confusion[i][j]` counts the images of class i taken for class j, and is None for more than a thousand classes.
+    `class_images` and `class_right` count the images of each class and those classified correctly; `confusion[i][j]`
+    counts the images of class i predicted as class j, and is None for more than a thousand classes.
     `calibration_error` is the expected calibration error in 0..1 (Guo et al., 2017, https://arxiv.org/abs/1706.04599)
-    over `bins`, those of fifteen equal ones that hold images. `near_ties` counts the predictions whose two likeliest
-    classes lie closer than `margin`; of them the label is the first in `ties_right` and the second in `ties_second`;
-    `first_ties` are up to a hundred of them.
+    over `bins`, the non-empty ones of fifteen. `near_ties` counts the predictions whose top two probabilities differ by
+    less than `margin`; `ties_right` counts those whose label is the first class, `ties_second` those whose label is the
+    second; `first_ties` are up to a hundred of them.
     """
 
     images: int
@@ -62,17 +62,17 @@ class Scores:
 
     @property
     def accuracy(self) -> float:
-        """The share of images that were named right, in [0, 1]."""
+        """The fraction of images that are classified correctly, in [0, 1]."""
         return self.right / self.images
 
     @property
     def class_accuracy(self) -> tuple[float | None, ...]:
-        """The same for each class; None for a class without images."""
+        """The recall of each class; None for a class without images."""
         return tuple(r / n if n else None for n, r in zip(self.class_images, self.class_right, strict=True))
 
 
 class Tally:
-    """Scores in the making: `add` blocks of answers, then take the `scores`; a `margin` of 0 counts no near ties."""
+    """Accumulates Scores: `add` blocks of predictions, then take `scores()`; a `margin` of 0 counts no near ties."""
 
     def __init__(self, classes: int, margin: float = 0.0) -> None:
         self._classes, self._margin = classes, margin
@@ -83,7 +83,7 @@ class Tally:
         self._ties: list[NearTie] = []
 
     def add(self, probabilities: np.ndarray, labels: np.ndarray, places: Sequence[str] = ()) -> None:
-        """Count answers float32 [n, K] to images of labels int64 [n]; `places` says in words which images they are."""
+        """Add probabilities float32 [n, K] of images with labels int64 [n]; `places` names the images."""
         predicted = probabilities.argmax(axis=1)
         right = predicted == labels
         self._counts[0] += np.bincount(labels, minlength=self._classes)
@@ -132,14 +132,14 @@ class Tally:
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
-    """Score float32 [n, K] probabilities, all at once, against int64 [n] labels; near ties are left out."""
+    """Evaluate float32 [n, K] probabilities against int64 [n] labels, without near ties."""
     tally = Tally(probabilities.shape[1])
     tally.add(probabilities, labels)
     return tally.scores()
 
 
 def calibration_error(bins: Iterable[Bin]) -> float:
-    """The expected calibration error: the mean distance of accuracy and probability over the bins, by their images."""
+    """The expected calibration error: |accuracy - probability|, averaged over the bins by their number of images."""
     images, apart = 0, 0.0
     for b in bins:
         images += b.images

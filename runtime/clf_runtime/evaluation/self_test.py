@@ -1,4 +1,4 @@
-"""The self-test: a model file's golden cases, answered here, against what the exporting machine saw."""
+"""The self-test: a model file's golden cases, run here and compared with the results of the exporting machine."""
 
 import hashlib
 import math
@@ -19,7 +19,7 @@ Picture = Literal["agrees", "differs", "no Pillow", "none"]
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """One case: the expected class and the one that came, and the largest absolute difference of a probability."""
+    """One case: the expected and the predicted class, and the largest absolute difference of a probability."""
 
     expected: str
     answered: str
@@ -32,7 +32,7 @@ class GoldenCase:
 
 @dataclass(frozen=True)
 class SelfTest:
-    """How a self-test ended. `problem` says why it failed, and is None if it passed.
+    """The result of a self-test. `problem` says why it failed, and is None if it passed.
 
     `measured` tells whether the tolerance was measured for the provider that ran, or is another provider's. `picture`
     tells whether the golden picture `agrees`, or why it was not tried: the file has `none`, or the device `no Pillow`.
@@ -49,12 +49,12 @@ class SelfTest:
 
     @property
     def passed(self) -> bool:
-        """Whether this device answers as the exporting machine did."""
+        """Whether this device reproduces the results of the exporting machine."""
         return self.problem is None
 
 
 def self_test(classifier: Classifier) -> SelfTest:
-    """Answer a model's golden cases, each alone and all in one batch, and compare with the file's own record.
+    """Run a model's golden cases, one by one and in one batch, and compare the results with those in the file.
 
     It fails if the likeliest class of a case differs, a probability differs by more than the card's tolerance, or the
     model does not answer at all; and if the golden picture becomes another input here, or gets another answer.
@@ -62,7 +62,7 @@ def self_test(classifier: Classifier) -> SelfTest:
     """
     golden = classifier.card.golden
     if golden is None:
-        raise ModelError("the model carries no golden cases: export it with clf-export to have some")
+        raise ModelError("the model has no golden cases: export it with clf-export to add some")
     expected = np.array(golden.probabilities, np.float32)
     try:
         images = golden_images(golden, classifier.card)

@@ -1,1 +1,1 @@
-"""The model file: its card and metadata, its bytes, and what is assumed of a file without a card."""
+"""The model file: its card and metadata, its bytes, and the assumptions about a file without a card."""

@@ -1,4 +1,4 @@
-"""What a user says of a model file that carries no card: what its pixels are, and what its classes are called."""
+"""What the user states about a model file without a card: its preprocessing and its class names."""
 
 import math
 import os
@@ -15,7 +15,7 @@ WORDS = (
     "output=logits|probabilities"
 )
 EXAMPLES = (
-    "--assume range=0..1 for values as they stand, --assume 'range=0..1 mean=0.485,0.456,0.406 std=0.229,0.224,0.225' "
+    "--assume range=0..1 for unnormalised values, --assume 'range=0..1 mean=0.485,0.456,0.406 std=0.229,0.224,0.225' "
     "for ImageNet's"
 )
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -27,14 +27,14 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What has to be known of a foreign model to answer with it; what is None or empty is not said.
+    """The preprocessing and outputs of a foreign model; None or empty means not stated.
 
-    The values of an image lie in `value_range` before the model's `mean` is subtracted from each channel and the rest
-    divided by its `std`: one number for all channels or one a channel, in the units of that range and in the order in
-    which the model takes channels; without them values reach the model as they stand. `layout` is that of its input,
-    `channels` their order (images come as RGB), `output` what it gives: logits get a softmax, probabilities none.
+    Images are scaled to `value_range`, then `mean` is subtracted and the result divided by `std`: one number for all
+    channels or one per channel, in the units of that range and in the model's order of channels; without them values
+    are not normalised. `layout` is that of the input, `channels` its order of channels (images are RGB), `output` what
+    the model gives: logits get a softmax, probabilities do not.
 
-    Raises UsageError, naming the field, if a value is impossible.
+    Raises UsageError, naming the field, for an invalid value.
     """
 
     value_range: tuple[float, float] | None = None
@@ -48,7 +48,7 @@ class Assumptions:
     def __post_init__(self) -> None:
         low_high = self.value_range
         if low_high is not None and not (_are_finite(low_high) and len(low_high) == 2 and low_high[0] < low_high[1]):
-            raise UsageError(f"assume: range must be a lowest and a highest value, not {low_high}")
+            raise UsageError(f"assume: range must be (low, high) with low < high, not {low_high}")
         if not (_are_finite(self.mean) and _are_finite(self.std) and all(s > 0 for s in self.std)):
             raise UsageError(f"assume: mean and std must be numbers, std positive, not {self.mean} and {self.std}")
         if fault := names_fault(self.names):
@@ -64,9 +64,9 @@ def _are_finite(values: object) -> bool:
 
 
 def parse_assumptions(text: str) -> Assumptions:
-    """Read what follows `--assume`: words such as `range=0..1`, blanks between them, quotes around those with blanks.
+    """Parse the value of `--assume`: items such as `range=0..1` separated by blanks, quoted if they contain blanks.
 
-    `names` is a text file with one a line, or names with commas between. Raises UsageError for anything else.
+    `names` is a text file with one name per line, or comma-separated names. Raises UsageError for anything else.
     """
     import shlex
 
@@ -78,18 +78,18 @@ def parse_assumptions(text: str) -> Assumptions:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or key not in (*_READERS, *_CHOICES):
-            raise UsageError(f"--assume: {word[:60]!r} is not known; known are {WORDS}")
+            raise UsageError(f"--assume: unknown item {word[:60]!r}; valid are {WORDS}")
         field = "value_range" if key == "range" else key
         if field in found:
-            raise UsageError(f"--assume: {key} is there twice")
+            raise UsageError(f"--assume: {key} is given twice")
         try:
             found[field] = _READERS[key](value) if key in _READERS else value
         except ValueError as error:
             if isinstance(error, UsageError):
                 raise
-            raise UsageError(f"--assume: {word[:60]!r} is no {key}; known are {WORDS}") from None
+            raise UsageError(f"--assume: invalid {key} in {word[:60]!r}; valid are {WORDS}") from None
     if not found:
-        raise UsageError(f"--assume says nothing; known are {WORDS}")
+        raise UsageError(f"--assume is empty; valid are {WORDS}")
     return Assumptions(**found)
 
 
@@ -106,7 +106,7 @@ def _read_names(value: str) -> tuple[str, ...]:
     if not os.path.isfile(value):
         if "," not in value:
             raise UsageError(
-                f"--assume: names={value}: no such file; give one with a name a line, or names with commas"
+                f"--assume: names={value}: no such file; expected one with a name per line, or comma-separated names"
             )
         return tuple(name.strip() for name in value.split(","))
     try:
@@ -115,7 +115,7 @@ def _read_names(value: str) -> tuple[str, ...]:
     except OSError as error:
         raise UsageError(f"--assume: names={value}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"--assume: names={value}: must be text in UTF-8, one name a line") from None
+        raise UsageError(f"--assume: names={value}: not UTF-8 text with one name per line") from None
     if text is None:
         raise UsageError(f"--assume: names={value}: larger than {MAX_NAMES_TEXT >> 20} MiB")
     return tuple(name.strip() for name in text.rstrip().splitlines())
@@ -130,7 +130,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 
 def told_assumptions(assumed: Assumptions) -> str:
-    """How values are prepared for the model, in words; empty if they reach it as they stand."""
+    """The normalisation in words; empty if there is none."""
     parts = [
         f"{name} {' '.join(f'{v:g}' for v in values)}"
         for name, values in (("mean", assumed.mean), ("std", assumed.std))

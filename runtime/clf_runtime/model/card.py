@@ -1,4 +1,4 @@
-"""ModelCard: what a model file says of itself; metadata.py writes it into the file and reads it."""
+"""ModelCard: the description inside a model file; metadata.py writes and reads it."""
 
 import math
 import re
@@ -20,18 +20,18 @@ MAX_PICTURE_BYTES = 1 << 20  # of the golden picture
 MOST_TOLERANCE = {"float32": 0.01, "int8": 0.1}
 ITEM_BYTES = {"uint8": 1, "float32": 4}
 _SLACK = 1e-3  # of a sum of probabilities
-_LARGEST = 1e300  # of a number; NaN is not below it either
+_LARGEST = 1e300  # of a number; excludes NaN too
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How the file's answers compared with PyTorch's when it was exported.
+    """How the file's outputs compared with PyTorch's at export.
 
-    Over `images` test images `max_difference` and `mean_difference` are absolute differences of probabilities,
-    `differing` counts the images whose class differs (each of them a tie within `tolerance`), the accuracies are shares
-    in [0, 1], and `class_accuracies` those of onnxruntime for each class (0 where the class has no image).
-    `edge_images` made-up images (black, white, one hot pixel, noise) in batches of several sizes differed by no more
-    than `edge_difference`.
+    Over `images` test images, `max_difference` and `mean_difference` are absolute differences of probabilities,
+    `differing` counts the images whose predicted class differs (all of them ties within `tolerance`), accuracies are
+    fractions in [0, 1], and `class_accuracies` is onnxruntime's recall of each class (0 for a class without images).
+    On `edge_images` synthetic images (black, white, one hot pixel, noise) in batches of several sizes, probabilities
+    differed by at most `edge_difference`.
     """
 
     images: int
@@ -50,12 +50,12 @@ class Parity:
 
 @dataclass(frozen=True)
 class Golden:
-    """Golden cases: held-out images and what the file answers to them, by which a device proves its own answers.
+    """Golden cases: test images and the file's own probabilities for them, for the self-test on a device.
 
     `images` are the bytes of [cases, *image_shape] in the card's dtype and layout, in C order, little-endian;
-    `probabilities` are one row a case. A device agrees if each case's likeliest class is the same, and no probability
-    differs by more than `tolerance`; on `provider`, the only one on which it was measured, the answers of the exporting
-    machine varied by `difference`.
+    `probabilities` has one row per case. A device passes if the predicted class of each case is the same, and no
+    probability differs by more than `tolerance`; on `provider`, the only one measured, the probabilities varied by
+    `difference` on the exporting machine.
     """
 
     images: bytes
@@ -65,7 +65,7 @@ class Golden:
     difference: float
 
     def tells(self, row: Sequence[float]) -> bool:
-        """Whether a case of these probabilities is no tie: only more than the tolerance could make it another class."""
+        """Whether a case with these probabilities is no tie: a change within the tolerance cannot change its class."""
         first, second = sorted(row)[:-3:-1]
         return first - second > 2 * self.tolerance
 
@@ -85,12 +85,12 @@ class GoldenPicture:
 
 @dataclass(frozen=True)
 class Int8:
-    """The verdict on int8 for this net, beside float32, measured where it was exported on held-out training images.
+    """The comparison of int8 with float32 for this net, measured at export on held-out training images.
 
-    Accuracies are shares in [0, 1]; `worst_drop` is what the class `worst_class` loses, in points. `p_value` is that of
-    McNemar's test. `processor_difference` is the largest difference of a probability from ONNX's reference evaluator.
-    Sizes are bytes; the ratios are int8's images a second by float32's for batches of 1 and 256. `recommended` says
-    whether to use the int8 file, `reason` why, in a sentence.
+    Accuracies are fractions in [0, 1]; `worst_drop` is the drop of the recall of class `worst_class`, in percentage
+    points. `p_value` is that of McNemar's test. `processor_difference` is the largest difference of a probability from
+    ONNX's reference evaluator. Sizes are in bytes; the ratios are int8's images/s relative to float32's for batches of
+    1 and 256. `recommended` says whether to use the int8 file, `reason` why, in a sentence.
     """
 
     setting: str
@@ -111,7 +111,7 @@ class Int8:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model takes and gives, where it comes from, and how good it is.
+    """A model's inputs and outputs, its origin, and its accuracy.
 
     `image_shape` is (channels, height, width); images go in as NCHW, channels in RGB order. `dtype` is `uint8` or
     `float32`, `value_range` the lowest and highest value that an image may hold. `mean` and `std` (one a channel, in
@@ -119,7 +119,7 @@ class ModelCard:
     `precision` is that of the weights, `float32` or `int8`. `geometry` tells how a picture of another size becomes the
     input; it is None for files of schema 2, and for those without a card.
 
-    Raises ModelError, naming the field, if a value is impossible.
+    Raises ModelError, naming the field, for an invalid value.
     """
 
     model: str
@@ -142,7 +142,7 @@ class ModelCard:
     data_fingerprint: str = ""
     parameters: int = 0
     test_images: int = 0
-    test_accuracy: float | None = None  # a share in [0, 1], of PyTorch, when the training ended
+    test_accuracy: float | None = None  # a fraction in [0, 1], PyTorch's at the end of the training
     parity: Parity | None = None
     int8: Int8 | None = None
     golden: Golden | None = None
@@ -164,22 +164,22 @@ class ModelCard:
 
 
 def _check(card: ModelCard) -> None:
-    """The one list of what a card must be, for whoever writes or reads one: raise ModelError where it is not."""
+    """All constraints on a card, checked when it is written and read. Raises ModelError."""
 
     def demand(condition: bool, field: str, wanted: str) -> None:
         if not condition:
             raise ModelError(
-                f"the model's card is wrong: {field} must be {wanted}, not {told(attrgetter(field)(card))}"
+                f"the model's card is invalid: {field} must be {wanted}, not {told(attrgetter(field)(card))}"
             )
 
     texts = ("model", "description", "license", "created", "run", "recipe", "data", "data_fingerprint")
     for field in texts:
         demand(is_text(getattr(card, field)), field, f"text of at most {MAX_TEXT:,} characters")
-    demand(not card.created or bool(_INSTANT.fullmatch(card.created)), "created", "an instant of ISO 8601 in UTC")
+    demand(not card.created or bool(_INSTANT.fullmatch(card.created)), "created", "a UTC time in ISO 8601")
     classes = len(card.names) if isinstance(card.names, tuple) else 0
     demand(2 <= classes <= MAX_CLASSES, "names", f"2 to {MAX_CLASSES:,} class names")
     if fault := names_fault(card.names):
-        raise ModelError(f"the model's card is wrong: {fault}")
+        raise ModelError(f"the model's card is invalid: {fault}")
     demand(
         isinstance(card.image_shape, tuple)
         and len(card.image_shape) == 3
@@ -195,20 +195,20 @@ def _check(card: ModelCard) -> None:
     low_high = card.value_range
     demand(_is(low_high, _NUMBERS) and len(low_high) == 2 and low_high[0] < low_high[1], "value_range", "low, high")
     demand(card.dtype != "uint8" or low_high == (0, 255), "value_range", "0, 255 for uint8")
-    demand(_is(card.mean, _NUMBERS) and len(card.mean) in (0, channels), "mean", "one number a channel")
+    demand(_is(card.mean, _NUMBERS) and len(card.mean) in (0, channels), "mean", "one number per channel")
     demand(
         _is(card.std, _NUMBERS) and len(card.std) == len(card.mean) and all(s > 0 for s in card.std),
         "std",
-        "one positive number a channel, beside as many of mean",
+        "one positive number per channel, as many as mean",
     )
     demand(_is(card.temperature, float) and card.temperature > 0, "temperature", "a positive number")
     demand(card.geometry is None or type(card.geometry) is Geometry, "geometry", "a fit, a background and a filter")
     for field in ("parameters", "test_images"):
-        demand(_is(getattr(card, field), int), field, "a whole number")
+        demand(_is(getattr(card, field), int), field, "an integer")
     accuracy = card.test_accuracy
     demand(accuracy is None or _is_share(accuracy), "test_accuracy", "in 0..1")
     demand(accuracy is None or card.test_images > 0, "test_images", "1 or more where there is a test_accuracy")
-    demand(_fits(card.parity, Parity), "parity", "the figures of a comparison")
+    demand(_fits(card.parity, Parity), "parity", "the record of a comparison")
     if card.parity is not None:
         shares = (
             "max_difference",
@@ -220,7 +220,7 @@ def _check(card: ModelCard) -> None:
         )
         for field in shares:
             demand(_is_share(getattr(card.parity, field)), f"parity.{field}", "in 0..1")
-        most = 1 if card.precision == "int8" else MOST_TOLERANCE["float32"]  # int8 is held to its verdict
+        most = 1 if card.precision == "int8" else MOST_TOLERANCE["float32"]  # int8 is judged by its accuracy
         demand(card.parity.tolerance <= most, "parity.tolerance", f"at most {most:g} for {card.precision}")
         demand(card.parity.images > 0, "parity.images", "1 or more")
         demand(card.parity.differing <= card.parity.images, "parity.differing", "no more than its images")
@@ -228,9 +228,9 @@ def _check(card: ModelCard) -> None:
         demand(
             len(of_class) == classes and all(map(_is_share, of_class)),
             "parity.class_accuracies",
-            f"one share in 0..1 for each of {classes:,} classes",
+            f"one fraction in 0..1 for each of {classes:,} classes",
         )
-    demand(_fits(card.int8, Int8), "int8", "the figures of a verdict")
+    demand(_fits(card.int8, Int8), "int8", "the record of a verdict")
     if card.int8 is not None:
         for field in ("float_accuracy", "int8_accuracy", "processor_difference"):
             demand(_is_share(getattr(card.int8, field)), f"int8.{field}", "in 0..1")
@@ -249,7 +249,7 @@ def _check(card: ModelCard) -> None:
             and (card.dtype == "uint8" or _all_finite(golden.images))
         ),
         "golden",
-        f"1 to {MAX_GOLDEN} images with a probability a class, and a tolerance",
+        f"1 to {MAX_GOLDEN} images with one probability per class, and a tolerance",
     )
     if golden is not None:
         rows = golden.probabilities
@@ -257,11 +257,11 @@ def _check(card: ModelCard) -> None:
         demand(
             all(len(row) == classes and all(map(_is_share, row)) and abs(sum(row) - 1) <= _SLACK for row in rows),
             "golden.probabilities",
-            f"a row a case of {classes:,} numbers in 0..1 that sum to 1",
+            f"one row per case of {classes:,} numbers in 0..1 that sum to 1",
         )
         demand(0 < golden.tolerance <= most, "golden.tolerance", f"above 0 and at most {most:g} for {card.precision}")
         demand(_is_share(golden.difference), "golden.difference", "in 0..1")
-        demand(any(map(golden.tells, rows)), "golden.probabilities", "such that one case or more is no tie")
+        demand(any(map(golden.tells, rows)), "golden.probabilities", "such that at least one case is no tie")
 
     picture = card.golden_picture
     demand(
@@ -289,13 +289,13 @@ def _is_share(value: object) -> bool:
 
 
 def _all_finite(data: bytes) -> bool:
-    import numpy as np  # whoever reads a card of floats is about to run them
+    import numpy as np  # imported soon anyway, to run the model
 
     return bool(np.isfinite(np.frombuffer(data, "<f4")).all())
 
 
 def _fits(record: object, kind: type) -> bool:
-    """Whether a record, if there is one, is of this dataclass and each of its fields of the type that it names."""
+    """Whether a record is None, or of this dataclass with every field of its declared type."""
     if record is None or type(record) is not kind:
         return record is None
     hints = typing.get_type_hints(kind)
@@ -303,7 +303,7 @@ def _fits(record: object, kind: type) -> bool:
 
 
 def _is(value: object, kind: object) -> bool:
-    """Whether a value is of a type that the records name: bounded, finite, and text that can be encoded."""
+    """Whether a value has one of the declared types, is bounded and finite, and if text can be encoded."""
     if kind is float:
         return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST  # type: ignore[operator]
     if kind is int:
@@ -319,7 +319,7 @@ def _is(value: object, kind: object) -> bool:
 
 
 def told(value: object) -> str:
-    """A value as an error message shows it, in at most 60 characters."""
+    """A value for an error message, in at most 60 characters."""
     plain = str | int | float | bool | None
     if isinstance(value, plain) or (
         isinstance(value, tuple) and len(value) < 5 and not any(type(v) is tuple for v in value)

@@ -1,7 +1,7 @@
-"""A model file on the disk: which one ships, its bytes, and what its head says, without numpy or onnxruntime.
+"""A model file on disk: the bundled one, its bytes, and its version fields, without numpy or onnxruntime.
 
-It is read from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/), of which three fields of
-ONNX's ModelProto are wanted: ir_version = 1, opset_import = 8 and metadata_props = 14
+They are read from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/); three fields of
+ONNX's ModelProto are used: ir_version = 1, opset_import = 8 and metadata_props = 14
 (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
 
@@ -23,13 +23,13 @@ _FIXED = {1: 8, 5: 4}  # bytes of a field of these wire types
 
 
 def default_model() -> Path:
-    """The model that ships: inside the installed package, or in a checkout among the artifacts."""
+    """The bundled model: inside the installed package, or in a checkout among the artifacts."""
     packaged = Path(__file__).parents[1] / "conv.onnx"
     return packaged if packaged.exists() else Path(__file__).parents[3] / "artifacts" / "conv.onnx"
 
 
 def read_model(file: str | os.PathLike[str]) -> bytes:
-    """Read a whole model file. Raises ModelError if it cannot be read, or is larger than a model may be."""
+    """Read a whole model file. Raises ModelError if it cannot be read, or is too large."""
     try:
         model = read_bounded(file, MAX_MODEL_BYTES)
     except OSError as error:
@@ -37,22 +37,22 @@ def read_model(file: str | os.PathLike[str]) -> bytes:
     except ValueError as error:  # a path with a NUL in it
         raise ModelError(f"{file}: the model cannot be read: {error}") from None
     if model is None:
-        raise ModelError(f"{file}: larger than a model may be ({MAX_MODEL_BYTES >> 20} MiB)")
+        raise ModelError(f"{file}: larger than the limit for models ({MAX_MODEL_BYTES >> 20} MiB)")
     return model
 
 
 @dataclass(frozen=True)
 class ModelHead:
-    """The versions that a model file is stamped with: of ONNX's IR, and of each operator set by its domain."""
+    """The versions of a model file: of ONNX's IR, and of each operator set by its domain."""
 
     ir_version: int
     opsets: dict[str, int]
 
 
 def read_head(file: str | os.PathLike[str]) -> ModelHead:
-    """Read the versions that an `.onnx` file is stamped with; all else in it is skipped, whatever its size.
+    """Read the versions of an `.onnx` file; everything else in it is skipped, whatever its size.
 
-    The operators of ONNX itself have the domain "". Raises ModelError if the file cannot be read or is no ModelProto.
+    ONNX's own operators have the domain "". Raises ModelError if the file cannot be read or is not a ModelProto.
     """
     ir_version = 0
     opsets: dict[str, int] = {}
@@ -68,16 +68,16 @@ def read_head(file: str | os.PathLike[str]) -> ModelHead:
     except OSError as error:
         raise ModelError(f"{file}: the model cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # also a path with a NUL in it
-        raise ModelError(f"{file}: not an ONNX model, or cut short: {error}") from None
+        raise ModelError(f"{file}: not an ONNX model, or truncated: {error}") from None
     if not ir_version or not opsets:
-        raise ModelError(f"{file}: not an ONNX model: it states no version")
+        raise ModelError(f"{file}: not an ONNX model: it has no version")
     return ModelHead(ir_version, opsets)
 
 
 def refuse_key_twice(model: bytes, where: str) -> None:
-    """Raise ModelError if a model's metadata holds a key twice: onnxruntime gives the last one, others may not.
+    """Raise ModelError if a model's metadata has a key twice: onnxruntime uses the last one, others may not.
 
-    The rest of the model is stepped over. `where` names the file.
+    `where` names the file. The rest of the model is skipped.
     """
     stream, keys = io.BytesIO(model), set()
     try:
@@ -90,12 +90,12 @@ def refuse_key_twice(model: bytes, where: str) -> None:
                     key = stream.read(part_length)
             if key in keys:
                 name = brief(Exception(key.decode("utf-8", "backslashreplace")), 60)
-                raise ModelError(f"{where}: its metadata holds the key {name!r} twice; export it again")
+                raise ModelError(f"{where}: its metadata has the key {name!r} twice; export it again")
             keys.add(key)
     except ValueError as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{where}: not an ONNX model as tools write it: {error}") from None
+        raise ModelError(f"{where}: not a well-formed ONNX model: {error}") from None
 
 
 def _opset(stream: IO[bytes], end: int) -> tuple[str, int]:
@@ -111,7 +111,7 @@ def _opset(stream: IO[bytes], end: int) -> tuple[str, int]:
 
 
 def _fields(stream: IO[bytes], end: int) -> Iterator[tuple[int, int, int | None]]:
-    """Yield (field number, value, None) of numbers and (number, 0, length) of all else, and step over the latter."""
+    """Yield (field number, value, None) for numbers and (number, 0, length) for everything else, which is skipped."""
     for _ in range(_MAX_FIELDS):
         if stream.tell() >= end:
             return
@@ -137,7 +137,7 @@ def _varint(stream: IO[bytes]) -> int:
     for shift in range(0, 64, 7):
         byte = stream.read(1) if shift else byte
         if not byte:
-            raise ValueError("it ends within a number")
+            raise ValueError("it ends inside a number")
         value |= (byte[0] & 0x7F) << shift
         if byte[0] < 0x80:
             return value

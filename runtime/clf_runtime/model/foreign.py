@@ -1,4 +1,4 @@
-"""A model file that carries no card: what its graph and its user say of it, and what is assumed for the rest."""
+"""A model file without a card: what its graph and the user say about it, and what is assumed for the rest."""
 
 import math
 from typing import Literal
@@ -12,31 +12,32 @@ from clf_runtime.model.card import MAX_CLASSES, MAX_PIXELS, ModelCard
 from clf_runtime.model.interface import Interface, Prepare
 from clf_runtime.model.names import read_names
 
-_CHANNELS = (1, 3, 4)  # that an axis of so many values is taken for
+_CHANNELS = (1, 3, 4)  # sizes of an axis that may be channels
 _SLACK = 1e-3  # of a sum of probabilities
-_NOISES = 6  # images of noise that are answered to see what the outputs are
+_NOISES = 6  # images of noise, run to see whether the outputs are probabilities
 
 
 def assume_card(engine: Engine, where: str, assumed: Assumptions | None = None) -> Interface:
-    """Make a card for a foreign model from its graph and from what its user says of it.
+    """Make a card for a foreign model from its graph and from what the user states.
 
-    Raises ModelError if the model is no classifier of images: one input [batch, channels, height, width] or
-    [batch, height, width, channels] of uint8 or float32, and a first output [batch, classes]; if what matters is
-    neither to be seen nor said, with how to say it; or if what is said does not fit the model.
+    Raises ModelError if the model is not an image classifier: one input [batch, channels, height, width] or
+    [batch, height, width, channels] of uint8 or float32, and a first output [batch, classes]; if essential facts are
+    neither in the graph nor stated, with how to state them; or if what is stated does not fit the model.
     """
     assumed = assumed or Assumptions()
     inputs, outputs = engine.inputs, engine.outputs
     if len(inputs) != 1:
-        raise ModelError(f"{where}: carries no card and has {len(inputs)} inputs; a classifier of images has one")
+        raise ModelError(f"{where}: has no card, and {len(inputs)} inputs; an image classifier has one")
     if not outputs:
-        raise ModelError(f"{where}: carries no card and has no output")
+        raise ModelError(f"{where}: has no card and no output")
     shape, dtype = inputs[0].shape, inputs[0].dtype
     if dtype not in ("uint8", "float32"):
-        raise ModelError(f"{where}: carries no card and takes {dtype}; uint8 or float32 images are run")
+        raise ModelError(f"{where}: has no card, and takes {dtype}; supported are uint8 and float32")
     sizes = tuple(n for n in shape[1:] if isinstance(n, int) and n > 0)
     if len(shape) != 4 or len(sizes) != 3 or math.prod(sizes) > MAX_PIXELS:
         raise ModelError(
-            f"{where}: carries no card and its input has shape {list(shape)}; images have 4 axes of known size"
+            f"{where}: has no card, and its input has shape {list(shape)}; expected 4 axes, of known size except the "
+            "batch"
         )
 
     wanted = []
@@ -45,7 +46,7 @@ def assume_card(engine: Engine, where: str, assumed: Assumptions | None = None) 
         wanted.append(f"which axis of {'x'.join(map(str, sizes))} is the channels (layout=NCHW or layout=NHWC)")
     value_range = assumed.value_range or ((0.0, 255.0) if dtype == "uint8" else None)
     if value_range is None:
-        wanted.append("what values it takes (range, and mean and std where they are normalised)")
+        wanted.append("the values that it takes (range, and mean and std if they are normalised)")
     channels = sizes[2] if layout == "NHWC" else sizes[0]
     prepare = None
     if layout is not None:
@@ -56,30 +57,30 @@ def assume_card(engine: Engine, where: str, assumed: Assumptions | None = None) 
     if assumed.output is None:
         softmax = not all(row.min() >= 0 and abs(float(row.sum()) - 1) < _SLACK for row in rows)
         if softmax and all(row.min() >= 0 and row.max() <= 1 for row in rows):
-            wanted.append("what its outputs are, which lie in 0..1 and do not sum to 1 (output=logits has a softmax)")
+            wanted.append("whether its outputs, in 0..1 but not of sum 1, need a softmax (output=logits) or not")
     if wanted or layout is None or value_range is None:
         how = EXAMPLES if value_range is None else "--assume 'layout=NCHW output=logits', for example"
         raise ModelError(
-            f"{where}: carries no card, so it must be said {', and '.join(wanted)}: {how}; from Python "
+            f"{where}: has no model card, so state {', and '.join(wanted)}: {how}; from Python "
             "Classifier.load(file, assume=Assumptions(...))"
         )
     classes = rows.shape[1]
     names = assumed.names or read_names(engine.metadata.get("names", ""), classes)
     if names is not None and len(names) != classes:
-        raise ModelError(f"{where}: {len(names)} names are assumed, it has {classes} classes")
+        raise ModelError(f"{where}: {len(names)} names are assumed, but it has {classes} classes")
 
     colours = {1: "grey", 3: assumed.channels}.get(channels, f"of {channels} channels")
     values = told_assumptions(assumed)
     normalised = f"normalised by {values}" if values else "not normalised"
     notes = [
-        f"{where} carries no card, so it is assumed that images are {layout}, {dtype} in "
+        f"{where} has no card; assuming that images are {layout}, {dtype} in "
         f"{value_range[0]:g}..{value_range[1]:g}, {colours}, {normalised}",
     ]
     if names is None:
-        notes.append(f"its {classes} classes have no names and are called by their index")
+        notes.append(f"its {classes} classes have no names; their indices are used")
         names = tuple(str(i) for i in range(classes))
     if softmax:
-        told = "are said to be logits" if assumed.output else "do not look like probabilities"
+        told = "are stated to be logits" if assumed.output else "do not look like probabilities"
         notes.append(f"its outputs {told}, so a softmax is applied")
     image_shape = (channels, *(sizes[:2] if layout == "NHWC" else sizes[1:]))
     card = ModelCard("unknown", names, image_shape, dtype, value_range, layout=layout)
@@ -87,29 +88,29 @@ def assume_card(engine: Engine, where: str, assumed: Assumptions | None = None) 
 
 
 def _layout(sizes: tuple[int, ...]) -> Literal["NCHW", "NHWC"] | None:
-    """The layout that the sizes of an image show, None if it may be either."""
+    """The layout implied by the sizes of an image, None if ambiguous."""
     first, last = sizes[0] in _CHANNELS, sizes[2] in _CHANNELS
     return None if first == last else "NCHW" if first else "NHWC"
 
 
 def _refuse_unfit(assumed: Assumptions, dtype: str, channels: int, where: str) -> None:
     if dtype == "uint8" and (assumed.mean or assumed.std or assumed.value_range not in (None, (0, 255))):
-        raise ModelError(f"{where}: takes uint8 in 0..255 as they are, for which no range, mean or std is assumed")
+        raise ModelError(f"{where}: takes uint8 in 0..255, so range, mean and std cannot be assumed")
     for name, values in (("mean", assumed.mean), ("std", assumed.std)):
         if len(values) not in (0, 1, channels):
-            raise ModelError(f"{where}: {len(values)} numbers are assumed as {name}, it takes {channels} channels")
+            raise ModelError(f"{where}: {len(values)} numbers are assumed as {name}, but it takes {channels} channels")
     low, high = assumed.value_range or (0.0, 255.0)
     if not all(low <= value <= high for value in assumed.mean):
         raise ModelError(
-            f"{where}: mean {max(assumed.mean):g} is assumed, outside the range {low:g}..{high:g}; mean and std are in "
-            "the units of the range"
+            f"{where}: the assumed mean {max(assumed.mean):g} is outside the range {low:g}..{high:g}; mean and std are "
+            "in the units of the range"
         )
     if assumed.channels == "BGR" and channels != 3:
-        raise ModelError(f"{where}: channels=BGR is assumed, it takes {channels}, not 3")
+        raise ModelError(f"{where}: channels=BGR is assumed, but it takes {channels} channels, not 3")
 
 
 def _preparation(assumed: Assumptions, layout: str, channels: int) -> Prepare | None:
-    """What turns images of RGB in the assumed range into the model's input; None if they are it."""
+    """The function from RGB images in the assumed range to the model's input; None if they are the same."""
     if not (assumed.mean or assumed.std or assumed.channels == "BGR"):
         return None
     shape, axis = ((channels,), -1) if layout == "NHWC" else ((channels, 1, 1), 1)
@@ -136,10 +137,10 @@ def _answers(
     prepare: Prepare | None,
     where: str,
 ) -> np.ndarray:
-    """The first output for images one at a time, dark, bright and noise of several strengths: floats [images, classes].
+    """The first output for dark, bright and noise images of several contrasts, one at a time: floats [images, classes].
 
-    One image may be answered by what looks like probabilities and is not. Raises ModelError if the model does not
-    answer, or with another shape.
+    Several, since for a single one logits may look like probabilities. Raises ModelError if the model fails, or gives
+    another shape.
     """
     low, high = value_range
     generator = np.random.default_rng(0)
@@ -151,11 +152,11 @@ def _answers(
         try:
             output = engine.run(image if prepare is None else prepare(image))
         except ModelError as error:
-            raise ModelError(f"{where}: carries no card and does not run on one image: {error}") from None
+            raise ModelError(f"{where}: has no card, and fails on a single image: {error}") from None
         is_float = isinstance(output, np.ndarray) and output.dtype.kind == "f"
         if not is_float or output.ndim != 2 or len(output) != 1 or not 2 <= output.shape[1] <= MAX_CLASSES:
             raise ModelError(
-                f"{where}: carries no card and its first output is not floats [batch, classes] with 2 or more classes"
+                f"{where}: has no card, and its first output is not floats [batch, classes] with 2 or more classes"
             )
         rows.append(output[0])
     return np.stack(rows)

@@ -1,4 +1,4 @@
-"""What a model takes and what it gives: by its card, held against its graph, or without a card by what is assumed."""
+"""A model's inputs and outputs: by its card, checked against the graph, or without a card by assumptions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ Prepare = Callable[[np.ndarray], np.ndarray]
 class Interface:
     """How images go into a model and probabilities come out: its card, and what is done around it.
 
-    `prepare` makes a batch in the card's dtype and layout what the model takes, of the same dtype and shape; None where
-    it is that already. `softmax` says whether the outputs still need one, `notes` what was said or assumed, in
+    `prepare` turns a batch in the card's dtype and layout into the model's input, of the same dtype and shape; None if
+    nothing is to be done. `softmax` says whether the outputs need one, `notes` what was stated or assumed, in
     sentences.
     """
 
@@ -33,10 +33,10 @@ class Interface:
 
 
 def read_interface(engine: Engine, where: str, assume: "Assumptions | None") -> Interface:
-    """Read a model's card, or make one by what its graph shows and what is assumed of it.
+    """Read a model's card, or make one from its graph and the user's assumptions.
 
-    Raises ModelError, naming the file by `where`, if the card is wrong or does not fit the graph, if anything is
-    assumed of a model that has a card, or if a model without one cannot be run (see foreign.assume_card).
+    Raises ModelError, naming the file by `where`, if the card is invalid or does not match the graph, if there are
+    assumptions for a model that has a card, or if a model without one cannot be run (see foreign.assume_card).
     """
     try:
         card = from_metadata(engine.metadata)
@@ -47,16 +47,16 @@ def read_interface(engine: Engine, where: str, assume: "Assumptions | None") -> 
 
         return assume_card(engine, where, assume)
     if assume is not None:
-        raise ModelError(f"{where}: carries a card, so nothing is to be assumed of it; leave --assume away")
+        raise ModelError(f"{where}: has a model card, so nothing needs to be assumed; omit --assume")
     _match(card, engine, where)
     return Interface(card)
 
 
 def _match(card: ModelCard, engine: Engine, where: str) -> None:
-    """Raise ModelError unless the graph takes and gives what its card says."""
+    """Raise ModelError unless the graph's inputs and outputs are those of its card."""
     taken = ", ".join(map(str, engine.inputs)) or "nothing"
     given = ", ".join(map(str, engine.outputs)) or "nothing"
     if [(i.dtype, len(i.shape), i.shape[1:]) for i in engine.inputs] != [(card.dtype, 4, card.input_shape)]:
-        raise ModelError(f"{where}: its card says {card.dtype} {list(card.input_shape)}, its graph takes {taken}")
+        raise ModelError(f"{where}: its card says {card.dtype} {list(card.input_shape)}, but its graph takes {taken}")
     if [(o.dtype, o.shape[1:]) for o in engine.outputs[:1]] != [("float32", (len(card.names),))]:
-        raise ModelError(f"{where}: its card names {len(card.names)} classes, its graph gives {given}")
+        raise ModelError(f"{where}: its card names {len(card.names)} classes, but its graph gives {given}")

@@ -1,8 +1,8 @@
 """A model card as the metadata of an `.onnx` file, and back.
 
-Two audiences read it. Other tools find the keys that the ecosystem knows: `names`, `task`, `imgsz`, `description` and
-so on, as Ultralytics writes them, and ONNX's own `Image.*` keys (https://onnx.ai/onnx/repo-docs/MetadataProps.html).
-Ours stand under the prefix `clf_edge.`, each value a JSON text, and are what the runtime reads.
+For other tools there are the keys that are in common use: `names`, `task`, `imgsz`, `description` and so on, as
+Ultralytics writes them, and ONNX's own `Image.*` keys (https://onnx.ai/onnx/repo-docs/MetadataProps.html). The runtime
+reads those with the prefix `clf_edge.`, each value as JSON.
 """
 
 import binascii
@@ -26,9 +26,9 @@ _BYTES = {"golden": "images", "golden_picture": "data"}  # fields in base64
 
 
 def to_metadata(card: ModelCard) -> dict[str, str]:
-    """Return the metadata of a model file: ours as JSON under `clf_edge.`, and the names that other tools read.
+    """Return the metadata of a model file: the card as JSON under `clf_edge.`, and the keys for other tools.
 
-    Raises ModelError if the card is larger than from_metadata reads.
+    Raises ModelError if the card is too large for from_metadata.
     """
     own = {f.name: getattr(card, f.name) for f in fields(card)}
     own |= {name: None if own[name] is None else asdict(own[name]) for name in _RECORDS}
@@ -58,7 +58,7 @@ def to_metadata(card: ModelCard) -> dict[str, str]:
 
 
 def _said_twice(card: ModelCard) -> dict[str, str]:
-    """What other tools read, and the card says too, so that the two must agree."""
+    """The keys for other tools that repeat what the card says, so that the two must agree."""
     channels, height, width = card.image_shape
     return {
         "names": json.dumps({str(i): name for i, name in enumerate(card.names)}, ensure_ascii=False),
@@ -72,14 +72,14 @@ def _refuse_too_large(metadata: Mapping[str, str]) -> None:
         len(metadata.get(PREFIX + name, "")) for name in ("schema", *(field.name for field in fields(ModelCard)))
     )
     if size > MAX_CARD:
-        raise ModelError(f"the model's card is too large: {size:,} characters, at most {MAX_CARD:,} are read")
+        raise ModelError(f"the model's card is too large: {size:,} characters, at most {MAX_CARD:,} are allowed")
 
 
 def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
-    """Read a card from a session's metadata; None if the file carries none.
+    """Read a card from a session's metadata; None if the file has none.
 
-    Raises ModelError if the card is of a newer schema, is not JSON, lacks a field, holds an impossible value (see
-    ModelCard), or contradicts what the same file says to other tools.
+    Raises ModelError if the card has another schema, is not JSON, lacks a field, has an invalid value (see ModelCard),
+    or contradicts the file's keys for other tools.
     """
     if PREFIX + "schema" not in metadata:
         return None
@@ -88,7 +88,7 @@ def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
     if type(schema) is not int or schema not in _READ:
         old = type(schema) is int and schema < SCHEMA
         advice = "export the model again" if old else "install a newer clf-edge"
-        raise ModelError(f"the model's card has schema {told(schema)}, this clf-edge reads {SCHEMA}: {advice}")
+        raise ModelError(f"the model's card has schema {told(schema)}, but this clf-edge reads {SCHEMA}: {advice}")
     values: dict[str, Any] = {}
     for field in fields(ModelCard):
         if PREFIX + field.name in metadata and (schema == SCHEMA or field.name not in _SINCE_3):
@@ -103,7 +103,7 @@ def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
     for key, text in _said_twice(card).items():
         if key in metadata and not _agrees(key, metadata[key], text, card):
             other = f"the file's own key {key} contradicts it: {told(metadata[key])}"
-            raise ModelError(f"the model's card is wrong: {other}; export it again")
+            raise ModelError(f"the model's card is invalid: {other}; export it again")
     return card
 
 
@@ -121,7 +121,7 @@ def _agrees(key: str, found: str, written: str, card: ModelCard) -> bool:
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("duplicate key")
     return found
 
 
@@ -133,7 +133,7 @@ def _parse(metadata: Mapping[str, str], key: str) -> Any:
     try:
         return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
-        why = "has a key twice" if str(error) == "a key is there twice" else "is not JSON"
+        why = "has a duplicate key" if str(error) == "duplicate key" else "is not JSON"
         raise ModelError(f"the model's card is damaged: {PREFIX}{key} {why}: {told(text)}") from None
 
 
@@ -150,7 +150,7 @@ def _record(name: str, kind: Any, values: Any) -> Any:
 
 
 def _tuples(value: Any) -> Any:
-    """JSON's lists as tuples, which a frozen record holds."""
+    """JSON lists as tuples, for frozen records."""
     if isinstance(value, list):
         return tuple(map(_tuples, value))
     return {k: _tuples(v) for k, v in value.items()} if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""Class names: what they must be, in data, on a card and in a user's words alike, and how other tools write them."""
+"""Class names: the rules for them, in data, on cards and in options alike, and the formats of other tools."""
 
 import ast
 import json
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 MAX_TEXT = 10_000  # characters of one name or description
 MAX_NAMES_TEXT = 1 << 20  # characters; a class name of ImageNet-21k has 20 on average
-_MAX_LITERAL_TEXT = 1 << 18  # of a Python dict, whose parsing takes 500 bytes a character
-# What is drawn as nothing though its category says otherwise: fillers of Hangul and Khmer, Braille's blank, joiners and
-# selectors of variants (Default_Ignorable_Code_Point, https://www.unicode.org/reports/tr44/).
+_MAX_LITERAL_TEXT = 1 << 18  # of a Python dict, whose parsing takes 500 bytes per character
+# Characters that are invisible although their category says otherwise: Hangul and Khmer fillers, the Braille blank,
+# joiners and variation selectors (Default_Ignorable_Code_Point, https://www.unicode.org/reports/tr44/).
 _DRAWN_AS_NOTHING = {
     *map(ord, "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"),
     *range(0x180B, 0x1810),
@@ -25,7 +25,7 @@ def is_text(value: object) -> bool:
 
 
 def seen(name: str) -> str:
-    """What a person sees of a name: without what has no width, composed (NFC), blanks of any kind as one space."""
+    """A name as a person sees it: without invisible characters, composed (NFC), any whitespace as one space."""
     if not (name.isascii() and name.isprintable()):
         from unicodedata import category, normalize
 
@@ -37,28 +37,28 @@ def seen(name: str) -> str:
 
 
 def names_fault(names: Sequence[object]) -> str | None:
-    """What is wrong with class names, in words; None if each is text that can be seen, and told from all others."""
+    """What is wrong with class names, in words; None if each is visible text and distinguishable from all others."""
     places: dict[str, str] = {}
     for i, name in enumerate(names):
         if not isinstance(name, str) or not is_text(name):
-            return f"class name {i} is too long, or not text in UTF-8: {ascii(name)[:60]}"
+            return f"class name {i} is too long, or not valid text: {ascii(name)[:60]}"
         key = seen(name)
         if not key:
-            blank = "is empty" if not name.strip() else f"holds nothing that can be seen: {ascii(name)[:60]}"
+            blank = "is empty" if not name.strip() else f"has no visible character: {ascii(name)[:60]}"
             return f"class name {i} {blank}"
         other = places.setdefault(key, name)
         if len(places) == i + 1:
             continue
         if other == name:
-            return f"the class name {name[:60]!r} is there twice"
-        return f"the class names {ascii(other)[:60]} and {ascii(name)[:60]} cannot be told apart"
+            return f"duplicate class name {name[:60]!r}"
+        return f"the class names {ascii(other)[:60]} and {ascii(name)[:60]} look the same"
     return None
 
 
 def read_names(text: str, classes: int) -> tuple[str, ...] | None:
-    """Class names as a file's key `names` holds them: JSON, or the Python dict that Ultralytics writes.
+    """Class names in the format of the metadata key `names`: JSON, or the Python dict that Ultralytics writes.
 
-    None if they are not one for each of `classes`, or not what names must be.
+    None unless there is one for each of `classes`, and all are valid.
     """
     if not text or len(text) > MAX_NAMES_TEXT:
         return None

@@ -22,7 +22,7 @@ def test_the_file_lies_beside_the_run_and_the_proof_is_shown(command, run):
     ended = command(main, run)
     assert ended.code == 0
     assert (run.parent / "conv-run.onnx").is_file()
-    for text in ("largest difference, probability", "predictions that differ          0", "PyTorch", "sha256"):
+    for text in ("max. probability difference", "predictions that differ          0", "PyTorch", "sha256"):
         assert text in ended.out
     again = command(main, run)
     assert (again.code, again.out) == (2, "")
@@ -31,7 +31,7 @@ def test_the_file_lies_beside_the_run_and_the_proof_is_shown(command, run):
     int8.write_bytes(b"an earlier one")
     ended = command(main, run, "--overwrite")
     assert ended.code == 0
-    assert f"{int8}: is of another export, and stays" in ended.err
+    assert f"{int8}: is from an earlier export and was not updated" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_file_lies_beside_the_run_and_the_proof_is_shown(command, run):
         (["RUN", "--data", "nowhere"], "no such file or folder"),
         (["RUN", "--out", "/proc/nowhere/x.onnx"], "cannot be written"),
         (["RUN", "--out", "/proc/x.onnx"], "clf-export: /proc/x.onnx: cannot be written"),
-        (["RUN", "--out", "/dev/null", "--overwrite"], "choose a folder, or a name that ends in .onnx"),
+        (["RUN", "--out", "/dev/null", "--overwrite"], "pass a folder, or a name that ends in .onnx"),
         (["RUN", "--out", ""], "the argument after --out is empty"),
         (["RUN", "--nonsense"], "No such option"),
         (["RUN", "--int8", "yes"], "is not one of"),
@@ -61,7 +61,7 @@ def test_the_verdict_on_int8_is_printed(command, run, monkeypatch):
     monkeypatch.setattr(quantize, "_SECONDS", 0.02)
     ended = command(main, run, "--int8", "auto", "--license", "MIT")
     assert ended.code == 0
-    for text in ("int8, the best of", "worst class", "speed, 1 image and 256", "verdict", "is recommended"):
+    for text in ("int8, best of", "largest drop of a class", "speed, batch 1 and 256", "verdict", "is recommended"):
         assert text in ended.out
     assert "license:        MIT" in command(predict, "--card", "--model", run.parent / "conv-run.onnx").out
 
@@ -73,7 +73,7 @@ def test_what_is_refused_is_shown_in_a_table_and_kept_if_asked(command, run, mon
     assert (ended.code, ended.out) == (2, "")
     *table, last = ended.err.splitlines()
     assert sum("FAILED" in line for line in table) >= 2
-    assert last.startswith("clf-export: onnxruntime does not answer as PyTorch does, so no file is written")
+    assert last.startswith("clf-export: onnxruntime's outputs differ from PyTorch's, so no file is written")
     assert [p.name for p in run.parent.glob("*.onnx")] == ["conv-run.rejected.onnx"]
 
 
@@ -90,9 +90,9 @@ def test_several_runs_are_exported_together_or_not_at_all(command, make_run, tmp
 
     (both / "conv.onnx").touch()  # the second of them
     monkeypatch.setattr(exporting, "build_graph", lambda *arguments: pytest.fail("it was exported all the same"))
-    refused("conv.onnx: is there already")
+    refused("conv.onnx: exists already")
     (both / "conv.onnx").rename(both / "conv.int8.onnx")
-    refused("conv.int8.onnx: is there already", "--int8", "auto")
+    refused("conv.int8.onnx: exists already", "--int8", "auto")
     (both / "conv.int8.onnx").unlink()
     weights = both / "conv" / "weights.safetensors"
     whole = weights.read_bytes()
@@ -108,7 +108,7 @@ def test_several_runs_are_exported_together_or_not_at_all(command, make_run, tmp
     monkeypatch.setattr(
         exporting, "build_graph", lambda net, n, t, *rest: build(net, n, (1 + len(nets)) * t, *nets.append(1) or rest)
     )
-    refused("does not answer as PyTorch does")
+    refused("outputs differ from PyTorch's")
     assert sorted(both.rglob("*")) == before
     monkeypatch.setattr(exporting, "build_graph", build)
     assert command(main, both, "--out", tmp_path / "files", "--quiet").code == 0

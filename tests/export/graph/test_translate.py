@@ -144,15 +144,15 @@ class Head(nn.Module):
 REFUSED = {
     "an operator that ONNX does not have": (
         lambda fc, x: fc(x.flatten(1)) + torch.linalg.eigvalsh(x[:, 0] @ x[:, 0].mT)[:, :3],
-        r"there is no ONNX for aten\._linalg_eigh",
+        r"no ONNX equivalent for aten\._linalg_eigh",
     ),
     "several": (
         lambda fc, x: torch.special.i1(torch.special.bessel_j0(torch.linalg.eigvalsh(x[:, 0])))[:, :3],
-        r"no ONNX for aten\._linalg_eigh\S*, prims\.bessel_i1\S*, prims\.bessel_j0\S*$",
+        r"no ONNX equivalent for aten\._linalg_eigh\S*, prims\.bessel_i1\S*, prims\.bessel_j0\S*$",
     ),
     "a decision by the values": (
         lambda fc, x: fc(x.flatten(1)) if x.mean() > 0 else 2 * fc(x.flatten(1)),
-        "depends on the values of an image",
+        "branches on the values of an image",
     ),
     "a batch of two": (lambda fc, x: fc(x.reshape(2, -1)), "the net fails on a batch of 1: .*shape"),
     "a batch of one": (lambda fc, x: fc(x.reshape(1, 192)), "the net fails on a batch of 2: .*shape"),
@@ -160,7 +160,7 @@ REFUSED = {
     "one answer to all": (lambda fc, x: fc(x.flatten(1)).mean(0, keepdim=True), r"gives \[1, 3\] for a batch of 2"),
     "a loop over the images": (
         lambda fc, x: torch.stack([fc(image.flatten()) for image in x]),
-        "can be translated for a batch of 2 only",
+        "can be exported for a batch of 2 only",
     ),
 }
 

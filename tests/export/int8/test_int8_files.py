@@ -84,7 +84,7 @@ def test_int8_that_differs_by_too_much_between_processors_has_no_file(make_run, 
     recommend(monkeypatch, yes=True)
     monkeypatch.setattr(int8_export, "processor_difference", lambda model, images: 0.3)
     with pytest.raises(
-        QuantisationError, match=r"int8: its answers to golden cases differ by 0\.30 between processors"
+        QuantisationError, match=r"int8: probabilities of golden cases differ by 0\.30 between processors"
     ):
         export_run(folder, dataset, tmp_path / "x.onnx", int8="auto")
     assert list(tmp_path.iterdir()) == []
@@ -117,11 +117,11 @@ def test_a_net_that_cannot_be_int8_is_said_to_be(make_run, tmp_path, monkeypatch
     folder, dataset = make_run("simple")
 
     def fail(*arguments, **options):
-        raise QuantisationError("the net cannot be made int8: no layer")
+        raise QuantisationError("the net cannot be quantised: no layer")
 
     monkeypatch.setattr(int8_export, "quantise", fail)
     export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto")
-    assert export.int8_problem == "the net cannot be made int8: no layer"
+    assert export.int8_problem == "the net cannot be quantised: no layer"
     assert export.model.card.int8 is None
     with pytest.raises(QuantisationError, match="int8 is required"):
         export_run(folder, dataset, tmp_path / "y.onnx", int8="require")
@@ -139,7 +139,7 @@ def test_an_int8_file_that_changes_on_its_way_to_the_disk_is_refused(make_run, t
         return run(model, images) + np.float32(1e-3 * (model != calls[0]))  # with a card it is what was written
 
     monkeypatch.setattr(int8_export, "run_onnx", answers)
-    with pytest.raises(QuantisationError, match="int8: the file answers otherwise"):
+    with pytest.raises(QuantisationError, match="int8: the outputs of the written file differ"):
         export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", keep_rejected=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -147,6 +147,6 @@ def test_an_int8_file_that_changes_on_its_way_to_the_disk_is_refused(make_run, t
 def test_an_int8_file_in_the_way_is_kept_unless_asked(make_run, tmp_path):
     folder, dataset = make_run("simple")
     (tmp_path / "x.int8.onnx").write_bytes(b"mine")
-    with pytest.raises(OutputError, match=r"x\.int8\.onnx: is there already"):
+    with pytest.raises(OutputError, match=r"x\.int8\.onnx: exists already"):
         export_run(folder, dataset, tmp_path / "x.onnx", int8="auto")
     assert [p.name for p in tmp_path.iterdir()] == ["x.int8.onnx"]

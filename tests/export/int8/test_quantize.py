@@ -98,17 +98,17 @@ def test_what_overflows_here_is_not_chosen(net, images, labels, hurried, monkeyp
     monkeypatch.setattr(quantize, "processor_difference", overflow)
     made = quantise(net.SerializeToString(), images[:200], images[200:], labels[200:])
     assert made.verdict.setting.startswith("weights only")
-    assert any("0.50 off what the file means" in (t.problem or "") for t in made.tried)
+    assert any("off by 0.50 from ONNX's reference" in (t.problem or "") for t in made.tried)
 
 
 def test_if_nothing_is_good_enough_the_verdict_says_so(net, images, labels, hurried, monkeypatch):
     real = quantize.judge
     monkeypatch.setattr(
-        quantize, "judge", lambda *arguments: dataclasses.replace(real(*arguments), problem="the accuracy falls")
+        quantize, "judge", lambda *arguments: dataclasses.replace(real(*arguments), problem="the accuracy drops")
     )
     made = quantise(net.SerializeToString(), images[:200], images[200:], labels[200:])
     assert not made.verdict.passed
-    assert made.verdict.reason() == "float32 is recommended: int8 is worse, the accuracy falls"
+    assert made.verdict.reason() == "float32 is recommended: int8 is less accurate, the accuracy drops"
     assert made.verdict.judgement.int8_accuracy == max(t.judgement.int8_accuracy for t in made.tried)
     assert made.model
 
@@ -134,7 +134,7 @@ def test_if_every_setting_fails_there_is_one_line(net, images, labels, monkeypat
         raise RuntimeError("no\nluck")
 
     monkeypatch.setattr(quantize, "to_int8", fail)
-    with pytest.raises(QuantisationError, match=r"none of \d+ ways to make the net int8 works") as raised:
+    with pytest.raises(QuantisationError, match=r"none of \d+ int8 settings works") as raised:
         quantise(net.SerializeToString(), images[:200], images[200:], labels[200:])
     assert "\n" not in str(raised.value)
 
@@ -146,5 +146,5 @@ def test_a_net_without_layers_is_refused(tiny_model):
 
 
 def test_what_is_no_model_is_refused(images, labels):
-    with pytest.raises(QuantisationError, match="cannot be made int8"):
+    with pytest.raises(QuantisationError, match="cannot be quantised"):
         quantise(b"nonsense", images, images, labels)

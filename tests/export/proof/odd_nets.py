@@ -25,11 +25,11 @@ SOUND = (
     "through_numpy", "fourier_complex", "softmax_at_the_end",
 )
 # fmt: on
-NEIGHBOURS = "the net answers an image by the others of its batch"
-AGAIN = "the net answers the same image otherwise when it is asked again"
+NEIGHBOURS = "the output of the net for an image depends on the rest"
+AGAIN = "the net is not deterministic"
 NAN = "the net gives NaN or infinite scores"
-COUNT = "depends on the number of images, and a graph does always the same"
-PLAIN = "can be translated for a batch of 2 only"
+COUNT = "depends on the batch size, which an ONNX graph cannot express"
+PLAIN = "can be exported for a batch of 2 only"
 WRONG = {
     "max_of_batch": NEIGHBOURS,
     "max_before_conv": NEIGHBOURS,
@@ -65,7 +65,7 @@ WRONG = {
     "functional_batch_norm": NEIGHBOURS,
     "rows_from_256": NEIGHBOURS,
     "slices_at_256": NEIGHBOURS,
-    "slices_at_5000": "cannot tell that the net gives one row of scores an image",
+    "slices_at_5000": "cannot establish that the net gives one row of scores per image",
     "all_but_the_last": NEIGHBOURS,
     "late_rows_changed": COUNT,
     "branch_at_100": NEIGHBOURS,
@@ -89,11 +89,11 @@ WRONG = {
     "keeps_the_last": AGAIN,
     "decides_by_values": NEIGHBOURS,
     "item": NEIGHBOURS,
-    "masked": "cannot tell that the net gives one row of scores an image",
+    "masked": "cannot establish that the net gives one row of scores per image",
     "unique": NEIGHBOURS,
-    "eigenvalues": r"there is no ONNX for aten\._linalg_eigh\.default$",
+    "eigenvalues": r"no ONNX equivalent for aten\._linalg_eigh\.default$",
     "float64": "gives float64 .*wanted: logits, float32",
-    "float64_inside": r"it has no Conv of float64: forward\(\) must compute in float32",
+    "float64_inside": r"it has no Conv kernel for float64; forward\(\) must compute in float32",
     "float16": "gives float16 ",
     "bfloat16": "gives bfloat16 ",
     "integers": "gives int64 ",
@@ -107,7 +107,7 @@ WRONG = {
     "nan_weight": NAN,
     "nan_for_flat_images": NAN,
     "raises": r"fails on images of .*wrong_nets\.py, line \d+\)",
-    "distances": r"there is no ONNX for aten\._cdist_forward\.default$",
+    "distances": r"no ONNX equivalent for aten\._cdist_forward\.default$",
     "no_net": "gave a function",
     "nothing_to_train": "has no parameters to train",
     "whole_minimum": r"the exporter fails at aten\.amin\.default: Required parameter .dim. is not provided\.$",

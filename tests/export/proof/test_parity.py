@@ -26,7 +26,7 @@ def test_a_class_may_differ_in_a_tie_only():
     assert (result.differing, result.untied, result.passed) == (1, 0, True)
     result = compare(REFERENCE, REFERENCE[:, ::-1], LABELS)
     assert (result.differing, result.untied, result.passed) == (2, 2, False)
-    assert "2 of 2 predictions differ without being a tie" in result.problem()
+    assert "2 of 2 predictions differ, near ties not counted" in result.problem()
 
 
 @pytest.mark.parametrize("answers", [np.full_like(REFERENCE, np.nan), REFERENCE[:1], REFERENCE[:, :1]])

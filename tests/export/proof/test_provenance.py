@@ -25,16 +25,16 @@ def test_the_accuracy_of_the_training_is_found_anew(trained):
     run, evidence, fingerprint = trained
     accuracy, said = verify_accuracy(FOLDER, run, evidence, fingerprint)
     assert accuracy == run.test.accuracy
-    assert said.startswith("the weights' SHA-256 and the probe are those of the training; the test accuracy is found")
+    assert said.startswith("weights and outputs match those recorded in training; test accuracy reproduced")
 
 
 def test_a_run_of_before_the_probe_is_held_to_its_accuracy(trained):
     run, evidence, fingerprint = trained
     old = replace(run, schema=4, weights_sha256=None, probe_sha256=None)
     _, said = verify_accuracy(FOLDER, old, evidence, fingerprint)
-    assert said.endswith("the run has no probe (it is of an earlier clf-edge)")
+    assert said.endswith("the run is of an earlier clf-edge, without a probe")
     other = replace(evidence, reference=np.roll(evidence.reference, 1, axis=1))
-    with pytest.raises(RunError, match=r"run: the net names \d+ of 359 test images rightly, when it was trained"):
+    with pytest.raises(RunError, match=r"run: the net classifies \d+ of 359 test images correctly, but"):
         verify_accuracy(FOLDER, old, other, fingerprint)
 
 
@@ -49,15 +49,15 @@ def test_near_ties_may_fall_to_either_side(trained):
     accuracy, _ = verify_accuracy(FOLDER, run, replace(evidence, reference=reference), fingerprint)
     assert accuracy == pytest.approx(run.test.accuracy - 1 / 359)
     reference[row, [label, (label + 1) % 10]] = 0.4, 0.6
-    with pytest.raises(RunError, match="not those that were tested"):
+    with pytest.raises(RunError, match="its weights or its code have changed since"):
         verify_accuracy(FOLDER, run, replace(evidence, reference=reference), fingerprint)
 
 
 def test_on_other_images_nothing_can_be_found_anew(trained):
     run, evidence, _ = trained
     accuracy, said = verify_accuracy(FOLDER, run, evidence, "other")
-    assert (accuracy, said) == (run.test.accuracy, "the weights' SHA-256 and the probe are those of the training")
+    assert (accuracy, said) == (run.test.accuracy, "weights and outputs match those recorded in training")
     old = replace(run, schema=4, weights_sha256=None, probe_sha256=None)
     accuracy, said = verify_accuracy(FOLDER, old, evidence, "other")
     assert accuracy is None
-    assert said.startswith("nothing: the run has no probe")
+    assert said.startswith("not verified: the run is of an earlier clf-edge")

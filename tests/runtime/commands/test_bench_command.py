@@ -89,7 +89,7 @@ def test_without_proc_the_memory_is_getrusage_s_in_the_platform_s_unit(monkeypat
     ("ended", "says"),
     [
         (Ended(-4, "", ""), "killed by SIGILL"),
-        (Ended(None, "", ""), "no answer in time"),
+        (Ended(None, "", ""), "timed out"),
         (Ended(1, "", "Traceback\nModuleNotFoundError: No module named 'clf_runtime'\n"), "No module named"),
     ],
 )
@@ -106,12 +106,12 @@ def test_a_fresh_process_that_fails_is_one_line(command, tiny_file, monkeypatch,
         ([], "Missing argument"),
         (["/nowhere/m.onnx"], "cannot be read: No such file"),
         (["TINY", "more"], "unexpected extra argument"),
-        (["TINY", "--seconds", "0"], "it must be 0.1 to 3600"),
-        (["TINY", "--seconds", "nan"], "it must be 0.1 to 3600"),
-        (["TINY", "--seconds", "inf"], "it must be 0.1 to 3600"),
+        (["TINY", "--seconds", "0"], "--seconds must be 0.1 to 3600"),
+        (["TINY", "--seconds", "nan"], "--seconds must be 0.1 to 3600"),
+        (["TINY", "--seconds", "inf"], "--seconds must be 0.1 to 3600"),
         (["TINY", "--seconds", "long"], "not a valid float"),
         (["TINY", "--device", "cuda"], "CUDA does not work here"),
-        (["TINY", "--device", "tpu"], "device 'tpu' is unknown"),
+        (["TINY", "--device", "tpu"], "unknown device 'tpu'"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(command, tiny_file, arguments, says):
@@ -124,7 +124,7 @@ def test_threads_share_the_batches(measured, monkeypatch):
     monkeypatch.setattr("clf_runtime.classifier.usable_processors", lambda: 2)
     ended = measured("--threads", "0")
     assert json.loads(ended.out.splitlines()[-1])["threads"] == 2
-    assert "2 threads for a batch" in ended.out
+    assert "2 threads per batch" in ended.out
 
 
 def test_a_model_that_fails_is_told_before_the_measuring_begins(command, tiny_model, tmp_path):

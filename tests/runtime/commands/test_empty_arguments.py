@@ -15,4 +15,4 @@ def test_an_empty_argument_is_refused(command, tmp_path, monkeypatch, main, argu
     ended = command(main, *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.count("\n") == 1
-    assert "is empty (a shell variable that is not set?)" in ended.err
+    assert "is empty (an unset shell variable?)" in ended.err

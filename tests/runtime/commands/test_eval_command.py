@@ -51,10 +51,10 @@ def model(tiny_model, data, tmp_path):
 @pytest.mark.parametrize(
     ("accuracy", "agreement", "code", "says"),
     [
-        (7 / 9, "equal", 0, "equal: the export wrote down 77.78 % of 9 images"),
-        (8 / 9, "near ties", 0, "1 fewer right here, no more than the near ties explain"),
-        (6 / 9, "different", 1, "1 more right here, MORE than the near ties explain"),
-        (1.0, "different", 1, "2 fewer right here, MORE than"),
+        (7 / 9, "equal", 0, "equal: the export recorded 77.78 % on 9 images"),
+        (8 / 9, "near ties", 0, "1 fewer correct here, which the near ties explain"),
+        (6 / 9, "different", 1, "1 more correct here, MORE than the near ties explain"),
+        (1.0, "different", 1, "2 fewer correct here, MORE than"),
     ],
 )
 def test_the_accuracy_is_held_against_the_card_s(command, model, data, accuracy, agreement, code, says):
@@ -68,7 +68,7 @@ def test_the_accuracy_is_held_against_the_card_s(command, model, data, accuracy,
 
 def test_other_images_are_no_fault_of_the_device(command, model, data):
     others = images_of(np.array([0, 1]))[:, :, ::-1].copy() // 2
-    for about, says in (({"count": 10}, "these are others"), ({"golden_images": others}, "2 of its 2")):
+    for about, says in (({"count": 10}, "these are other images"), ({"golden_images": others}, "2 of its 2")):
         ended = command(main, model(1.0, **about), data[0], "--json", "--quiet")
         assert ended.code == 0
         record = json.loads(ended.out)
@@ -95,14 +95,14 @@ def test_for_people_it_is_text_with_the_ties_the_classes_and_the_matrix(command,
     assert ended.code == 0
     assert ended.err == "clf-eval: m.onnx on CPUExecutionProvider, 9 images: the test part\n"
     lines = ended.out.splitlines()
-    assert lines[0] == "accuracy     77.78 % (7 of 9 images right)"
+    assert lines[0] == "accuracy     77.78 % (7 of 9 images correct)"
     [tie] = [line for line in lines if line.startswith(f"  {data[0]}[8]: red 0.49")]
-    assert tie.endswith("; it is green")
+    assert tie.endswith("; label green")
     assert "green        3   66.67 %" in ended.out
     assert lines[-3:] == [
-        "red                 3      0      0",
-        "green               1      2      0",
-        "blue                0      1      2",
+        "red                   3      0      0",
+        "green                 1      2      0",
+        "blue                  0      1      2",
     ]
 
 
@@ -117,7 +117,7 @@ def test_many_classes_are_cut_to_the_worst(command, tiny_model, tmp_path):
     lines = _class_lines(tally.scores(), names)
     assert len(lines) == 11
     assert lines[1].startswith("class 7 ")
-    assert _confusion_lines(tally.scores(), names) == ["most confused", "class 7 taken for class 8: 1"]
+    assert _confusion_lines(tally.scores(), names) == ["most confused", "class 7 predicted as class 8: 1"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_many_classes_are_cut_to_the_worst(command, tiny_model, tmp_path):
         (["m.onnx"], "Missing argument"),
         (["m.onnx", "d", "e"], "unexpected extra argument"),
         (["m.onnx", "d", "--nonsense"], "No such option"),
-        (["TINY", "DATA", "--device", "tpu"], "device 'tpu' is unknown"),
+        (["TINY", "DATA", "--device", "tpu"], "unknown device 'tpu'"),
         (["/nowhere/m.onnx", "d"], "cannot be read: No such file"),
         (["/", "d"], "cannot be read: Is a directory"),
         (["TINY", "/nowhere"], "no such file or folder"),

@@ -83,8 +83,8 @@ def test_an_empty_word_is_left_to_typer():
         ("--top 0 x.npy", "0 is not in the range"),
         ("--topp 3 x.npy", "No such option"),
         ("--model", "requires an argument"),
-        ("", "no image is given"),
-        ("--json --csv x.npy", "two forms of output"),
+        ("", "no image given"),
+        ("--json --csv x.npy", "exclude each other"),
         ("--reject-below=2 x.npy", "--reject-below takes a probability in 0..1, not 2"),
     ],
 )

@@ -89,20 +89,20 @@ def test_bad_images_get_a_line_each_and_the_others_are_done(command, tiny_file, 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "no image is given"),
+        ([], "no image given"),
         (["x.npy", "--nonsense"], "No such option"),
         (["x.npy", "--top", "0"], "0 is not in the range"),
         (["x.npy", "--top", "many"], "not a valid int"),
-        (["x.npy", "--device", "gpu"], "device 'gpu' is unknown: the installed onnxruntime has auto"),
+        (["x.npy", "--device", "gpu"], "unknown device 'gpu'; the installed onnxruntime has auto"),
         (["x.npy", "--model"], "requires an argument"),
         (["x.npy", "--model", "/nowhere/m.onnx"], "cannot be read: No such file"),
-        (["x.npy", "--json", "--csv"], "give one of them"),
+        (["x.npy", "--json", "--csv"], "exclude each other"),
         (["--card", "--csv"], "not --csv"),
         (["x.npy", "--csv=yes"], "does not take a value"),
         (["x.npy", "--reject-below", "1.5"], "a probability in 0..1, not 1.5"),
         (["x.npy", "--reject-below", "nan"], "a probability in 0..1, not nan"),
         (["x.npy", "--reject-below", "half"], "not a valid float"),
-        (["-", "x.npy", "-"], "read once only"),
+        (["-", "x.npy", "-"], "only be read once"),
         (["x.npy", "--device", "cuda"], "CUDA does not work here"),
     ],
 )
@@ -133,7 +133,7 @@ def test_without_a_card_the_assumptions_are_said_on_stderr(command, tiny_model, 
     (tmp_path / "m.onnx").write_bytes(tiny_model(card=None))
     ended = command(main, red, "--model", tmp_path / "m.onnx")
     assert ended.code == 0
-    assert "carries no card, so it is assumed" in ended.err
+    assert "has no card; assuming" in ended.err
 
 
 def test_version_and_help(command):

@@ -75,7 +75,7 @@ def test_a_foreign_model_that_wants_to_be_told_of_is_no_problem(tiny_model, tmp_
     checks = by_name(tmp_path / "m.onnx")
     assert checks["model"].status == "ok"
     assert checks["self-test"].status == "warning"
-    assert "carries no card" in checks["self-test"].text
+    assert "has no model card" in checks["self-test"].text
 
 
 def test_a_model_that_answers_otherwise_is_a_problem_and_exit_code_1(command, golden_model, tmp_path):
@@ -107,7 +107,7 @@ def test_models_that_do_not_fit(command, tiny_model, tmp_path, children):
     assert "Unsupported model IR version: 99, max supported IR version" in last()
     assert last().endswith("pip install --upgrade onnxruntime, or export the model again")
     file.write_bytes(tiny_model())
-    assert last().startswith("warning  self-test: the model carries no golden cases")
+    assert last().startswith("warning  self-test: the model has no golden cases")
 
 
 def test_two_wheels_of_onnxruntime_are_found(installed, children, tiny_file):
@@ -125,7 +125,7 @@ def test_two_wheels_of_onnxruntime_are_found(installed, children, tiny_file):
         ([wheel("onnxruntime")], "1.20.0", "ok", "onnxruntime 1.20.0"),
         ([wheel("onnxruntime-gpu", "1.20.0+cu12", None)], "1.20.0", "ok", "onnxruntime-gpu"),
         ([wheel("onnxruntime", "1.19.2")], "1.20.0", "problem", "but 1.20.0 is imported"),
-        ([wheel("onnxruntime-tools", files=None), wheel(None)], "1.20.0", "warning", "not as a wheel that pip knows"),
+        ([wheel("onnxruntime-tools", files=None), wheel(None)], "1.20.0", "warning", "pip does not know its wheel"),
         ([], None, "problem", "no onnxruntime is installed"),
     ],
 )
@@ -142,9 +142,9 @@ def test_the_wheel_and_what_is_imported_are_compared(installed, wheels, version,
         (Ended(-signal.SIGILL, "", ""), "illegal instruction (SIGILL)", "an older release"),
         (Ended(0xC000001D, "", ""), "illegal instruction", "an older release"),
         (Ended(-signal.SIGSEGV, "", ""), "crashes (SIGSEGV)", "reinstall"),
-        (Ended(-signal.SIGKILL, "", ""), "for want of memory", "swap"),
+        (Ended(-signal.SIGKILL, "", ""), "out of memory", "swap"),
         (Ended(0xC0000135, "", ""), "lacks a DLL", "Visual C++"),
-        (Ended(None, "", ""), "does not end in time", "idle"),
+        (Ended(None, "", ""), "timed out", "idle"),
         (Ended(1, "", "ModuleNotFoundError: No module named 'onnxruntime'\n"), "is not installed", "clf-edge[cpu]"),
         (Ended(1, "", "No module named 'coloredlogs'"), "needs coloredlogs", "reinstall"),
         (
@@ -152,7 +152,7 @@ def test_the_wheel_and_what_is_imported_are_compared(installed, wheels, version,
             "libcudnn.so.9 is missing",
             "CUDA",
         ),
-        (Ended(1, "", "ImportError: libgomp.so.1: cannot open shared object file"), "libgomp.so.1", "system's package"),
+        (Ended(1, "", "ImportError: libgomp.so.1: cannot open shared object file"), "libgomp.so.1", "system package"),
         (
             Ended(1, "", "ImportError: /lib/libc.so.6: version `GLIBC_2.34' not found (required by x.so)"),
             "newer system, with GLIBC_2.34",
@@ -203,7 +203,7 @@ def test_a_child_imports_nothing_from_the_folder_it_is_called_in(tmp_path, monke
     ("facts", "says"),
     [
         ({"version": None, "file": None, "providers": []}, "left of an earlier install"),
-        ({"version": "1.15.1", "file": "x", "providers": []}, "1.15.1 is older than"),
+        ({"version": "1.15.1", "file": "x", "providers": []}, "1.15.1 is too old"),
     ],
 )
 def test_an_onnxruntime_that_is_none_or_too_old(children, facts, says):
@@ -216,7 +216,7 @@ def test_an_onnxruntime_that_is_none_or_too_old(children, facts, says):
 
 def test_a_folder_left_of_an_uninstalled_onnxruntime_is_a_missing_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace())
-    with pytest.raises(errors.MissingExtraError, match="gone but for a folder"):
+    with pytest.raises(errors.MissingExtraError, match="only an empty folder"):
         ort_library.import_onnxruntime()
 
 
@@ -239,7 +239,7 @@ def test_a_folder_left_of_an_uninstalled_onnxruntime_is_a_missing_extra(monkeypa
         ("CPUExecutionProvider", printed({"failed": "m.onnx: not an ONNX model"}), "problem", "not an ONNX model"),
         ("CUDAExecutionProvider", Ended(-11, "", ""), "warning", "crashes (SIGSEGV)"),
         ("CPUExecutionProvider", Ended(-4, "", ""), "problem", "illegal instruction"),
-        ("TensorrtExecutionProvider", Ended(1, "", "no"), "ok", "no; only --device tensorrt would take it"),
+        ("TensorrtExecutionProvider", Ended(1, "", "no"), "ok", "no; only --device tensorrt would use it"),
         ("OpenVINOExecutionProvider", printed({"ran": "OpenVINOExecutionProvider"}), "ok", "works: --device openvino"),
     ],
 )

@@ -52,7 +52,7 @@ def test_every_command_hands_it_on(command, monkeypatch, tmp_path, tiny_file, im
 
 
 def test_an_unknown_level_is_refused(command, tiny_file, image):
-    with pytest.raises(DeviceError, match="log level 'loud' is unknown: choose verbose, info, warning"):
+    with pytest.raises(DeviceError, match="unknown log level 'loud'; choose verbose, info, warning"):
         Classifier.load(tiny_file, log="loud")
     ended = command(main, image, "--model", tiny_file, "--ort-log", "loud")
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)

@@ -76,7 +76,7 @@ def test_no_more_threads_than_the_process_may_use(tiny_model, monkeypatch):
     monkeypatch.setattr(module, "usable_processors", lambda: 2)
     classifier = Classifier(tiny_model(), "x", threads=8)
     assert classifier.threads == 2
-    assert classifier.notes == ("running 2 threads: this process may use no more",)
+    assert classifier.notes == ("running 2 threads: this process may not use more",)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

@@ -122,7 +122,7 @@ def test_the_command_ends_with_0_or_1(command, file):
     ended = command(main, "--self-test", "--model", file(other_answer))
     assert (ended.code, ended.err) == (1, "")
     assert ended.out.splitlines()[0] == "self-test FAILED on CPUExecutionProvider: 1 of 3 golden cases differ"
-    assert ended.out.splitlines()[1].startswith("  case 2: blue, answered green; largest difference")
+    assert ended.out.splitlines()[1].startswith("  case 2: expected blue, got green; max. difference")
     record = json.loads(command(main, "--self-test", "--json", "--model", file(other_answer)).out)
     assert (record["passed"], record["problem"]) == (False, "1 of 3 golden cases differ")
     assert record["cases"][0] == {"expected": "red", "answered": "red", "difference": record["cases"][0]["difference"]}
@@ -150,12 +150,12 @@ def test_names_that_would_break_a_terminal_are_shown_as_escapes(tiny_model):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--card", "--self-test"], "give one of them"),
+        (["--card", "--self-test"], "exclude each other"),
         (["--card", "x.npy"], "take no images"),
         (["--self-test", "x.npy"], "take no images"),
-        ([], "no image is given"),
-        (["--card", "--sha256", "12"], "a SHA-256 has 64 hexadecimal digits, '12' is none"),
-        (["--card", "--sha256", "ab" * 32], "is not the file that was asked for"),
+        ([], "no image given"),
+        (["--card", "--sha256", "12"], "a SHA-256 has 64 hexadecimal digits, unlike '12'"),
+        (["--card", "--sha256", "ab" * 32], "another file than requested"),
         (["--self-test", "--model", "TINY"], "no golden cases"),
     ],
 )
@@ -173,5 +173,5 @@ def test_the_right_hash_lets_the_file_through(command, file):
     assert Classifier.load(path, sha256=sha256.upper()).sha256 == sha256
     assert command(main, "--card", "--model", path, "--sha256", sha256).code == 0
     path.write_bytes(path.read_bytes() + b"\n")
-    with pytest.raises(ModelError, match="not the file that was asked for"):
+    with pytest.raises(ModelError, match="another file than requested"):
         Classifier.load(path, sha256=sha256)

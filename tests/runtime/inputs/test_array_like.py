@@ -129,16 +129,14 @@ def test_what_is_no_batch_is_one_line_that_says_so(tiny_file, images):
 @pytest.mark.parametrize("path", [None, 3, b"x.npy", io.BytesIO(b"x"), RED, "", ["x.npy"]])
 def test_what_is_no_path_is_one_line_that_says_so(tiny_file, path):
     classifier = Classifier.load(tiny_file)
-    with pytest.raises(ImageError, match=r"where the path of a file is wanted, as text$"):
+    with pytest.raises(ImageError, match=r"^expected the path of a file, as str, not "):
         next(classifier.predict_file(path))
     [answer] = answer_files(classifier, [path])
-    assert str(answer.error).endswith("where the path of a file is wanted, as text")
+    assert str(answer.error).startswith("expected the path of a file, as str, not ")
     if path is not None:
-        with pytest.raises(ModelError, match=r"where the path of a file is wanted, as text$"):
+        with pytest.raises(ModelError, match=r"^expected the path of a file, as str, not "):
             Classifier.load(path)
-    with pytest.raises(
-        ModelError, match=r"^m: (a value of type \w+|None) where the bytes of a model are wanted|not an"
-    ):
+    with pytest.raises(ModelError, match=r"^m: expected the bytes of a model, not (a value of type|None)|not an"):
         Classifier(path, "m")
 
 

@@ -174,7 +174,7 @@ def test_a_stream_of_anything_else_is_one_error(classifier, data, says):
 
 def test_a_stream_of_text_is_one_error(classifier):
     [answer] = answer_stream(classifier, io.StringIO("x.npy"))
-    assert str(answer.error) == "a stream of text where one of bytes is wanted, as sys.stdin.buffer is"
+    assert str(answer.error) == "expected a stream of bytes, such as sys.stdin.buffer, not of text"
 
 
 def test_a_path_may_have_any_name_that_a_file_has(classifier, tmp_path):

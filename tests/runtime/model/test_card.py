@@ -127,8 +127,8 @@ def changed(field, **changes):
         ("parity", changed("parity", tolerance=1.0), "parity.tolerance must be at most 0.01 for float32"),
         ("parity", changed("parity", images=0), "parity.images must be 1 or more"),
         ("parity", changed("parity", differing=5001), "parity.differing must be no more than its images"),
-        ("parity", changed("parity", class_accuracies=[0.6]), "one share in 0..1 for each of 2 classes"),
-        ("parity", changed("parity", class_accuracies=[0.6, 1.5]), "one share in 0..1 for each of 2 classes"),
+        ("parity", changed("parity", class_accuracies=[0.6]), "one fraction in 0..1 for each of 2 classes"),
+        ("parity", changed("parity", class_accuracies=[0.6, 1.5]), "one fraction in 0..1 for each of 2 classes"),
         ("int8", changed("int8", int8_accuracy=1.2), "int8.int8_accuracy must be in 0..1"),
         ("int8", changed("int8", worst_class=2), "int8.worst_class must be one of 2 classes"),
         ("int8", changed("int8", worst_drop=101), "int8.worst_drop must be in -100..100"),
@@ -136,10 +136,10 @@ def changed(field, **changes):
         ("int8", changed("int8", size=0), "int8.size must be more than 0"),
         ("int8", changed("int8", batch_1_ratio=-1), "int8.batch_1_ratio must be more than 0"),
         ("value_range", [0, 1], "value_range must be 0, 255 for uint8, not (0, 1)"),
-        ("mean", [], "std must be one positive number a channel, beside as many of mean"),
-        ("std", [], "std must be one positive number a channel, beside as many of mean"),
-        ("created", "soon", "created must be an instant"),
-        ("created", "2026-11-24T06:00:00+05:00", "created must be an instant"),
+        ("mean", [], "std must be one positive number per channel, as many as mean"),
+        ("std", [], "std must be one positive number per channel, as many as mean"),
+        ("created", "soon", "created must be a UTC time"),
+        ("created", "2026-11-24T06:00:00+05:00", "created must be a UTC time"),
         ("test_images", 0, "test_images must be 1 or more"),
     ],
 )
@@ -188,7 +188,7 @@ def test_one_that_says_the_same_in_other_words_or_nothing_is_not(text):
 
 def test_a_key_twice_within_a_value_is_refused():
     text = to_metadata(CARD)[PREFIX + "golden"][:-1] + ', "tolerance": 0.009}'
-    with pytest.raises(ModelError, match=r"clf_edge\.golden has a key twice"):
+    with pytest.raises(ModelError, match=r"clf_edge\.golden has a duplicate key"):
         from_metadata({**to_metadata(CARD), PREFIX + "golden": text})
 
 

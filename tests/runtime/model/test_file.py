@@ -88,14 +88,14 @@ def entry(key, value=b"1", width=0):
 )
 def test_a_key_that_is_there_twice_is_refused(tiny_model, entries):
     """onnxruntime gives the last of the two, another reader may give the first."""
-    with pytest.raises(ModelError, match=r"m\.onnx: its metadata holds the key .* twice") as raised:
+    with pytest.raises(ModelError, match=r"m\.onnx: its metadata has the key .* twice") as raised:
         refuse_key_twice(tiny_model() + entries, "m.onnx")
     assert len(str(raised.value)) < 200
     refuse_key_twice(tiny_model() + entry(b"names2"), "m.onnx")
 
 
 def test_the_classifier_looks_for_it(tiny_model):
-    with pytest.raises(ModelError, match=r"m\.onnx: its metadata holds the key 'clf_edge\.names' twice"):
+    with pytest.raises(ModelError, match=r"m\.onnx: its metadata has the key 'clf_edge\.names' twice"):
         Classifier(tiny_model() + entry(b"clf_edge.names", b'["cat", "dog", "cow"]'), "m.onnx")
 
 

@@ -81,15 +81,13 @@ def test_one_number_stands_for_all_channels(tiny_model):
 
 
 def test_values_that_are_not_known_are_asked_for_in_one_line():
-    with pytest.raises(
-        ModelError, match=r"m\.onnx: carries no card, so it must be said what values it takes"
-    ) as raised:
+    with pytest.raises(ModelError, match=r"m\.onnx: has no model card, so state the values that it takes") as raised:
         Classifier(normalised_net(), "m.onnx")
     assert "\n" not in str(raised.value)
-    assert "--assume range=0..1 for values as they stand" in str(raised.value)
+    assert "--assume range=0..1 for unnormalised values" in str(raised.value)
     assert f"--assume '{IMAGENET}' for ImageNet's" in str(raised.value)
     assert "assume=Assumptions(...)" in str(raised.value)
-    with pytest.raises(ModelError, match="what values it takes"):
+    with pytest.raises(ModelError, match="the values that it takes"):
         Classifier(normalised_net(), "m.onnx", assume=Assumptions(names=("r", "g", "b")))
 
 
@@ -104,7 +102,7 @@ def test_an_axis_that_may_or_may_not_be_the_channels_is_asked_for(tiny_model, si
 
 
 def test_everything_that_is_missing_stands_in_one_line(tiny_model):
-    with pytest.raises(ModelError, match=r"which axis of 3x8x3 is the channels .*, and what values it takes"):
+    with pytest.raises(ModelError, match=r"which axis of 3x8x3 is the channels .*, and the values that it takes"):
         Classifier(tiny_model(card=None, dtype="float32", size=(8, 3)), "m.onnx")
 
 
@@ -115,16 +113,16 @@ def test_outputs_are_looked_at_on_more_than_one_image(tiny_model):
     noise = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)  # the one image that was looked at once
     image = (noise * 255).astype(np.uint8)
     gain.CopyFrom(numpy_helper.from_array(np.float32(1 / image.mean(axis=(2, 3)).sum()), "gain"))
-    with pytest.raises(ModelError, match="what its outputs are"):
+    with pytest.raises(ModelError, match="whether its outputs"):
         Classifier(model.SerializeToString(), "m.onnx")
 
 
 def test_outputs_that_may_be_sigmoids_are_asked_about():
     model = normalised_net(head="Sigmoid")
-    with pytest.raises(ModelError, match=r"what its outputs are, which lie in 0\.\.1 and do not sum to 1"):
+    with pytest.raises(ModelError, match=r"whether its outputs, in 0\.\.1 but not of sum 1, need a softmax"):
         Classifier(model, "m.onnx", assume=Assumptions(value_range=(0, 1)))
     classifier = Classifier(model, "m.onnx", assume=Assumptions(value_range=(0, 1), output="logits"))
-    assert "its outputs are said to be logits, so a softmax is applied" in classifier.notes
+    assert "its outputs are stated to be logits, so a softmax is applied" in classifier.notes
     plain = Classifier(model, "m.onnx", assume=Assumptions(value_range=(0, 1), output="probabilities"))
     with pytest.raises(ModelError, match="not a probability distribution"):
         plain.predict(RED)
@@ -133,14 +131,14 @@ def test_outputs_that_may_be_sigmoids_are_asked_about():
 @pytest.mark.parametrize(
     ("dtype", "assume", "says"),
     [
-        ("uint8", Assumptions(mean=(1.0,)), "takes uint8 in 0..255 as they are"),
-        ("uint8", Assumptions(value_range=(0, 1)), "takes uint8 in 0..255 as they are"),
+        ("uint8", Assumptions(mean=(1.0,)), "takes uint8 in 0..255, so range, mean and std"),
+        ("uint8", Assumptions(value_range=(0, 1)), "takes uint8 in 0..255, so range, mean and std"),
         (
             "float32",
             Assumptions(value_range=(0, 1), std=(1.0, 2.0)),
-            "2 numbers are assumed as std, it takes 3 channels",
+            "2 numbers are assumed as std, but it takes 3 channels",
         ),
-        ("float32", Assumptions(value_range=(0, 1), names=("a", "b")), "2 names are assumed, it has 3 classes"),
+        ("float32", Assumptions(value_range=(0, 1), names=("a", "b")), "2 names are assumed, but it has 3 classes"),
     ],
 )
 def test_what_does_not_fit_the_model_is_refused(tiny_model, dtype, assume, says):
@@ -149,7 +147,7 @@ def test_what_does_not_fit_the_model_is_refused(tiny_model, dtype, assume, says)
 
 
 def test_nothing_is_assumed_of_a_model_with_a_card(tiny_model):
-    with pytest.raises(ModelError, match=r"m\.onnx: carries a card, so nothing is to be assumed of it"):
+    with pytest.raises(ModelError, match=r"m\.onnx: has a model card, so nothing needs to be assumed"):
         Classifier(tiny_model(), "m.onnx", assume=Assumptions(names=("a", "b", "c")))
 
 
@@ -166,22 +164,22 @@ def test_words_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "says nothing; known are range=LOW..HIGH"),
-        ("0..1", "'0..1' is not known; known are range=LOW..HIGH"),
-        ("colour=BGR", "'colour=BGR' is not known"),
-        ("range=0..1 range=0..1", "range is there twice"),
-        ("range=0-1", "'range=0-1' is no range"),
-        ("range=1..0", "range must be a lowest and a highest value"),
-        ("range=0..inf", "range must be a lowest and a highest value"),
-        ("mean=a,b,c", "'mean=a,b,c' is no mean"),
+        ("", "is empty; valid are range=LOW..HIGH"),
+        ("0..1", "unknown item '0..1'; valid are range=LOW..HIGH"),
+        ("colour=BGR", "unknown item 'colour=BGR'"),
+        ("range=0..1 range=0..1", "range is given twice"),
+        ("range=0-1", "invalid range in 'range=0-1'"),
+        ("range=1..0", "range must be (low, high) with low < high"),
+        ("range=0..inf", "range must be (low, high) with low < high"),
+        ("mean=a,b,c", "invalid mean in 'mean=a,b,c'"),
         ("std=0", "std positive"),
         ("mean=nan", "must be numbers"),
         ("layout=CHW", "layout must be NCHW or NHWC, not 'CHW'"),
         ("channels=", "channels must be RGB or BGR, not ''"),
         ("names=none.txt", "names=none.txt: no such file"),
-        ("names=a,a", "the class name 'a' is there twice"),
+        ("names=a,a", "duplicate class name 'a'"),
         ("names='a", "No closing quotation"),
-        ("value_range=0..1", "is not known"),
+        ("value_range=0..1", "unknown item"),
     ],
 )
 def test_words_that_say_nothing_clear_are_refused_in_one_line(text, says):
@@ -208,7 +206,7 @@ def test_the_commands_take_it(command, foreign, tmp_path):
     ):
         ended = command(run, *arguments)
         assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
-        assert "carries no card, so it must be said what values it takes" in ended.err
+        assert "has no model card, so state the values that it takes" in ended.err
     ended = command(main, tmp_path / "red.npy", "--model", foreign, "--json", "--assume", IMAGENET + " names=r,g,b")
     assert (ended.code, json.loads(ended.out)["name"]) == (0, "r")
     ended = command(eval_main, foreign, tmp_path / "set.npz", "--json", "--assume", IMAGENET)

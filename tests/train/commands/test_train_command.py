@@ -21,10 +21,10 @@ def test_both_models_are_trained_compared_and_reported(command, inside):
     for text in (
         "simple: test accuracy",
         "conv: test accuracy",
-        "accuracy by class",
+        "recall by class",
         "confusion matrix",
         "most confused",
-        "taken for",
+        "predicted class",
         "the first 10 test images",
         "parameters",
         "828,490",
@@ -32,7 +32,7 @@ def test_both_models_are_trained_compared_and_reported(command, inside):
     ):
         assert text in ended.out
     assert "359 of 1,797 images are held out" in ended.err
-    assert "training conv by recipe fast, changed on cpu" in ended.err
+    assert "training conv with recipe fast, changed on cpu" in ended.err
     folder = Path(ended.out.splitlines()[-1].removeprefix("run folder: "))
     assert folder.parent == Path("artifacts")
     assert (folder / "comparison.html").is_file()
@@ -122,35 +122,35 @@ def test_names_are_taken_and_must_fit(command, inside):
         (["--epochs", "0"], "epochs must be 1"),
         (["--epochs", "many"], "not a valid int"),
         (["--optimizer", "adam", "--momentum", "0.5"], "only sgd and muon have it"),
-        (["--show", "--out", "/dev/null"], "is there already"),
+        (["--show", "--out", "/dev/null"], "exists already"),
         (["--learning-rate", "-1"], "learning rate must be"),
         (["--momentum", "2"], "momentum must be"),
         (["--model", "resnet"], "model 'resnet' is unknown"),
         (["--device", "cuda"], "CUDA does not work here"),
         (["--nonsense"], "No such option"),
-        (["--model", "conv,conv"], "names a model twice"),
+        (["--model", "conv,conv"], "has a model twice"),
         (["--model", "resnet8", "--recipe", "seed"], "is that of simple and conv alone"),
         (["--model", "nowhere.nets:tiny"], "nowhere.nets cannot be imported"),
-        (["--precision", "bf16"], "precision bf16 is for CUDA"),
+        (["--precision", "bf16"], "precision bf16 needs CUDA"),
         (["--nesterov", "maybe"], "is not one of"),
         (["--resume", "nowhere"], "no training was stopped there"),
         (["--like", "nowhere"], "no run folder"),
-        (["--like", "nowhere", "--epochs", "3"], "--epochs cannot stand beside --like"),
-        (["--resume", "nowhere", "--out", "x"], "--out cannot stand beside --resume"),
+        (["--like", "nowhere", "--epochs", "3"], "--epochs cannot be combined with --like"),
+        (["--resume", "nowhere", "--out", "x"], "--out cannot be combined with --resume"),
         (["extra"], "unexpected extra argument"),
         (["--out", "/proc/nowhere/run"], "/proc/nowhere/run: cannot be written"),
         (["--out", "/proc/run"], "/proc/run: cannot be written: No such file or directory; choose another --out"),
         (["--out", "/dev/null/run"], "cannot be written: Not a directory"),
-        (["--out", "/dev/null", "--overwrite"], "is no run folder"),
-        (["--out", "run.partial"], "choose an --out without .partial"),
+        (["--out", "/dev/null", "--overwrite"], "is not a run folder"),
+        (["--out", "run.partial"], "names in .partial are for running trainings"),
         (["--out", ""], "the argument after --out is empty"),
         (["--data="], "--data is empty"),
-        (["--model", ","], "a name between the commas is empty"),
-        (["--model", "conv,"], "a name between the commas is empty"),
+        (["--model", ","], "has an empty name"),
+        (["--model", "conv,"], "has an empty name"),
         (["--model", "nets.py:tiny"], "write it as nets:tiny"),
         (["--model", ":tiny"], "is unknown"),
         (["--model", "nets:"], "is unknown"),
-        (["--shift", "17", "--out", "run"], "shift 17 moves images of 32x32 by more than half of a side"),
+        (["--shift", "17", "--out", "run"], "shift 17 is more than half the size of the images, 32x32"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(command, inside, arguments, says):

@@ -105,8 +105,8 @@ def test_names_go_with_a_word_too() -> None:
 WRONG_NAMES: dict[str, tuple[str, str]] = {
     "too few": ("x,y", "labels go up to 2, but there are 2 class names"),
     "too many": ("w,x,y,z", r"class 3 \(z\) has no training images"),
-    "one twice": ("x,y,x", "the class name 'x' is there twice"),
-    "one twice but for blanks": ("x,y, x", "the class name 'x' is there twice"),
+    "one twice": ("x,y,x", "duplicate class name 'x'"),
+    "one twice but for blanks": ("x,y, x", "duplicate class name 'x'"),
     "an empty one": ("x,,z", "class name 1 is empty"),
     "a blank one": ("x, ,z", "class name 1 is empty"),
     "an empty first one": (",y,z", "class name 0 is empty"),
@@ -130,7 +130,7 @@ def test_a_list_of_names_that_does_not_fit_is_refused(
     [
         (b"x\ny\n", "labels go up to 2, but there are 2 class names"),
         (b"w\nx\ny\nz\n", r"class 3 \(z\) has no training images"),
-        (b"x\ny\nx\n", "names.txt: the class name 'x' is there twice"),
+        (b"x\ny\nx\n", "names.txt: duplicate class name 'x'"),
         (b"x\n\nz\n", "names.txt: class name 1 is empty"),
         (b"\nx\ny\nz\n", "names.txt: class name 0 is empty"),
         (b"caf\xe9\ny\nz\n", "names.txt: class names must be text in UTF-8"),
@@ -162,7 +162,7 @@ def test_a_folder_in_place_of_a_file_of_names_is_told(tmp_path: Path, write_sour
 
 
 def test_wrong_names_are_told_before_the_source_is_read(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the class name 'x' is there twice"):
+    with pytest.raises(DataError, match="duplicate class name 'x'"):
         read_source(tmp_path / "nowhere", names="x,x")
 
 

@@ -26,7 +26,7 @@ def test_the_first_ten_are_kept():
 
 def test_confused_pairs_are_named_the_worst_first():
     pairs = most_confused(measure(PROBABILITIES, LABELS), NAMES)
-    assert [str(p) for p in pairs] == ["cat taken for dog, 2", "dog taken for cat, 1", "dog taken for emu, 1"]
+    assert [str(p) for p in pairs] == ["cat predicted as dog, 2", "dog predicted as cat, 1", "dog predicted as emu, 1"]
     assert len(most_confused(measure(PROBABILITIES, LABELS), NAMES, most=1)) == 1
 
 

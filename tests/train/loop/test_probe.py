@@ -68,7 +68,7 @@ def test_rounding_is_no_difference_and_more_is_one():
     moved = scores.copy()
     moved[2] = np.nan
     assert probe.differing(scores, moved).startswith("1 of 3")
-    assert probe.differing(scores, scores[:, :2]) == "2 scores an image in place of 3"
+    assert probe.differing(scores, scores[:, :2]) == "2 scores per image instead of 3"
 
 
 class Restless(nn.Module):

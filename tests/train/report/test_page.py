@@ -79,7 +79,7 @@ def test_a_comparison_holds_everything(made):
         assert f"#{run.model}-mistakes" in reader.references
         assert reader.texts.count(f"{100 * run.test.accuracy:.2f} %") >= 3  # large, in the table, in its own report
         assert f"{run.parameters:,}" in reader.texts
-    at = reader.texts.index("Accuracy by class", reader.texts.index("Models", 10))
+    at = reader.texts.index("Recall by class", reader.texts.index("Models", 10))
     seven = reader.texts.index("7", at)
     shares = [f"{100 * run.test.class_accuracy[7]:.2f} %" for run in runs]
     assert reader.texts[seven + 1 : seven + 3] == shares
@@ -149,7 +149,7 @@ def test_without_a_mistake_a_report_says_so_and_needs_no_picture(made, tmp_path)
     for name in set(PICTURES) - {"confused"}:
         (tmp_path / f"{name}.png").write_bytes((folder / "simple" / f"{name}.png").read_bytes())
     reader = Reader(run_page(replace(run, test=measure(np.eye(10, dtype=np.float32), np.arange(10))), tmp_path))
-    assert "No test image was mistaken." in reader.texts
+    assert "No test image was misclassified." in reader.texts
     assert len(reader.images) == 3
 
 
@@ -159,4 +159,4 @@ def test_a_class_without_test_images_has_a_dash(made):
     reader = Reader(run_page(replace(run, test=test), folder / "simple"))
     at = reader.texts.index("precision")
     assert reader.texts[at + 1 : at + 9] == ["0", "0", "–", "0.00 %", "1", "3", "66.67 %", "100.00 %"]
-    assert reader.rows_with("hardest class") == ["1, 66.67 %"]
+    assert reader.rows_with("lowest recall") == ["1, 66.67 %"]

@@ -49,7 +49,7 @@ def test_a_place_beside_the_images_or_of_a_name_that_sources_know_is_not(picture
 
 
 def test_a_run_that_holds_the_images_is_not_replaced(pictures):
-    with pytest.raises(RunError, match="holds the images"):
+    with pytest.raises(RunError, match="contains the images"):
         refuse_among_images(pictures, str(pictures / "data"))
 
 

@@ -78,11 +78,11 @@ def test_a_signal_saves_and_says_how_to_go_on(source, start_training, tmp_path, 
     returned, out, err = training.ended()
     assert (returned, out) == (code, "")
     assert err.startswith("clf-train: stopped in epoch ")
-    assert err.endswith("; go on with: clf-train --resume run\n")
+    assert err.endswith("; resume with: clf-train --resume run\n")
     assert err.count("\n") == 1
     again = start_training(*options(source), cwd=tmp_path).ended()
     assert again[0] == 2
-    assert "holds a training that was stopped" in again[2]
+    assert "holds a stopped training" in again[2]
 
 
 def test_like_trains_the_same_again(never_stopped, start_training, tmp_path):
@@ -101,5 +101,5 @@ def test_like_refuses_other_images(source, never_stopped, start_training, tmp_pa
         np.savez(tmp_path / "other.npz", images=arrays["images"] // 2, labels=arrays["labels"])
     code, _, err = start_training("--like", whole / "conv", "--data", "other.npz", "--quiet", cwd=tmp_path).ended()
     assert (code, err.count("\n")) == (2, 1)
-    assert "holds other images than the training had" in err
+    assert "does not hold the images of the training" in err
     assert [p.name for p in tmp_path.iterdir()] == ["other.npz"]

@@ -124,7 +124,7 @@ def test_a_run_json_that_was_edited_is_refused(copy):
     for old, new in (('"seed": 3', '"seed": 1'), ('"0",', '"6",'), ('"temperature": 1.0', '"temperature": 1.5')):
         assert text.count(old) >= 1
         file.write_text(text.replace(old, new, 1))
-        with pytest.raises(RunError, match=r"run\.json: .*changed since it was written"):
+        with pytest.raises(RunError, match=r"run\.json: .*it was modified"):
             read_run(copy)
     record = json.loads(text)
     del record["sha256"]
@@ -167,12 +167,12 @@ def test_the_net_is_held_to_its_weights_and_its_probe(copy, monkeypatch):
     for name in ("weights.safetensors", "probe.safetensors"):
         data = (copy / name).read_bytes()
         (copy / name).write_bytes(data[:-1] + bytes([data[-1] ^ 0x80]))
-        with pytest.raises(RunError, match=rf"{name}: is not what the training wrote"):
+        with pytest.raises(RunError, match=rf"{name}: not what the training wrote"):
             load_net(copy, run)
         (copy / name).write_bytes(data)
     load_net(copy, run)
     monkeypatch.setattr("torch.nn.functional.max_pool2d", torch.nn.functional.avg_pool2d)
-    with pytest.raises(RunError, match="its weights are those of the training, but conv is another net now"):
+    with pytest.raises(RunError, match="the weights are those of the training, but conv gives other outputs now"):
         load_net(copy, run)
 
 
@@ -182,7 +182,7 @@ def test_the_net_is_held_to_its_weights_and_its_probe(copy, monkeypatch):
         ({"seconds": float("inf")}, "run.seconds is 'inf'"),
         (
             {"machine": {"processor": "x" * (65 << 20)}},
-            "it would be larger than 64 MiB, which is the most that is read",
+            "it would be larger than the limit of 64 MiB",
         ),
     ],
 )
@@ -260,7 +260,7 @@ class TestNewFolder:
 
     def test_a_folder_that_is_no_run_is_never_overwritten(self, tmp_path):
         (tmp_path / "home" / "photos").mkdir(parents=True)
-        with pytest.raises(RunError, match="no run folder"), new_folder(tmp_path / "home", overwrite=True):
+        with pytest.raises(RunError, match="not a run folder"), new_folder(tmp_path / "home", overwrite=True):
             pass
         assert (tmp_path / "home" / "photos").exists()
 
@@ -269,7 +269,7 @@ class TestNewFolder:
         (tmp_path / "home" / "run1" / "run.json").touch()
         for extra in ("thesis.txt", "comparison.html"):
             (tmp_path / "home" / extra).touch()
-            with pytest.raises(RunError, match="no run folder"), new_folder(tmp_path / "home", overwrite=True):
+            with pytest.raises(RunError, match="not a run folder"), new_folder(tmp_path / "home", overwrite=True):
                 pass
         (tmp_path / "home" / "thesis.txt").rename(tmp_path / "home" / "run1.onnx")
         with new_folder(tmp_path / "home", overwrite=True):
@@ -320,7 +320,7 @@ class TestNewFolder:
     def test_a_partial_folder_that_no_training_made_is_never_cleared(self, tmp_path):
         (tmp_path / "run.partial").mkdir()
         (tmp_path / "run.partial" / "precious").touch()
-        with pytest.raises(RunError, match="no training made it"), new_folder(tmp_path / "run"):
+        with pytest.raises(RunError, match="not of a training"), new_folder(tmp_path / "run"):
             pass
         assert (tmp_path / "run.partial" / "precious").exists()
 

@@ -1,4 +1,4 @@
-"""How a training is followed: a bar on a terminal, a line an epoch where there is none."""
+"""Progress of a training: a bar on a terminal, else one line per epoch."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ from clf_train.models.registry import Model
 def follow(
     name: str, dataset: Dataset, seed: int, bars: ExitStack, quiet: bool, stopping: Callable[[], bool]
 ) -> Callable[[Model, Recipe, str], Watcher]:
-    """What `train` is to call for each model: a progress bar on a terminal, which `bars` closes, else lines on stderr.
+    """The `on_start` of `train`: a progress bar per model on a terminal, which `bars` closes, else lines on stderr.
 
-    `name` is the command's, which the lines begin with. A bar shows epoch, loss and images a second.
+    `name` is the command's, which lines begin with. A bar shows epoch, loss and images/s.
     """
 
     def on_start(model: Model, recipe: Recipe, device: str) -> Watcher:
@@ -27,9 +27,9 @@ def follow(
         bars.close()
         held_out = validation_rows(dataset, recipe, seed)
         if not quiet:
-            say(name, f"training {model} by recipe {recipe.name} on {device}")
+            say(name, f"training {model} with recipe {recipe.name} on {device}")
             if held_out is None and recipe.validation_share:
-                say(name, "a class has a single training image, so none are held out: the last epoch is kept")
+                say(name, "a class has only one training image, so nothing is held out: the last epoch is kept")
         is_terminal = sys.stderr.isatty()
         total = recipe.epochs * (len(dataset.train) - (0 if held_out is None else len(held_out)))
         hidden = quiet or not is_terminal
@@ -45,7 +45,7 @@ def follow(
 
         def on_begin(behind: Sequence[Epoch]) -> None:
             if behind and not quiet and not is_terminal:
-                say(name, f"{model}, going on after {epoch_line(behind[-1], recipe.epochs)}")
+                say(name, f"{model}, resuming after {epoch_line(behind[-1], recipe.epochs)}")
 
         def on_note(text: str) -> None:
             if not quiet:
@@ -57,7 +57,7 @@ def follow(
 
 
 def epoch_line(epoch: Epoch, epochs: int) -> str:
-    """The figures of an epoch of so many in a line for people."""
+    """One line of text for an epoch out of `epochs`."""
     parts = [f"loss {epoch.loss:.3f}", f"accuracy {100 * epoch.accuracy:.2f} %"]
     if epoch.validation_accuracy is not None:
         parts.append(f"validation accuracy {100 * epoch.validation_accuracy:.2f} %")

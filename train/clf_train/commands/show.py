@@ -1,4 +1,4 @@
-"""`clf-train --show`: what a source holds, in words and as a sheet of samples."""
+"""`clf-train --show`: a description of a source, and a sheet of samples."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from clf_train.runs.output_place import refuse_among_images
 
 
 def show_source(dataset: Dataset, out: Path | None) -> None:
-    """Print what a source holds, and draw its sheet of samples into the folder or file `out`, or here.
+    """Describe a source, and write its sheet of samples to the file or folder `out`, or the current folder.
 
-    Raises RunError if the sheet would lie among the images, OSError as the system does.
+    Raises RunError if the sheet would be among the images, OSError as the system does.
     """
     file = _sheet_file(dataset, out)
     refuse_among_images(file, dataset.source)
@@ -31,9 +31,9 @@ def show_source(dataset: Dataset, out: Path | None) -> None:
     low, high = dataset.value_range
     print(f"value range  {low:g}..{high:g}")
     print(f"mean         {'  '.join(f'{m:.4f}' for m in dataset.mean)}")
-    print(f"deviation    {'  '.join(f'{s:.4f}' for s in dataset.std)}")
+    print(f"std          {'  '.join(f'{s:.4f}' for s in dataset.std)}")
     print(f"fingerprint  {dataset.fingerprint}")
-    print(f"classes      {len(dataset.names)}, images of each to train and to test:")
+    print(f"classes      {len(dataset.names)}, with training and test images:")
     for label, name in enumerate(dataset.names):
         print(f"  {label:>3}  {one_line(name):<{width}}  {counts[0][label]:>8,}  {counts[1][label]:>8,}")
     for sentence in (*dataset.notes, *dataset.doubts):
@@ -44,13 +44,13 @@ def show_source(dataset: Dataset, out: Path | None) -> None:
 
 
 def refuse_sheet(out: Path | None, overwrite: bool) -> None:
-    """Raise RunError if `out` is a file already, and not a PNG to `overwrite`."""
+    """Raise RunError if `out` exists as a file, unless it is a PNG to `overwrite`."""
     if out is not None and out.exists() and not out.is_dir() and not (overwrite and _is_png(out)):
-        raise RunError(f"{out}: is there already; choose another --out{', or pass --overwrite' * _is_png(out)}")
+        raise RunError(f"{out}: exists already; choose another --out{', or pass --overwrite' * _is_png(out)}")
 
 
 def _sheet_file(dataset: Dataset, out: Path | None) -> Path:
-    """Where the sheet of samples goes: the PNG `out`, or a file of our own naming in the folder `out`, or here."""
+    """Where the sheet of samples goes: the PNG `out`, or a file in the folder `out` or the current one."""
     if out is None or out.is_dir() or not _is_png(out):
         return (out or Path()) / f"{stem(dataset.source)}-samples.png"
     return out
@@ -61,6 +61,6 @@ def _is_png(out: Path) -> bool:
 
 
 def stem(source: str) -> str:
-    """A source's or model's name as a part of a file's name."""
+    """A source's or model's name in a form for file names."""
     name = Path(source).name.split(".")[0]
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name) or "data"

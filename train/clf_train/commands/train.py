@@ -48,43 +48,41 @@ def train(
         str,
         typer.Option(
             metavar="NAME",
-            help="How: seed (the plain loops that the models came with), fast, or best (longer, for photographs: it "
-            "mirrors images).",
+            help="How to train: seed (the plain loops that the models came with), fast, or best (longer, for "
+            "photographs: it flips images).",
         ),
     ] = "fast",
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training images.")] = None,
     optimizer: Annotated[
-        Optimizer | None, typer.Option(help="Brings its own rate, momentum and weight decay, unless they are given.")
+        Optimizer | None, typer.Option(help="Sets its own rate, momentum and weight decay, unless given.")
     ] = None,
-    schedule: Annotated[Schedule | None, typer.Option(help="How the learning rate moves.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Its highest value.")] = None,
-    momentum: Annotated[float | None, typer.Option(metavar="SHARE", help="Of sgd and muon.")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images a step.")] = None,
-    weight_decay: Annotated[float | None, typer.Option(metavar="SHARE", help="As the optimizer defines it.")] = None,
-    label_smoothing: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Of each label, spread over all.")
+    schedule: Annotated[Schedule | None, typer.Option(help="Learning rate schedule.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Maximum learning rate.")] = None,
+    momentum: Annotated[float | None, typer.Option(metavar="FLOAT", help="Momentum of sgd and muon.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images per step.")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(metavar="FLOAT", help="Weight decay, as the optimizer defines it.")
     ] = None,
-    nesterov: Annotated[_OnOff | None, typer.Option(help="Nesterov's momentum, of sgd.")] = None,
-    flip: Annotated[_OnOff | None, typer.Option(help="Mirror half of the images left to right.")] = None,
-    shift: Annotated[int | None, typer.Option(metavar="PIXELS", help="Move images by up to so much.")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(metavar="FLOAT", help="Label smoothing, in 0..1.")] = None,
+    nesterov: Annotated[_OnOff | None, typer.Option(help="Nesterov momentum of sgd.")] = None,
+    flip: Annotated[_OnOff | None, typer.Option(help="Flip half of the images horizontally.")] = None,
+    shift: Annotated[int | None, typer.Option(metavar="PIXELS", help="Shift images by up to this much.")] = None,
     validation_share: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Of the training images, held out to choose the epoch and the temperature."),
+        typer.Option(metavar="FLOAT", help="Fraction of the training images held out to choose epoch and temperature."),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(metavar="N", help="Stop after N epochs without a better one; 0 never does.")
+        int | None, typer.Option(metavar="N", help="Stop after N epochs without improvement; 0: never.")
     ] = None,
-    precision: Annotated[
-        Precision | None, typer.Option(help="bf16 computes the net in bfloat16, on CUDA only.")
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Of weights and order.")] = 0,
+    precision: Annotated[Precision | None, typer.Option(help="bf16: bfloat16 autocast, on CUDA only.")] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Seed of weights and data order.")] = 0,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
-        typer.Option(help="auto takes CUDA when it works, else the CPU; cuda never falls back."),
+        typer.Option(help="auto: CUDA if it works, else the CPU. cuda never falls back."),
     ] = "auto",
     names: Annotated[
         str | None,
-        typer.Option(metavar="FILE|A,B,C", help="Class names, one a line in a file, or with commas between."),
+        typer.Option(metavar="FILE|A,B,C", help="Class names: a file with one per line, or comma-separated."),
     ] = None,
     image_size: Annotated[
         str | None,
@@ -110,42 +108,40 @@ def train(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="The run folder to make; with --show the PNG or its folder.  [default: a new one below artifacts/]",
+            help="The run folder to create; with --show the PNG or its folder.  [default: a new one in artifacts/]",
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there under --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")] = False,
     like: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="Train again as the run folder RUN says: the same images, recipe, seed and threads."
+            metavar="RUN", help="Repeat the training of the run folder RUN: same images, recipe, seed and threads."
         ),
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with the training that was to make RUN, after a stop or a kill.",
+            help="Resume the stopped or killed training of RUN.",
         ),
     ] = None,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write scalars for TensorBoard into the run folder too.")
-    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write scalars for TensorBoard.")] = False,
     show: Annotated[
-        bool, typer.Option("--show", help="Describe the source and draw a sheet of samples; train nothing.")
+        bool, typer.Option("--show", help="Describe the source and write a sheet of samples, without training.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Fit small image classifiers to labelled images and compare them.
+    """Train small image classifiers on labelled images and compare them.
 
-    Leaves a run folder with the weights, run.json, metrics.csv, plots and report.html; clf-export makes an ONNX file
-    of it. Without options it trains simple and conv on the embedded digits. Stopped by Ctrl-C or a signal, it saves its
-    state; --resume goes on from there. Under torchrun (torchrun --nproc-per-node=2 -m clf_train ...) several processes
-    train together.
+    Writes a run folder with the weights, run.json, metrics.csv, plots and report.html, which clf-export turns into an
+    ONNX file. Without options it trains simple and conv on the embedded digits. When stopped by Ctrl-C or a signal, it
+    saves its state, from which --resume continues. With torchrun (torchrun --nproc-per-node=2 -m clf_train ...) several
+    processes train together.
 
-    Exit codes: 0 all well; 2 any error; 130 or 143 stopped by SIGINT or SIGTERM.
+    Exit codes: 0 success; 2 any error; 130 or 143 stopped by SIGINT or SIGTERM.
     """
     configure_process()
     given = {
@@ -179,7 +175,7 @@ def train(
     from clf_train.runs.plan import check_models, check_plan, plan_like, read_plan
     from clf_train.runs.run import find_runs, folder_name, load_net, read_run
 
-    # What can be refused at once is not refused after minutes of reading.
+    # Whatever can be refused at once is refused before the images are read.
     plan = None
     if resume is not None:
         out = resume if resume.name and not resume.name.endswith(".partial") else resume.resolve()
@@ -191,11 +187,11 @@ def train(
         plan = plan_like(list(runs.values()))
     if plan is not None:
         check_models(plan, models if "model" in given else ())
-        if like is not None:  # what is trained again must be the net that was trained
+        if like is not None:  # the net must be the one that was trained
             for folder, run in runs.items():
                 load_net(folder, run, run.model if is_own(run.model) else None)
                 if run.probe_sha256 is None and not quiet:
-                    say(NAME, f"{folder}: has no probe (it is of an earlier clf-edge): its code may have changed since")
+                    say(NAME, f"{folder}: is of an earlier clf-edge, without a probe: its code may have changed since")
         device = "cuda" if plan.device == "cuda" else "cpu"
     chosen = "cpu" if show else select_device(device)[0].type
     with join(chosen) as world:
@@ -268,17 +264,17 @@ def train(
 def _models(text: str) -> tuple[Model, ...]:
     models = ("simple", "conv") if text == "both" else tuple(name.strip() for name in text.split(","))
     if not all(models):
-        raise RecipeError(f"--model {text}: a name between the commas is empty")
+        raise RecipeError(f"--model {text}: has an empty name")
     if len(set(models)) < len(models):
-        raise RecipeError(f"--model {text}: names a model twice")
+        raise RecipeError(f"--model {text}: has a model twice")
     return models
 
 
 def _refuse_beside(again: str, given: set[str]) -> None:
-    """Refuse what cannot change where a training is repeated or gone on with."""
+    """Refuse options that cannot be changed when a training is repeated or resumed."""
     for name in sorted(given - {again} - _BESIDE[again]):
         beside = ", ".join(f"--{n}" for n in sorted(_BESIDE[again]))
-        raise RecipeError(f"--{name.replace('_', '-')} cannot stand beside --{again}; what can: {beside}")
+        raise RecipeError(f"--{name.replace('_', '-')} cannot be combined with --{again}; these can: {beside}")
 
 
 app = make_app(train)
@@ -290,7 +286,7 @@ def main() -> NoReturn:
         run_app(app, NAME, "all")
     except SystemExit as end:
         if "RANK" in os.environ:
-            # One of several processes ends at once: threads of gloo may still hold tensors, and have aborted one as the
-            # interpreter was taken down under them (https://github.com/pytorch/pytorch/pull/179291).
+            # One of several processes exits at once: gloo's threads may still hold tensors, and can abort the process
+            # while the interpreter shuts down (https://github.com/pytorch/pytorch/pull/179291).
             os._exit(cast(int, end.code))
         raise

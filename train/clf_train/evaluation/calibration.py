@@ -1,4 +1,4 @@
-"""Probabilities that can be taken at their word: the softmax temperature that makes them so, and how far they are.
+"""Calibration: temperature scaling, and the calibration error.
 
 Guo, Pleiss, Sun and Weinberger, 2017, On Calibration of Modern Neural Networks, https://arxiv.org/abs/1706.04599.
 Letters in shapes: N images, K classes.
@@ -16,12 +16,12 @@ from clf_runtime.evaluation.scores import Bin, score
 
 ENOUGH_TO_CALIBRATE = 200  # validation images; a temperature that is fitted to fewer is mostly noise
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
-_MOST_SCORES = 1 << 25  # numbers that a temperature is fitted to: 3 million images of ten classes, 1,677 of 20,000
+_MOST_SCORES = 1 << 25  # scores for fitting a temperature: 3 million images of ten classes, 1,677 of 20,000
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """The accuracy on the share of images that the model is surest of, and the lowest probability among them."""
+    """The accuracy on the fraction of images with the highest confidence, and the lowest probability among them."""
 
     share: float
     accuracy: float
@@ -30,10 +30,10 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far probabilities can be taken at their word, on the test images.
+    """The calibration of the probabilities on the test images.
 
     `error_before` is the expected calibration error at a temperature of 1, `error` at the fitted one, both in 0..1;
-    `bins` (those that hold images) and `coverage` are of the fitted one.
+    `bins` (the non-empty ones) and `coverage` are for the fitted one.
     """
 
     error_before: float
@@ -43,14 +43,14 @@ class Calibration:
 
 
 def images_to_fit(images: int, classes: int) -> int:
-    """How many of so many held-out images a temperature is fitted to: all, but where classes are many."""
+    """How many of the held-out images are used to fit the temperature: all, unless there are many classes."""
     return min(images, max(ENOUGH_TO_CALIBRATE, _MOST_SCORES // classes))
 
 
 def fit_temperature(scores: Tensor, labels: np.ndarray) -> float:
-    """The temperature that gives labels, int64 [N], the least mean cross-entropy under scores, float32 [N, K].
+    """The temperature that minimises the mean cross-entropy of scores, float32 [N, K], for labels, int64 [N].
 
-    It is sought between 0.05 and 20 over its logarithm, in which the cross-entropy has one minimum.
+    Found by a search over its logarithm between 0.05 and 20, in which the cross-entropy has a single minimum.
     """
     from scipy.optimize import minimize_scalar
 
@@ -75,7 +75,7 @@ def calibration(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> Ca
 
 
 def accuracy_by_coverage(probabilities: np.ndarray, labels: np.ndarray) -> tuple[Coverage, ...]:
-    """What the accuracy is if only the surest share of the images is answered."""
+    """The accuracy by coverage: on the fraction of images with the highest confidence."""
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     right = (probabilities.argmax(axis=1) == labels)[order]

@@ -1,4 +1,4 @@
-"""From images to probabilities with PyTorch: the one path that training, testing and the export's proof share.
+"""From images to probabilities with PyTorch: the code path shared by training, testing and the export's proof.
 
 Letters in shapes: B images in a batch, N images in all, C channels, H height, W width, K classes.
 """
@@ -23,7 +23,7 @@ def class_scores(
     """Run a net in evaluation mode on uint8 or float32 [N, C, H, W] and return its output, float32 [N, K] on the CPU.
 
     With `rows`, int64 [M], only those images are run, and the result is [M, K]. The scores are logits or
-    log-probabilities; a softmax makes the same probabilities of either.
+    log-probabilities; their softmax is the same.
     """
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
@@ -34,10 +34,10 @@ def class_scores(
         block = slice(first, first + _BLOCK)
         chosen = tensor[block] if rows is None else tensor[as_tensor(rows[block])]
         answers = net(normalise(chosen.to(device))).cpu()
-        if scores is None:  # keeping the small answers apart pins the heap between large blocks: 0.3 GB for 40,000
+        if scores is None:  # one array: small ones between large blocks fragment the heap, 0.3 GB for 40,000 images
             scores = torch.empty(count, answers.shape[1])
         scores[block] = answers
-    net.train(modes[0][1])  # a user's own may do more than to set what follows
+    net.train(modes[0][1])  # a user's own train() may do more than set the modes
     for module, training in modes:
         module.training = training
     assert scores is not None

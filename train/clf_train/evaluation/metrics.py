@@ -1,4 +1,4 @@
-"""A model's test: accuracy, cross-entropy, confusion matrix, and the images that were mistaken.
+"""A model's test: accuracy, cross-entropy, confusion matrix, and misclassified images.
 
 Letters in shapes: N images, K classes.
 """
@@ -25,10 +25,11 @@ class LabelledPrediction:
 
 @dataclass(frozen=True)
 class TestMetrics:
-    """A model's test: shares in [0, 1], the mean cross-entropy in nats, and the confusion matrix as counts.
+    """A model's test: fractions in [0, 1], the mean cross-entropy in nats, and the confusion matrix as counts.
 
-    `confusion[i][j]` counts the images of class i taken for class j, and is None for more than a thousand classes;
-    `class_accuracy` is None for a class without test images; `first` holds the first ten predictions.
+    `confusion[i][j]` counts the images of class i predicted as class j, and is None for more than a thousand classes;
+    `class_accuracy` is the recall of each class, None for a class without test images; `first` holds the first ten
+    predictions.
     """
 
     images: int
@@ -40,7 +41,7 @@ class TestMetrics:
 
 
 def measure(probabilities: np.ndarray, labels: np.ndarray) -> TestMetrics:
-    """Score float32 [N, K] probabilities against int64 [N] labels."""
+    """Evaluate float32 [N, K] probabilities against int64 [N] labels."""
     scores, n = score(probabilities, labels), len(labels)
     predicted = probabilities.argmax(axis=1)
     of_label = probabilities[np.arange(n), labels].astype(np.float64)
@@ -59,20 +60,20 @@ def measure(probabilities: np.ndarray, labels: np.ndarray) -> TestMetrics:
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Images of class `label` that were taken for class `predicted`, and how many."""
+    """The number of images of class `label` that were predicted as class `predicted`."""
 
     label: str
     predicted: str
     count: int
 
     def __str__(self) -> str:
-        return f"{self.label} taken for {self.predicted}, {self.count:,}"
+        return f"{self.label} predicted as {self.predicted}, {self.count:,}"
 
 
 def most_confused(metrics: TestMetrics, names: Sequence[str], most: int = 10) -> list[ConfusedPair]:
-    """The pairs of classes that are mistaken most often, the worst first; pairs that never happen are left out.
+    """The pairs of classes that are confused most often, most frequent first, without pairs that never occur.
 
-    None at all where there is no confusion matrix.
+    Empty if there is no confusion matrix.
     """
     pairs = [
         ConfusedPair(names[i], names[j], count)
@@ -85,7 +86,7 @@ def most_confused(metrics: TestMetrics, names: Sequence[str], most: int = 10) ->
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The `count` test images of class `label` that were taken for class `predicted`, and some of them as examples."""
+    """The `count` test images of class `label` that were predicted as class `predicted`, with some as examples."""
 
     label: int
     predicted: int
@@ -96,10 +97,10 @@ class Mistakes:
 def confused_examples(
     probabilities: np.ndarray, labels: np.ndarray, most_pairs: int = 6, most_examples: int = 8
 ) -> list[Mistakes]:
-    """The pairs of classes mistaken most often, the worst first, in the order of `most_confused`, with images of each.
+    """The pairs of classes that are confused most often, in the order of `most_confused`, with images of each.
 
-    From float32 [N, K] probabilities and int64 [N] labels. The examples are the surest mistakes of the pair, the surest
-    first: those where the wrong class was given the highest probability. No mistake at all gives an empty list.
+    From float32 [N, K] probabilities and int64 [N] labels. The examples of a pair are its most confident errors, those
+    with the highest probability of the wrong class first. Empty if there are no errors.
     """
     predicted = probabilities.argmax(axis=1)
     given = probabilities.max(axis=1)

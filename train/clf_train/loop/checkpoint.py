@@ -1,7 +1,7 @@
-"""The state of a training: what changes as it goes, saved whole and read back to the last bit.
+"""The state of a training: everything that changes, saved atomically and restored bit-identically.
 
-A file of it is what torch.save makes, with the SHA-256 of that behind it: torch.load, which reads it too, looks at no
-checksum, and would go on from a weight with another exponent.
+The file is torch.save's output followed by its SHA-256: torch.load, which can read it too, verifies no checksum, and
+would resume from a weight with a flipped bit.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training images did: mean loss, share of right answers (as the weights moved), and time.
+    """The figures of one pass over the training images: mean loss, accuracy (while the weights changed), and time.
 
-    `learning_rate` is that of its last step; `seconds` hold the training alone. The validation figures, of the weights
-    as the epoch left them, are None where no images were held out.
+    `learning_rate` is that of its last step; `seconds` includes training only. The validation figures, for the weights
+    at the end of the epoch, are None if no images were held out.
     """
 
     epoch: int
@@ -47,7 +47,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Best:
-    """The weights of the best epoch yet, and what they did on the validation images."""
+    """The weights of the best epoch so far, and their validation figures."""
 
     epoch: int
     accuracy: float
@@ -57,11 +57,11 @@ class Best:
 
 @dataclass
 class State:
-    """All that changes in a training. Between two steps it can be saved, and gone on from as if it had not stopped.
+    """Everything that changes in a training. Between two steps it can be saved, to resume as if there was no stop.
 
-    `epoch`, from 1, is the one at work, and `batch` of its batches are behind; `order` is the generator's state from
-    which its order was drawn. `loss_sum` and `hits` are over its images so far, `seconds` its time. `outside` is what
-    the net held outside of its state_dict when it was new (see extra_state.py): what changes of it is saved.
+    `epoch`, from 1, is the current one, `batch` the number of its batches that are done; `order` is the state of the
+    generator from which its order was drawn. `loss_sum` and `hits` are over its images so far, `seconds` its time.
+    `outside` is what a new net holds outside of its state_dict (see extra_state.py): what has changed of it is saved.
     """
 
     net: nn.Module
@@ -78,7 +78,7 @@ class State:
     best: Best | None = None
 
     def begin_next_epoch(self) -> None:
-        """Close the epoch at work."""
+        """Close the current epoch."""
         self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
         self.loss_sum.zero_()
         self.hits.zero_()
@@ -93,7 +93,7 @@ def new_state(net: nn.Module, recipe: Recipe, device: torch.device, seed: int) -
 
 
 def pack(state: State, recipe: Recipe, seed: int, scores: np.ndarray | None = None) -> bytes:
-    """The state as a file: tensors, numbers and texts that `weights_only` reads, and a digest.
+    """The state as the bytes of a file: tensors, numbers and strings that `weights_only` reads, and a digest.
 
     `seed` is that of the training, `scores` are the net's for its probe, float32 [P, K].
     """
@@ -108,7 +108,7 @@ def pack(state: State, recipe: Recipe, seed: int, scores: np.ndarray | None = No
         "probe": None if scores is None else torch.from_numpy(scores),
         "optimizer": state.optimizer.state_dict(),
         "generator": state.generator.get_state(),
-        "torch_generator": torch.get_rng_state(),  # for nets that draw numbers of their own, dropout for one
+        "torch_generator": torch.get_rng_state(),  # for nets that draw random numbers, as with dropout
         "cuda_generator": torch.cuda.get_rng_state() if cuda else None,
         "order": state.order,
         "loss_sum": state.loss_sum,
@@ -125,22 +125,20 @@ def pack(state: State, recipe: Recipe, seed: int, scores: np.ndarray | None = No
 
 
 def unpack(data: bytes, state: State, recipe: Recipe, seed: int, where: str) -> np.ndarray | None:
-    """Bring a fresh state to where `data` was packed, and return the scores that were packed with it.
+    """Restore the state packed in `data`, and return the scores that were packed with it.
 
     Raises RunError, naming the file `where`, if it is damaged or of another recipe, seed or net.
     """
     saved, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
     try:
         if hashlib.sha256(saved).digest() != digest:
-            raise ValueError("its checksum is wrong")
+            raise ValueError("its checksum does not match")
         content: dict[str, Any] = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
         if (content["schema"], content["recipe"], content["seed"]) != (SCHEMA, asdict(recipe), seed):
             raise ValueError("it is of another recipe, seed or version of clf-edge")
         edited = sorted(changed(content["new_outside"], state.outside) | changed(state.outside, content["new_outside"]))
         if edited:
-            raise ValueError(
-                f"the net is made otherwise now, by {', '.join(edited[:5])}: bring its code back as it was"
-            )
+            raise ValueError(f"the net has other attributes now ({', '.join(edited[:5])}): restore its code")
         state.net.load_state_dict(content["net"])
         restore(state.net, content["outside"])
         state.optimizer.load_state_dict(content["optimizer"])
@@ -154,26 +152,26 @@ def unpack(data: bytes, state: State, recipe: Recipe, seed: int, where: str) -> 
         state.epoch, state.batch, state.seconds = content["epoch"], content["batch"], content["seconds"]
         state.history = [Epoch(**epoch) for epoch in content["history"]]
         state.best = None if content["best"] is None else Best(**content["best"])
-    except Exception as error:  # torch.load and load_state_dict raise whatever they met
+    except Exception as error:  # torch.load and load_state_dict may raise anything
         raise RunError(f"{where}: damaged, or of another training: {brief(error)}; train again") from None
     return None if content["probe"] is None else content["probe"].numpy()
 
 
 def hold_to_probe(scores: np.ndarray | None, found: np.ndarray, where: str) -> None:
-    """Hold a net that goes on to the scores that were saved with its state, float32 [P, K] each.
+    """Compare a restored net's scores with those that were saved with its state, float32 [P, K] each.
 
     Raises RunError, naming the file `where`, if they differ by more than rounding.
     """
-    difference = "no scores are there" if scores is None else probe.differing(scores, found)
+    difference = "no scores were saved" if scores is None else probe.differing(scores, found)
     if difference:
         raise RunError(
-            f"{where}: the weights are as they were saved, but the net is another now ({difference}): its code has "
-            "changed, or it keeps what cannot be saved; bring the code back as it was, or train again with --overwrite"
+            f"{where}: the weights are as saved, but the net gives other outputs now ({difference}): its code has "
+            "changed, or it has state that cannot be saved; restore the code, or train again with --overwrite"
         )
 
 
 def save(state: State, recipe: Recipe, seed: int, scores: np.ndarray | None, file: Path) -> None:
-    """Write the state, whole or not at all. Raises OSError as the system does."""
+    """Write the state atomically. Raises OSError as the system does."""
     data = pack(state, recipe, seed, scores)
     with whole_file(file) as partial:
         partial.write_bytes(data)

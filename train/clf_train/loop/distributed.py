@@ -1,7 +1,7 @@
-"""Several processes that train one net together, as torchrun starts them; or the one that is alone.
+"""Distributed training: several processes started by torchrun, or a single one.
 
-Each process takes its share of every batch; PyTorch's DistributedDataParallel averages the gradients, over gloo on the
-CPU and NCCL on CUDA. The first process, rank 0, is the only one that writes.
+Each process takes its part of every batch; PyTorch's DistributedDataParallel averages the gradients, over gloo on the
+CPU and NCCL on CUDA. Only the first process, rank 0, writes.
 """
 
 import os
@@ -21,9 +21,9 @@ from clf_train.loop.device import select_device
 
 @dataclass(frozen=True)
 class World:
-    """One process of several: its number, from 0, among all, and among those of its machine.
+    """One process of several: its rank, from 0, and its local rank on its machine.
 
-    `device`, cpu or cuda, is where what they tell each other lies.
+    `device`, cpu or cuda, is where the tensors that they exchange are.
     """
 
     rank: int = 0
@@ -33,13 +33,13 @@ class World:
 
     @property
     def writes(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Whether this is the process that writes and prints."""
         return self.rank == 0
 
     def part_of(self, size: int) -> tuple[slice, float]:
-        """The part of a batch that is ours, and the weight of its mean loss: their average is then the batch's mean.
+        """The part of a batch of this process, and the weight of its mean loss in the average over the processes.
 
-        A batch of fewer images than processes leaves some with none: they take the first one, with a weight of 0.
+        Of a batch with fewer images than processes, those without one take the first image, with weight 0.
         """
         if self.size == 1:
             return slice(None), 1
@@ -49,7 +49,7 @@ class World:
         return slice(self.rank, None, self.size), own * self.size / size
 
     def sum(self, values: Sequence[float]) -> tuple[float, ...]:
-        """Add up each value over all processes."""
+        """Sum each value over all processes."""
         if self.size == 1:
             return tuple(map(float, values))
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -57,7 +57,7 @@ class World:
         return tuple(total.tolist())
 
     def broadcast(self, values: Sequence[float]) -> tuple[float, ...]:
-        """What rank 0 has of these values."""
+        """These values of rank 0."""
         if self.size == 1:
             return tuple(values)
         shared = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -65,7 +65,7 @@ class World:
         return tuple(shared.tolist())
 
     def broadcast_bytes(self, data: bytes) -> bytes:
-        """What rank 0 has as `data`."""
+        """The `data` of rank 0."""
         if self.size == 1:
             return data
         shared = torch.empty(int(self.broadcast((len(data),))[0]), dtype=torch.uint8, device=self.device)
@@ -75,10 +75,10 @@ class World:
         return shared.cpu().numpy().tobytes()
 
     def synchronise(self, net: nn.Module, device: torch.device) -> nn.Module:
-        """The net as all processes call it: gradients are averaged, rank 0's weights are everyone's.
+        """The net for all processes: gradients are averaged, weights start as rank 0's.
 
-        On CUDA batch statistics are of the whole batch (SyncBatchNorm, which PyTorch has there only); on the CPU each
-        process's own.
+        On CUDA batch statistics are those of the whole batch (SyncBatchNorm, which PyTorch only has there); on the CPU
+        they are each process's own.
         """
         if self.size == 1:
             return net
@@ -88,17 +88,17 @@ class World:
 
 
 ALONE = World()
-_PATIENCE = timedelta(hours=2)  # the others wait while rank 0 scores and writes
+_PATIENCE = timedelta(hours=2)  # the others wait while rank 0 evaluates and writes
 
 
 def is_launched() -> bool:
-    """Whether torchrun, or something like it, started this process as one of several."""
+    """Whether torchrun, or a similar launcher, started this process as one of several."""
     return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @contextmanager
 def join(device: str) -> Iterator[World]:
-    """Join the other processes, if torchrun started several, and leave them when the block ends.
+    """Join the process group, if torchrun started several processes, and leave it when the block ends.
 
     `device`, cpu or cuda, is what they train on. Raises ProcessLost if they cannot be reached.
     """
@@ -120,7 +120,7 @@ def join(device: str) -> Iterator[World]:
 
 @contextmanager
 def explaining_process_loss() -> Iterator[None]:
-    """Turn what PyTorch raises when another process is gone into ProcessLost."""
+    """Turn PyTorch's exceptions for a lost process into ProcessLost."""
     try:
         yield
     except RuntimeError as error:
@@ -131,12 +131,12 @@ def explaining_process_loss() -> Iterator[None]:
 
 
 def check_same_images(world: World, fingerprint: str) -> None:
-    """Raise DataError if rank 0 has images of another fingerprint."""
+    """Raise DataError if rank 0 has images with another fingerprint."""
     if world.broadcast_bytes(fingerprint.encode()) != fingerprint.encode():
-        raise DataError(f"process {world.rank} reads other images than process 0: give all the same source")
+        raise DataError(f"process {world.rank} reads other images than process 0; all need the same source")
 
 
 def is_of_the_network(error: Exception) -> bool:
-    """Whether an error is what PyTorch raises where another process is gone."""
+    """Whether an exception is PyTorch's for a lost process."""
     found = re.search(r"\b(gloo|nccl|connection (closed|reset|refused)|socket)\b", str(error), re.IGNORECASE)
     return is_launched() and (isinstance(error, distributed.DistError) or found is not None)

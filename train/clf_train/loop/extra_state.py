@@ -1,7 +1,7 @@
-"""What a net holds outside of its state_dict: buffers that are not persistent, and plain attributes of its modules.
+"""A net's state outside of its state_dict: non-persistent buffers, and plain attributes of its modules.
 
-Weights are saved as a state_dict, so none of this is in weights.safetensors. A training's state keeps what has changed
-of it, so that --resume goes on with it; a finished net must not need it (see rebuild.py).
+Weights are saved as a state_dict, so none of this is in weights.safetensors. The state of a training includes what has
+changed of it, for --resume; a finished net must not depend on it (see rebuild.py).
 """
 
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_MOST_VALUES = 1 << 22  # of one tensor; larger ones are kept by nets that look at what passes through them
+_MOST_VALUES = 1 << 22  # of one tensor; larger ones are recorded activations
 _OWN_OF_MODULES = frozenset(vars(nn.Module()))
-_OTHER = object()  # stands for what is no plain value
+_OTHER = object()  # marks anything but a plain value
 
 
 def outside_state(net: nn.Module) -> dict[str, Any]:
-    """Return what can be kept of it, by the dotted name of the module and the attribute: a copy of each value.
+    """Return copies of the values that can be saved, by the dotted name of the module and the attribute.
 
-    Plain values are numbers, texts, booleans, None, tensors, and lists, tuples and dicts of these. What is a parameter,
-    a module or another object is left out, and so are tensors of more than four million values.
+    Plain values are numbers, strings, booleans, None, tensors, and lists, tuples and dicts of these. Parameters,
+    modules and other objects are left out, and so are tensors of more than four million values.
     """
     found = {}
     for path, module in net.named_modules():
@@ -33,14 +33,14 @@ def outside_state(net: nn.Module) -> dict[str, Any]:
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of `after` is new, or another value than in `before`."""
+    """Return what is new or changed in `after` compared with `before`."""
     return {name: value for name, value in after.items() if name not in before or not _equal(before[name], value)}
 
 
 def restore(net: nn.Module, kept: Mapping[str, Any]) -> None:
-    """Put back what `outside_state` gave, tensors to the net's device. Raises AttributeError if it does not fit.
+    """Restore what `outside_state` returned, tensors on the net's device. Raises AttributeError if it does not fit.
 
-    Tensors, lists and dicts are filled in place where they can be: modules may share one, or view a parameter.
+    Tensors, lists and dicts are filled in place where possible: modules may share one, or view a parameter.
     """
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     for name, value in kept.items():
@@ -52,14 +52,14 @@ def restore(net: nn.Module, kept: Mapping[str, Any]) -> None:
 
 
 def _fill(there: Any, value: Any) -> bool:
-    """Give what is there the value in place, and tell whether that could be done."""
+    """Assign the value in place, and return whether that was possible."""
     if isinstance(there, Tensor) and isinstance(value, Tensor):
         if (there.shape, there.dtype) != (value.shape, value.dtype):
             return False
         try:
             with torch.no_grad():
                 there.copy_(value)
-        except RuntimeError:  # expanded: several of its values are one
+        except RuntimeError:  # an expanded tensor: several elements share memory
             return False
         return True
     if type(there) is type(value) and isinstance(there, dict | list):

@@ -1,4 +1,4 @@
-"""The training loop: `fit` reads from top to bottom; what it calls stands below it, in the order of the calls.
+"""The training loop: `fit`, followed by the functions that it calls, in the order of the calls.
 
 Letters in shapes: B images in a batch, C channels, H height, W width, K classes.
 """
@@ -25,15 +25,15 @@ from clf_train.loop.validation import validate_epoch
 from clf_train.models.architecture import Hooks, Trick, start_tricks
 from clf_train.models.recipe import Recipe, learning_rate
 
-_LOOK_EVERY = 20  # steps between looks at the loss; each look makes a GPU wait, and several processes agree
+_LOOK_EVERY = 20  # steps between reads of the loss, each of which synchronises the GPU and the processes
 
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told of every few steps and of every epoch, and asked whether to stop.
+    """Callbacks for every few steps and every epoch, which may also stop the training.
 
-    `step` gets the epoch, from 1, the images of these steps, and the mean loss of the epoch so far; `begin`, before the
-    first step, the epochs that are behind: none unless the training is gone on with; `note` a sentence for the user.
+    `step` gets the epoch, from 1, the number of images in these steps, and the mean loss of the epoch so far; `begin`,
+    before the first step, the epochs that are done, if the training is resumed; `note` a sentence for the user.
     """
 
     step: Callable[[int, int, float], None] = lambda epoch, images, loss: None
@@ -45,7 +45,7 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Fit:
-    """How a training went: each epoch, and which of them the net has the weights of."""
+    """The result of a training: its epochs, and the one whose weights the net has."""
 
     history: tuple[Epoch, ...]
     best_epoch: int
@@ -67,14 +67,14 @@ def fit(
 ) -> Fit:
     """Train `net`, which is on `device`, in place, on the images of `split` that are not among the rows `held_out`.
 
-    Without `held_out` (int64 [M]) the net ends with the weights of the last epoch, else with those of the epoch of
-    the highest accuracy on these rows, of the lowest loss among equals. With a `state_file` the state is saved after
-    each epoch, and a training that left one there goes on from it, if the net still answers the `probe_images`
-    [P, C, H, W] as it did when it was saved. In a `world` of several processes each takes its share of every batch, and
-    all end with the same weights. `tricks` are those of the net's architecture.
-    Raises RecipeError if the recipe is not for such a net; TrainError if the loss becomes NaN or infinite, or another
-    process is lost; Stopped, the state saved, if the watcher wants it; RunError if the state cannot be read; OSError if
-    it cannot be written.
+    Without `held_out` (int64 [M]) the net ends with the weights of the last epoch, else with those of the epoch with
+    the highest accuracy on these rows, or the lowest loss at equal accuracy. With a `state_file` the state is saved
+    after each epoch, and an existing one is resumed from, if the net's outputs on the `probe_images` [P, C, H, W] are
+    still those saved with it. In a `world` of several processes each takes its part of every batch, and all end with
+    the same weights. `tricks` are those of the net's architecture.
+    Raises RecipeError if the recipe does not suit the net; TrainError if the loss becomes NaN or infinite, or another
+    process is lost; Stopped, after saving the state, if the watcher asks for it; RunError if the state cannot be read;
+    OSError if it cannot be written.
     """
     images, labels = as_tensor(split.images), as_tensor(split.labels)
     rows = None if held_out is None else torch.from_numpy(np.setdiff1d(np.arange(len(split)), held_out))
@@ -107,7 +107,7 @@ def fit(
 
 @dataclass(frozen=True)
 class _Job:
-    """What no step of a training changes; the images that train are the `rows` of all, or all if None."""
+    """What stays constant in a training; it uses the images `rows`, or all if None."""
 
     images: Tensor
     labels: Tensor
@@ -124,7 +124,7 @@ class _Job:
 
     @property
     def count(self) -> int:
-        """How many images train."""
+        """The number of images to train on."""
         return len(self.images if self.rows is None else self.rows)
 
     def probe(self, net: nn.Module) -> np.ndarray | None:
@@ -137,7 +137,7 @@ def _memory_format(recipe: Recipe) -> torch.memory_format:
 
 
 def _go_on(job: _Job, state: State) -> None:
-    """Bring a new state to where the saved one was, if there is one."""
+    """Restore the saved state, if there is one."""
     file, world = job.state_file, job.world
     saved = world.broadcast_bytes(_read(file) if file and file.exists() else b"")
     if not saved:
@@ -147,14 +147,14 @@ def _go_on(job: _Job, state: State) -> None:
         checkpoint.hold_to_probe(scores, found, str(file))
     behind = (state.epoch - 1) * job.count + state.batch * job.recipe.batch_size
     job.watcher.step(state.epoch, behind, float("nan"))
-    if not world.writes:  # what was saved are the sums of all processes
+    if not world.writes:  # the saved sums are those of all processes
         state.loss_sum.zero_()
         state.hits.zero_()
 
 
 def _read(state_file: Path) -> bytes:
     data = state_file.read_bytes()
-    if not data:  # a training of several processes would take it for none
+    if not data:  # several processes would take it for a missing state
         raise RunError(f"{state_file}: damaged: it is empty; train again with --overwrite")
     return data
 
@@ -171,7 +171,7 @@ def _finished(state: State, recipe: Recipe) -> bool:
 
 
 def _train_epoch(job: _Job, state: State, synchronised: nn.Module) -> Epoch:
-    """Take the steps of an epoch, or those of them that are left."""
+    """Take the steps of an epoch, or the remaining ones."""
     watcher, world, count = job.watcher, job.world, job.count
     begun = time.perf_counter() - state.seconds
     order = _order(job, state)
@@ -191,14 +191,14 @@ def _train_epoch(job: _Job, state: State, synchronised: nn.Module) -> Epoch:
                 _save(job, state)
                 raise Stopped(state.epoch)
     seconds = time.perf_counter() - begun
-    if not all(bool(p.isfinite().all()) for p in state.net.parameters()):  # the last step's doing, which no loss shows
+    if not all(bool(p.isfinite().all()) for p in state.net.parameters()):  # from the last step, which no loss shows
         raise _lost(float("nan"), state.epoch)
     rate = state.optimizer.param_groups[0]["lr"]
     return Epoch(state.epoch, loss_sum / count, hits / count, rate, seconds, count / seconds)
 
 
 def _order(job: _Job, state: State) -> list[Tensor | slice]:
-    """The batches of the epoch at work: drawn, or drawn once more where some of them are behind."""
+    """The batches of the current epoch: newly drawn, or redrawn from the saved order when resuming."""
     now = state.generator.get_state()
     if state.batch == 0:
         state.order = now
@@ -210,16 +210,16 @@ def _order(job: _Job, state: State) -> list[Tensor | slice]:
 
 
 def _step(job: _Job, state: State, synchronised: nn.Module, index: Tensor | slice, steps: int) -> int:
-    """Take one of the `steps` of an epoch, with the batch that `index` selects; returns how many images it has."""
+    """Take one of the `steps` of an epoch, with the batch that `index` selects; returns its number of images."""
     recipe, world = job.recipe, job.world
     step = (state.epoch - 1) * steps + state.batch
     done = step / (recipe.epochs * steps)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(recipe, done)
     frozen = [p for hook in job.hooks for p in hook.frozen(done)]
-    for p in frozen:  # DistributedDataParallel wants all the gradients that it began with
+    for p in frozen:  # DistributedDataParallel expects gradients of all parameters
         p.requires_grad_(world.size > 1)
-    if world.size > 1:  # each process draws a net's own numbers (dropout) anew: none need be saved of others
+    if world.size > 1:  # reseeded in each step, so that random states of other processes need not be saved
         torch.manual_seed(((job.seed * 1_000_003 + step) * world.size + world.rank) % 2**63)
     size = index.stop - index.start if isinstance(index, slice) else len(index)
     mine, weight = world.part_of(size)
@@ -243,7 +243,7 @@ def _step(job: _Job, state: State, synchronised: nn.Module, index: Tensor | slic
 
 
 def _load(job: _Job, state: State, index: Tensor | slice, size: int, mine: slice) -> tuple[Tensor, Tensor]:
-    """Our part of a batch: images float32 [B, C, H, W], normalised and moved, and labels int64 [B]."""
+    """The part of a batch of this process: images float32 [B, C, H, W], normalised and augmented, labels int64 [B]."""
     moves = draw_moves(size, job.recipe, state.generator)
     x = job.normalise(take(job.images, pick(index, mine)).to(job.device))
     x = move(x, None if moves is None else moves[:, mine], job.recipe.shift)

@@ -1,9 +1,9 @@
-"""The optimizers that a recipe can name: PyTorch's, and Muon, made exact for small nets.
+"""The optimizers of the recipes: PyTorch's, and Muon, computed exactly for small nets.
 
-Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) follows not a weight matrix's gradient but the
+Muon (Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/) replaces the gradient of a weight matrix by the
 nearest matrix whose singular values are all one, so that rare directions are learned as fast as common ones. The
-original approximates it by Newton-Schulz steps for large matrices on a GPU; these nets' matrices have at most 256 rows,
-and an eigendecomposition of the small side gives it exactly.
+original approximates it by Newton-Schulz iterations for large matrices on a GPU; these nets' matrices have at most 256
+rows, for which an eigendecomposition of the smaller side gives it exactly.
 """
 
 import math
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from clf_train.models.recipe import Recipe
 
-BIAS_SHARE = 0.1  # of the learning rate, for what is no matrix: biases and batch norm
-_RIDGE = 1e-6  # of the largest eigenvalue: directions below its root are noise and are not blown up
+BIAS_SHARE = 0.1  # of the learning rate, for biases and batch norm
+_RIDGE = 1e-6  # of the largest eigenvalue, so that directions below its square root, noise, are not amplified
 
 
 def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -23,7 +23,7 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     rate, decay = recipe.learning_rate, recipe.weight_decay
     match recipe.optimizer:
         case "sgd":
-            # One pass over all parameters is faster; without momentum it would not round as plain SGD does.
+            # foreach is faster, but without momentum it rounds differently from plain SGD.
             fused = recipe.momentum > 0
             return torch.optim.SGD(
                 net.parameters(), rate, recipe.momentum, weight_decay=decay, nesterov=recipe.nesterov, fused=fused
@@ -37,10 +37,10 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for weights of two or more axes (flattened to [outputs, rest]), Nesterov SGD for the others.
+    """Muon for weights with two or more axes (flattened to [outputs, rest]), Nesterov SGD for the others.
 
-    `lr` is the length of a step in the matrix's spectral norm, times the root of outputs/rest; `weight_decay` is
-    decoupled from the gradient and holds for the matrices.
+    `lr` is the length of a step in the matrix's spectral norm, times the square root of outputs/rest; `weight_decay`
+    is decoupled from the gradient and applies to the matrices only.
     """
 
     def __init__(self, params: Any, lr: float, momentum: float, weight_decay: float) -> None:
@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Take one step along the gradients that are there."""
+        """Take one step, for the parameters that have gradients."""
         for group in self.param_groups:
             lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
             for p in group["params"]:
@@ -71,7 +71,7 @@ class Muon(torch.optim.Optimizer):
 def orthogonalise(matrix: Tensor) -> Tensor:
     """The nearest matrix [m, n] with orthonormal rows (or columns, if there are fewer): U·V of its U·S·V.
 
-    Directions whose singular value is below a thousandth of the largest are shortened; a matrix of zeros stays zeros.
+    Directions with a singular value below a thousandth of the largest are damped; a zero matrix stays zero.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonalise(matrix.T).T

@@ -1,6 +1,6 @@
-"""The probe of a training: a few dozen fixed images, and the scores that the net itself gave for them.
+"""The probe of a training: a few dozen fixed images, and the trained net's scores for them.
 
-Whoever rebuilds the net later holds it to these, so that what is exported, repeated or gone on with is the net that was
+A net that is rebuilt later is compared with these, so that what is exported, repeated or resumed is the net that was
 trained and tested, and not only one that loads.
 
 Letters in shapes: P images of the probe, C channels, H height, W width, K classes.
@@ -22,9 +22,9 @@ from clf_train.evaluation.inference import class_scores
 from clf_train.loop.extra_state import changed, outside_state, restore
 
 FILE = "probe.safetensors"
-TOLERANCE = 1e-4  # of a score, as a share of the image's largest: other processors and releases round otherwise
+TOLERANCE = 1e-4  # of a score, relative to the image's largest: processors and releases round differently
 _KINDS = ("real", "lowest", "highest", *6 * ("noise", "dark", "bright", "real", "real"))
-_MOST_BYTES = 16 << 20  # of all images: of large ones there are fewer, three at the least
+_MOST_BYTES = 16 << 20  # of all images: fewer large ones, at least three
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class Probe:
 
 
 def choose_images(dataset: Dataset, seed: int) -> np.ndarray:
-    """Choose the images of a probe, [P, C, H, W] in the dtype of the data: the same for equal data and seed.
+    """Choose the images of a probe, [P, C, H, W] in the dtype of the data; deterministic for equal data and seed.
 
-    There are training images of many classes, as they are, darkened and brightened; noise; and all pixels at the lowest
-    and at the highest value.
+    Training images of many classes, unchanged, darkened and brightened; noise; and all pixels at the lowest and at the
+    highest value.
     """
     random = np.random.default_rng(seed)
     images, labels = dataset.train.images, dataset.train.labels
@@ -65,9 +65,9 @@ def choose_images(dataset: Dataset, seed: int) -> np.ndarray:
 def answer(
     net: nn.Module, images: np.ndarray, normalise: Normalisation, device: torch.device, draw: int = 0
 ) -> np.ndarray:
-    """Answer images [P, C, H, W] in evaluation mode, and leave the net and all random numbers as they were.
+    """Run a net on images [P, C, H, W] in evaluation mode, without side effects on the net and on random states.
 
-    Returns scores float32 [P, K]. `draw` seeds the random numbers that a net may draw, which it should not.
+    Returns scores float32 [P, K]. `draw` seeds the random numbers, which the net should not use.
     """
     with _undisturbed(net, device):
         torch.manual_seed(draw)
@@ -76,11 +76,11 @@ def answer(
 
 
 def differing(expected: np.ndarray, found: np.ndarray) -> str | None:
-    """Say how two sets of scores, float32 [P, K] each, differ by more than rounding; None if they do not."""
+    """How two sets of scores, float32 [P, K] each, differ by more than rounding, in words; None if they do not."""
     if expected.shape != found.shape:
-        return f"{found.shape[1]} scores an image in place of {expected.shape[1]}"
+        return f"{found.shape[1]} scores per image instead of {expected.shape[1]}"
     most = TOLERANCE * np.maximum(1, np.abs(np.nan_to_num(expected, posinf=0, neginf=0)).max(axis=1, keepdims=True))
-    with np.errstate(invalid="ignore"):  # infinity less infinity, which are equal
+    with np.errstate(invalid="ignore"):  # infinity minus infinity, which are equal
         apart = np.abs(expected.astype(np.float64) - found)
     wrong = ~((apart <= most) | (expected == found) | (np.isnan(expected) & np.isnan(found)))
     rows = wrong.any(axis=1)
@@ -114,7 +114,7 @@ def unpack(data: bytes, where: str) -> Probe:
 
 @contextmanager
 def _undisturbed(net: nn.Module, device: torch.device) -> Iterator[None]:
-    """Put back what answering may change: random numbers, buffers, and what a net keeps in plain attributes."""
+    """Restore what a forward pass may change: random states, buffers, and plain attributes."""
     before = outside_state(net)
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -122,5 +122,5 @@ def _undisturbed(net: nn.Module, device: torch.device) -> Iterator[None]:
     restore(net, {name: before[name] for name in changed(before, outside_state(net)) if name in before})
     with torch.no_grad():
         for buffer, value in buffers:
-            if not torch.equal(buffer, value):  # NaN never is, and is put back too
+            if not torch.equal(buffer, value):  # NaN is never equal, and is restored too
                 buffer.copy_(value)

@@ -1,8 +1,8 @@
-"""A net rebuilt from its weights must be the net that they were saved of.
+"""The check that a net can be rebuilt from its saved weights.
 
-Only parameters and persistent buffers are saved. What else a net's answers depend on, be it a buffer that is not
-persistent, an attribute that forward() changes or random numbers, is gone once the training ends: such a net is refused
-before it is trained for long, and at the end, before there is a run.
+Only parameters and persistent buffers are saved. If a net's outputs depend on anything else, such as a non-persistent
+buffer, an attribute that forward() changes or random numbers, it is refused: after one step of training, and again at
+the end, before there is a run.
 """
 
 import hashlib
@@ -26,21 +26,21 @@ _REHEARSAL_IMAGES = 8
 def pack_weights(net: nn.Module) -> bytes:
     """The parameters and persistent buffers of a net as the bytes of a safetensors file.
 
-    Raises FactoryError if its state_dict holds anything else, as `get_extra_state` gives.
+    Raises FactoryError if its state_dict has anything else, such as from `get_extra_state`.
     """
     from safetensors.torch import save
 
     state = net.state_dict()
     if others := [name for name, value in state.items() if not isinstance(value, torch.Tensor)]:
-        raise FactoryError(f"its state_dict holds {others[0]}, which is no tensor; keep it in a buffer")
-    # Copies, since safetensors refuses tensors that share their memory, as tied weights do.
+        raise FactoryError(f"its state_dict has {others[0]}, which is not a tensor; keep it in a buffer")
+    # Copies, since safetensors refuses tensors that share memory, such as tied weights.
     return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()})
 
 
 def build_from(weights: bytes, model: Model, image_shape: tuple[int, int, int], classes: int, where: str) -> nn.Module:
-    """Build a model on the CPU with weights of `pack_weights`, in evaluation mode.
+    """Build a model on the CPU with weights from `pack_weights`, in evaluation mode.
 
-    Raises RunError, naming the file `where`, if they are damaged or of another model, and what `build_model` raises.
+    Raises RunError, naming the file `where`, if they are damaged or of another model, and as `build_model` does.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -61,29 +61,29 @@ def sha256(data: bytes) -> str:
 def probe_rebuilt(
     net: nn.Module, weights: bytes, model: Model, images: np.ndarray, normalise: Normalisation
 ) -> probe.Probe:
-    """Probe a net, which comes to lie on the CPU, on images [P, C, H, W], and hold one rebuilt from `weights` to it.
+    """Probe a net, which is moved to the CPU, on images [P, C, H, W], and compare it with one rebuilt from `weights`.
 
-    Raises FactoryError if the two differ, or if the net's answers change from call to call.
+    Raises FactoryError if the two differ, or if the net's outputs change from call to call.
     """
     cpu = torch.device("cpu")
     net.to(cpu)
     scores = probe.answer(net, images, normalise, cpu)
     if difference := probe.differing(scores, probe.answer(net, images, normalise, cpu, draw=1)):
         raise FactoryError(
-            f"{model}: answers the same images otherwise from call to call in evaluation mode ({difference}): "
-            "forward() must draw no random numbers unless self.training"
+            f"{model}: not deterministic in evaluation mode, its outputs for the same images differ ({difference}): "
+            "forward() must not draw random numbers unless self.training"
         )
     rebuilt = build_from(weights, model, images.shape[1:], scores.shape[1], "the weights of this net")
     if difference := probe.differing(scores, probe.answer(rebuilt, images, normalise, cpu)):
         raise FactoryError(
-            f"{model}: rebuilt from its weights, the net answers otherwise ({difference}): it keeps state outside of "
+            f"{model}: rebuilt from its weights, the net gives other outputs ({difference}): it keeps state outside of "
             f"its state_dict{_suspects(net, rebuilt)}; make that a persistent buffer or a parameter"
         )
     return probe.Probe(images, scores)
 
 
 def rehearse(net: nn.Module, model: Model, dataset: Dataset, normalise: Normalisation, images: np.ndarray) -> None:
-    """Take one small step with a net that will not be used further, and probe it as at the end of a training.
+    """Train a net, which is not used afterwards, for one small step, and probe it as at the end of a training.
 
     Raises FactoryError as `probe_rebuilt` does, and whatever the net raises.
     """
@@ -97,6 +97,6 @@ def rehearse(net: nn.Module, model: Model, dataset: Dataset, normalise: Normalis
 
 
 def _suspects(net: nn.Module, rebuilt: nn.Module) -> str:
-    """What two nets hold otherwise outside of their state_dict, in words, or nothing."""
+    """What differs between two nets outside of their state_dict, in words, or nothing."""
     names = sorted(changed(outside_state(rebuilt), outside_state(net)))
     return f" ({', '.join(names[:5])}{', ...' * (len(names) > 5)})" if names else ""

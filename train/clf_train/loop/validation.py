@@ -1,4 +1,4 @@
-"""Validation: the loss and accuracy on the images that were held out, and the weights of the best epoch yet."""
+"""Validation: the loss and accuracy on held-out images, and the weights of the best epoch so far."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from clf_train.evaluation.inference import class_scores
 from clf_train.loop.checkpoint import Best, Epoch, State
 from clf_train.loop.distributed import World
 
-_MOST_SCORES = 1 << 25  # numbers that a validation holds at a time, whatever the number of classes
+_MOST_SCORES = 1 << 25  # scores in memory at a time, whatever the number of classes
 
 
 def validate_epoch(
@@ -25,7 +25,7 @@ def validate_epoch(
     device: torch.device,
     world: World,
 ) -> Epoch:
-    """Add the validation figures to an epoch, and keep the weights if they are the best yet."""
+    """Add the validation figures to an epoch, and keep the weights if they are the best so far."""
     figures = validate(state.net, split, held_out, normalise, device) if world.writes else (0.0, 0.0)
     loss, accuracy = world.broadcast(figures)
     if state.best is None or (accuracy, -loss) > (state.best.accuracy, -state.best.loss):
@@ -37,7 +37,7 @@ def validate_epoch(
 def validate(
     net: nn.Module, split: Split, rows: np.ndarray, normalise: Normalisation, device: torch.device
 ) -> tuple[float, float]:
-    """Mean cross-entropy (nats) and accuracy of a net, in evaluation mode, on some rows of a split."""
+    """The mean cross-entropy (nats) and accuracy of a net, in evaluation mode, on some rows of a split."""
     block = max(1, _MOST_SCORES // (int(split.labels.max()) + 1))
     loss, accuracy = 0.0, 0.0
     for first in range(0, len(rows), block):

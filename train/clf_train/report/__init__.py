@@ -1,1 +1,1 @@
-"""Reports for people: plots, HTML pages, text and TensorBoard."""
+"""Reports: plots, HTML pages, text and TensorBoard."""

@@ -1,4 +1,4 @@
-"""What a training ran on, for the record: processor, cores, memory, system. No path, no host name, no user."""
+"""The machine of a training, for the record: processor, cores, memory, system. No path, host name or user."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 def describe_machine() -> dict[str, str]:
     """Name the processor, the cores that this process may use, the memory, and the system with its kernel.
 
-    What a system does not tell is left out. Raises nothing.
+    What the system does not report is left out. Raises nothing.
     """
     facts = {
         "processor": _processor(),
@@ -25,7 +25,7 @@ def describe_machine() -> dict[str, str]:
 def processor_name(cpuinfo: str) -> str:
     """The processor's name in the text of Linux's /proc/cpuinfo, or "" if it has none.
 
-    x86 calls it `model name`; many ARM boards tell only what they are, as `Model` or `Hardware`.
+    On x86 it is `model name`; many ARM boards only have `Model` or `Hardware`.
     """
     for key in ("model name", "Model", "Hardware"):
         found = re.search(rf"^{key}[ \t]*:(.*)$", cpuinfo, re.MULTILINE)

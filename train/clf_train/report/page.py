@@ -1,7 +1,7 @@
-"""The HTML pages of a training: one of each run, and one that holds all of its runs side by side.
+"""The HTML pages of a training: one for each run, and one that compares all of its runs.
 
-A page is one file: pictures are inside it, nothing is fetched, no script runs. The templates beside this module say
-what stands where, style.css how it looks; here is what they ask for.
+A page is one file with its images embedded; nothing is fetched, no script runs. The layout is in the templates beside
+this module, the style in style.css; here are the values that they use.
 """
 
 import base64
@@ -17,21 +17,21 @@ from clf_train.report.plots import DPI
 from clf_train.report.text import calibration_line, comparison_rows, percent, worst_classes
 from clf_train.runs.run import Run, folder_name
 
-_MOST_ROWS = 100  # of a table of classes, where there are more than have a confusion matrix
+_MOST_ROWS = 100  # in a table of classes, if there are too many for a confusion matrix
 _SECTIONS = {
-    "learning": "Learning",
+    "learning": "Learning curves",
     "classes": "Classes",
     "confusion": "Confusion matrix",
-    "mistakes": "Most confused",
+    "mistakes": "Most confused classes",
     "calibration": "Calibration",
-    "answers": "First answers",
-    "making": "How it was made",
+    "answers": "First predictions",
+    "making": "Training details",
 }
 
 
 @dataclass(frozen=True)
 class _Report:
-    """A run for the templates; with a `name`, which its anchors begin with, several reports can share a page."""
+    """A run for the templates; a `name`, the prefix of its anchors, allows several reports on a page."""
 
     run: Run
     folder: Path
@@ -43,24 +43,24 @@ class _Report:
 
     @property
     def sections(self) -> dict[str, str]:
-        """The headings by their anchors."""
+        """The headings by anchor."""
         return {
             anchor: heading for anchor, heading in _SECTIONS.items() if anchor != "confusion" or self.run.test.confusion
         }
 
 
 def run_page(run: Run, folder: Path) -> str:
-    """The page of one run, with the pictures of its folder inside it."""
+    """The page of one run, with the images of its folder embedded."""
     return _environment().get_template("report.html.j2").render(report=_Report(run, folder))
 
 
 def comparison_page(runs: Sequence[Run], folder: Path) -> str:
-    """The page of a training of several models: the comparison, and then the whole report of each.
+    """The page of a training of several models: the comparison, and then the full report of each.
 
-    The pictures are those of the runs' folders, which are named as the models are, in `folder`.
+    The images are those of the runs' folders, which have the models' names, in `folder`.
     """
     names = [folder_name(run.model) for run in runs]
-    _, *figures, _ = zip(*comparison_rows(runs), strict=True)  # the models and their accuracies have rows of their own
+    _, *figures, _ = zip(*comparison_rows(runs), strict=True)  # models and accuracies have their own rows
     template = _environment().get_template("comparison.html.j2")
     return template.render(
         reports=[_Report(run, folder / name, name) for run, name in zip(runs, names, strict=True)],
@@ -95,7 +95,7 @@ def _environment() -> Environment:
 
 @dataclass(frozen=True)
 class _Class:
-    """A class in the test: its images, the share of them that were found, and the share of right ones among its own."""
+    """A class in the test: its number of images, recall and precision."""
 
     name: str
     images: int
@@ -114,12 +114,12 @@ def _classes(run: Run) -> Iterator[_Class]:
 
 
 def _listed(run: Run) -> Sequence[int]:
-    """The classes that have a row in a table: all, or the worst of so many that nobody would read on."""
+    """The classes that have a row in a table: all, or those of the lowest recall if there are many."""
     return range(len(run.names)) if run.test.confusion is not None else worst_classes(run.test, _MOST_ROWS)
 
 
 def _confused_pairs(run: Run) -> list[tuple[ConfusedPair, float]]:
-    """The pairs of classes that are mistaken most often, each with its share of the class."""
+    """The pairs of classes that are confused most often, each with its fraction of the class."""
     sizes = {name: sum(row) for name, row in zip(run.names, run.test.confusion or (), strict=False)}
     return [(pair, pair.count / sizes[pair.label]) for pair in most_confused(run.test, run.names)]
 
@@ -131,7 +131,7 @@ def _hardest(run: Run) -> str:
 
 
 def _making(run: Run) -> dict[str, list[tuple[str, str]]]:
-    """How a run was made: tables of names and values, by their captions."""
+    """The training details of a run: tables of names and values, by caption."""
     data, (low, high) = run.data, run.value_range
     images = [
         ("source", data.source),
@@ -139,7 +139,7 @@ def _making(run: Run) -> dict[str, list[tuple[str, str]]]:
         ("training", f"{data.train_images:,}"),
         ("validation", f"{data.validation_images:,}"),
         ("test", f"{data.test_images:,}"),
-        ("an image", f"{run.dtype} {'×'.join(map(str, run.image_shape))}, values {low:g}–{high:g}"),
+        ("image", f"{run.dtype} {'×'.join(map(str, run.image_shape))}, values {low:g}–{high:g}"),
         ("fingerprint", data.fingerprint),
     ]
     speed = f"{len(run.history) * data.train_images / run.seconds:,.0f} images/s"
@@ -150,7 +150,7 @@ def _making(run: Run) -> dict[str, list[tuple[str, str]]]:
 
 
 def _recipe(run: Run) -> list[tuple[str, str]]:
-    """A recipe's fields for people: words, and what does not stand at its default."""
+    """A recipe's fields as text: those with words, and those that are not at their default."""
     rows = []
     for field in fields(run.recipe):
         value = getattr(run.recipe, field.name)
@@ -166,7 +166,7 @@ def _recipe(run: Run) -> list[tuple[str, str]]:
 
 
 def _png(file: Path) -> dict[str, str | int]:
-    """A PNG for the page, as large as it was drawn."""
+    """A PNG for the page, in its original size."""
     data = file.read_bytes()
     width, height = (round(int.from_bytes(data[i : i + 4], "big") * 96 / DPI) for i in (16, 20))  # of the PNG's IHDR
     return {"base64": base64.b64encode(data).decode(), "width": width, "height": height}

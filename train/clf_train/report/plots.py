@@ -1,8 +1,7 @@
-"""The pictures of a run, as PNG: sample sheets, learning curves, confusion matrices, mistaken images.
+"""The images of a report, as PNG: sample sheets, learning curves, confusion matrices, misclassified images.
 
-Made with matplotlib's Figure alone: no window system, no global state. Plots are black on white, which a page can turn
-around for a dark screen. A sheet of mistakes holds photographs, which it cannot, so that one has no background and grey
-writing, and can be read on either.
+Made with matplotlib's Figure only: no window system, no global state. Plots are black on white, and inverted in dark
+mode. A sheet of misclassified images cannot be inverted, so it has a transparent background and grey text.
 """
 
 import warnings
@@ -24,11 +23,11 @@ _MOST_CLASSES = 20  # in a sheet, and with numbers in the cells of a confusion m
 _MOST_EXAMPLES = 8  # images of each confused pair
 _LONGEST_NAME = 40  # characters of a class's name in a heading
 DPI = 160
-_GREY = "#7b7f87"  # as far from white as from a dark page
+_GREY = "#7b7f87"  # legible on white and on dark pages
 
 
 def save_sheet(dataset: Dataset, file: Path) -> None:
-    """Draw the first ten training images of each class (of the first twenty), a row a class, its name beside it."""
+    """Draw the first ten training images of each of the first twenty classes, one row per class, with its name."""
     names = dataset.names[:_MOST_CLASSES]
     figure = Figure(figsize=(1.6 + 0.8 * _SAMPLES, 0.85 * len(names) + 0.4), layout="constrained")
     axes = figure.subplots(len(names), _SAMPLES, squeeze=False)
@@ -43,7 +42,7 @@ def save_sheet(dataset: Dataset, file: Path) -> None:
 
 
 def for_display(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
-    """Turn one image [channels, height, width] into float32 [height, width, 3 or none] in 0..1, as it is seen."""
+    """Convert an image [channels, height, width] for display: float32 [height, width] or [height, width, 3] in 0..1."""
     low, high = value_range
     hwc = (image.astype(np.float32).transpose(1, 2, 0) - low) / (high - low)
     clipped: np.ndarray = hwc.clip(0, 1)
@@ -65,7 +64,7 @@ def save_curves(history: Sequence[Epoch], file: Path) -> None:
         ("learning rate at the end of the epoch", [e.learning_rate for e in history], []),
     ]
     for axis, (title, values, held_values) in zip(figure.subplots(1, 3), panels, strict=True):
-        axis.plot(epochs, values, marker="o", markersize=3, label="training, as the weights moved")
+        axis.plot(epochs, values, marker="o", markersize=3, label="training (running average)")
         if held_values:
             axis.plot([e.epoch for e in held], held_values, marker="o", markersize=3, label="validation")
             axis.legend(fontsize=8, frameon=False)
@@ -79,7 +78,7 @@ def save_curves(history: Sequence[Epoch], file: Path) -> None:
 
 
 def save_reliability(calibration: Calibration, file: Path) -> None:
-    """Draw the reliability diagram, accuracy by probability, and beside it accuracy by the share that is answered."""
+    """Draw the reliability diagram, accuracy by confidence, and beside it accuracy by coverage."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot([0, 1], [0, 1], color="gray", linewidth=1)
@@ -89,21 +88,21 @@ def save_reliability(calibration: Calibration, file: Path) -> None:
         width=1 / 18,
         edgecolor="white",
     )
-    left.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability that the model gives", ylabel="accuracy")
-    left.set_title(f"calibration error {100 * calibration.error:.1f} %", fontsize=10)
+    left.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
+    left.set_title(f"expected calibration error {100 * calibration.error:.1f} %", fontsize=10)
     right.plot(
         [100 * c.share for c in calibration.coverage], [100 * c.accuracy for c in calibration.coverage], marker="o"
     )
-    right.set(xlabel="images answered, the surest first (%)", ylabel="accuracy on them (%)", xlim=(0, 103))
+    right.set(xlabel="coverage: images by decreasing confidence (%)", ylabel="accuracy on them (%)", xlim=(0, 103))
     for axis in (left, right):
         _quiet(axis)
     _save(figure, file)
 
 
 def save_confusion(metrics: TestMetrics, names: Sequence[str], file: Path) -> None:
-    """Draw the confusion matrix: the colour of a cell is its share of the class's test images, its number the count.
+    """Draw the confusion matrix: a cell's colour is its fraction of the class's test images, its number the count.
 
-    Where there is none, no file is made.
+    Writes no file if there is none.
     """
     if metrics.confusion is None:
         return
@@ -113,29 +112,29 @@ def save_confusion(metrics: TestMetrics, names: Sequence[str], file: Path) -> No
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axis = figure.subplots()
     picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(picture, ax=axis, label="share of the class's test images", shrink=0.8)
+    figure.colorbar(picture, ax=axis, label="fraction of the true class", shrink=0.8)
     if len(names) <= _MOST_CLASSES:
         for (i, j), count in np.ndenumerate(counts):
             axis.text(j, i, str(count), ha="center", va="center", fontsize=8, color="w" if shares[i, j] > 0.5 else "k")
         axis.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(len(names)), names)
-    axis.set_xlabel("taken for")
-    axis.set_ylabel("is")
+    axis.set_xlabel("predicted class")
+    axis.set_ylabel("true class")
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
     _save(figure, file)
 
 
 def save_confused(dataset: Dataset, probabilities: np.ndarray, file: Path) -> None:
-    """Draw the test images of the most confused pairs, a row a pair, the surest mistakes first.
+    """Draw test images of the most confused pairs, one row per pair, the most confident errors first.
 
-    `probabilities` are the model's for the test images, float32 [N, K]; under each image stands the one that it gave to
-    the wrong class, and the image's place in the test part. Without a mistake no file is made.
+    `probabilities` are the model's for the test images, float32 [N, K]; below each image are the probability of the
+    wrong class, and the image's index in the test part. Writes no file if there are no errors.
     """
     mistakes = confused_examples(probabilities, dataset.test.labels, most_examples=_MOST_EXAMPLES)
     if not mistakes:
         return
-    # Inches: a row is a heading, images as high as their shape wants, and a line under them.
+    # Inches: a row has a heading, images in their aspect ratio, and a line below them.
     cell, heading, under, gap = 1.0, 0.3, 0.32, 0.12
     image = cell * min(max(dataset.image_shape[1] / dataset.image_shape[2], 0.5), 2)
     row_height = heading + image + under
@@ -146,7 +145,7 @@ def save_confused(dataset: Dataset, probabilities: np.ndarray, file: Path) -> No
         top = height - row * row_height
         is_, taken_for = (_short(dataset.names[label]) for label in (pair.label, pair.predicted))
         images = "image" if pair.count == 1 else "images"
-        text = f"{is_}, taken for {taken_for}: {pair.count:,} {images}"
+        text = f"{is_}, predicted as {taken_for}: {pair.count:,} {images}"
         figure.text(0, (top - 0.22) / height, text, color=_GREY, fontsize=10, fontweight="bold")
         for column, answer in enumerate(pair.examples):
             left, bottom = column * (cell + gap), top - heading - image

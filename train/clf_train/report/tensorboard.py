@@ -1,4 +1,4 @@
-"""Scalars for TensorBoard, where somebody wants them."""
+"""Optional scalars for TensorBoard."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,13 +15,13 @@ def check_installed() -> None:
         import tensorboard  # noqa: F401
     except ModuleNotFoundError:
         raise MissingExtraError(
-            'TensorBoard is not installed: pip install "clf-edge[tensorboard]", or leave out --tensorboard'
+            'TensorBoard is not installed: pip install "clf-edge[tensorboard]", or omit --tensorboard'
         ) from None
 
 
 @contextmanager
 def scalars(folder: Path | None) -> Iterator[Callable[[Epoch], None]]:
-    """Give what writes an epoch's figures below `folder`/tensorboard, or, without a folder, does nothing.
+    """Give a function that writes an epoch's figures to `folder`/tensorboard, or does nothing without a folder.
 
     Raises MissingExtraError if TensorBoard is not installed.
     """

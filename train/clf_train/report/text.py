@@ -1,4 +1,4 @@
-"""What a person reads of a run in the terminal; the pages for a browser are in page."""
+"""The report of a run in the terminal; page has the HTML pages."""
 
 from collections.abc import Sequence
 
@@ -6,25 +6,25 @@ from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, images_to_fit
 from clf_train.evaluation.metrics import TestMetrics, most_confused
 from clf_train.runs.run import Run
 
-_MANY = 20  # classes; of more only the worst are listed
+_MANY = 20  # classes; of more, only the worst are listed
 _FEW = 10
 
 
 def text_report(run: Run) -> list[str]:
-    """A run's test in lines of text: accuracy, per class, the confusion matrix, confused pairs, the first answers.
+    """A run's test as lines of text: accuracy, recall, confusion matrix, confused pairs, the first predictions.
 
-    Of more than twenty classes the worst are listed, and no matrix is shown.
+    With more than twenty classes, the worst are listed, without a matrix.
     """
     test, names = run.test, run.names
     is_few = len(names) <= _MANY
     listed = list(range(len(names))) if is_few else worst_classes(test, _FEW)
     width = max(len(names[i]) for i in (*listed, *(c for a in test.first for c in (a.label, a.predicted))))
     lines = [f"{run.model}: test accuracy {percent(test.accuracy)} on {test.images:,} images", ""]
-    lines += ["accuracy by class" if is_few else f"accuracy of the {_FEW} worst of {len(names):,} classes"]
+    lines += ["recall by class" if is_few else f"lowest recall of {len(names):,} classes"]
     lines += [f"  {names[i]:<{width}}  {percent(test.class_accuracy[i]):>7}" for i in listed]
     if is_few and test.confusion is not None:
         cell = max(5, *(len(f"{count:,}") + 1 for row in test.confusion for count in row))
-        lines += ["", "confusion matrix (a row is a class, a column what it was taken for)"]
+        lines += ["", "confusion matrix (rows: true class, columns: predicted class)"]
         lines += [f"  {'':<{width}}" + "".join(f"{name[: cell - 1]:>{cell}}" for name in names)]
         lines += [
             f"  {name:<{width}}" + "".join(f"{count:>{cell},}" for count in row)
@@ -33,10 +33,12 @@ def text_report(run: Run) -> list[str]:
     lines += ["", calibration_line(run)]
     pairs = most_confused(test, names)
     if test.confusion is not None:
-        lines += ["", "most confused", *(f"  {pair}" for pair in pairs)] if pairs else ["", "no image was mistaken"]
-    lines += ["", f"the first {len(test.first)} test images"]
+        lines += (
+            ["", "most confused", *(f"  {pair}" for pair in pairs)] if pairs else ["", "no image was misclassified"]
+        )
+    lines += ["", f"the first {len(test.first)} test images: true class, prediction, probability"]
     lines += [
-        f"  {a.index:>2}  {names[a.label]:<{width}}  taken for {names[a.predicted]:<{width}}  {a.probability:.3f}"
+        f"  {a.index:>2}  {names[a.label]:<{width}}  {names[a.predicted]:<{width}}  {a.probability:.3f}"
         + ("" if a.label == a.predicted else "  wrong")
         for a in test.first
     ]
@@ -44,13 +46,13 @@ def text_report(run: Run) -> list[str]:
 
 
 def worst_classes(test: TestMetrics, most: int) -> list[int]:
-    """Up to `most` of the classes that have test images, those of the lowest accuracy first."""
+    """Up to `most` of the classes that have test images, lowest recall first."""
     tested = [(share, i) for i, share in enumerate(test.class_accuracy) if share is not None]
     return [i for _, i in sorted(tested)[:most]]
 
 
 def comparison_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    """A table that sets runs side by side, the heading first."""
+    """A table that compares runs, the heading first."""
     heading: tuple[str, ...] = ("model", "parameters", "recipe", "epochs", "training", "images/s", "test accuracy")
     return [heading] + [
         (
@@ -67,7 +69,7 @@ def comparison_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right."""
+    """Lines of a table: the first column left-aligned, the others right-aligned."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(
@@ -78,15 +80,15 @@ def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage with two digits; what there is none of is a dash."""
+    """A fraction as a percentage with two decimals; None is a dash."""
     return "–" if share is None else f"{100 * share:.2f} %"
 
 
 def calibration_line(run: Run) -> str:
-    """The temperature and what it does to the expected calibration error, in a sentence."""
+    """The temperature and its effect on the expected calibration error, in a sentence."""
     error = f"expected calibration error {percent(run.calibration.error_before)}"
     if run.data.validation_images < ENOUGH_TO_CALIBRATE:
-        return f"{error}; {run.data.validation_images or 'no'} images were held out, too few to fit a temperature to"
+        return f"{error}; {run.data.validation_images or 'no'} images were held out, too few to fit a temperature"
     return (
         f"{error} at a temperature of 1, {percent(run.calibration.error)} at {run.temperature:.3f}, "
         f"fitted to {images_to_fit(run.data.validation_images, len(run.names)):,} validation images"

@@ -1,1 +1,1 @@
-"""The run folder: what a training leaves, how it is written, and how it is found again."""
+"""The run folder: what a training writes, how it is written, and how it is read back."""

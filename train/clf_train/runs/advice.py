@@ -1,4 +1,4 @@
-"""Commands that messages suggest: they run as they are printed, in the folder where the training was started."""
+"""Commands that messages suggest, to be run as printed in the folder where the training was started."""
 
 import os
 import shlex
@@ -9,10 +9,10 @@ from clf_train.runs.plan import Plan
 
 
 def resume_command(folder: Path, plan: Plan) -> str:
-    """The command that goes on with the training of `plan` that was to make `folder`.
+    """The command that resumes the training of `plan` with the run folder `folder`.
 
-    It names the user's own models, whose code is imported only then. Of several processes it starts as many; those of
-    several hosts are started as they were, which only their user knows.
+    It names the user's own models, whose code is imported only then, and starts as many processes as before; how
+    several hosts were started, only their user knows.
     """
     words = ["clf-train"]
     if plan.processes > 1:

@@ -1,4 +1,4 @@
-"""The folder of a training while it is at work: `<name>.partial`, which becomes `<name>` when all is done."""
+"""The folder of a running training: `<name>.partial`, renamed to `<name>` at the end."""
 
 import errno
 import os
@@ -16,22 +16,22 @@ from clf_train.runs import plan
 from clf_train.runs.advice import resume_command
 from clf_train.runs.run import RECORD
 
-_MARK = ".clf-train"  # in a partial folder, says that it is ours to clear
+_MARK = ".clf-train"  # marks a partial folder as ours, to be cleared
 
 
 def partial_of(folder: Path) -> Path:
-    """Where the training that will be `folder` is at work."""
+    """The folder of the running training that becomes `folder`."""
     return folder.with_name(folder.name + ".partial")
 
 
 @contextmanager
 def new_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -> Iterator[Path]:
-    """Give `<folder>.partial` to work in, and rename it to `folder` when the block ends well.
+    """Give `<folder>.partial` to work in, and rename it to `folder` when the block succeeds.
 
-    If the block ends in an error the partial folder is removed, unless it holds a state to go on from. With `resume`
-    it must be there already, and stays as it is.
-    Raises RunError if `folder` is there already (unless `overwrite`), or appears in the meantime, if another training
-    works in the partial one, or if that is not a training's or holds a state that would be lost.
+    If the block raises, the partial folder is removed, unless it holds a state to resume from. With `resume` it must
+    exist, and is left as it is.
+    Raises RunError if `folder` exists (unless `overwrite`), or appears in the meantime, if another training is using
+    the partial folder, or if that is not a training's or holds a state that would be lost.
     """
     folder = folder.resolve()
     partial = partial_of(folder)
@@ -43,10 +43,10 @@ def new_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -
     with _locked(folder):
         if partial.exists() and not resume:
             _refuse_state(folder, overwrite)
-            _remove(partial)  # of a training that was killed: nobody holds its lock
+            _remove(partial)  # of a killed training: its lock is free
         try:
             if resume:
-                for unfinished in partial.rglob(".*.partial"):  # their writing was cut short, see files.whole_file
+                for unfinished in partial.rglob(".*.partial"):  # interrupted writes, see files.whole_file
                     unfinished.unlink()
             else:
                 partial.mkdir()
@@ -67,12 +67,12 @@ def new_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -
                 if replaced.exists():
                     replaced.rename(folder)
                 raise
-        for name in (plan.FILE, _MARK):  # not before it has its name: a kill in between must leave what --resume takes
+        for name in (plan.FILE, _MARK):  # after the renaming: a kill in between must leave a resumable folder
             (folder / name).unlink(missing_ok=True)
 
 
 def _remove(partial: Path) -> None:
-    """Remove a partial folder, its mark last, so that a kill in between leaves what the next training clears."""
+    """Remove a partial folder, its mark last, so that after a kill the next training can clear it."""
     for entry in partial.iterdir():
         if entry.name != _MARK:
             shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
@@ -81,32 +81,32 @@ def _remove(partial: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep every other training out of a folder. Raises RunError if one is at work there, or nothing can be written."""
+    """Lock a folder for one training. Raises RunError if another one is using it, or nothing can be written."""
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        Path(lock.lock_file).touch()  # where no file can be made, FileLock may wait for one as if another had it
+        Path(lock.lock_file).touch()  # where no file can be created, FileLock may wait as if it were locked
         lock.acquire()
     except Timeout:
-        raise RunError(f"{partial_of(folder)}: another training is at work in it") from None
+        raise RunError(f"{partial_of(folder)}: another training is using it") from None
     except OSError as error:
         raise _cannot_be_made(folder, error) from None
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: whoever comes now makes a new one
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: the next training creates a new one
         lock.release()
 
 
 def refuse_nothing(folder: Path) -> None:
-    """Raise RunError if there is no stopped training to go on with."""
+    """Raise RunError if there is no stopped training to resume."""
     if not (partial_of(folder) / _MARK).exists():
         finished = " is finished" if folder.is_dir() and _is_a_training_s(folder) else ": no training was stopped there"
-        raise RunError(f"{folder}{finished}, so there is nothing to go on with")
+        raise RunError(f"{folder}{finished}, so there is nothing to resume")
 
 
 def refuse_early(folder: Path, overwrite: bool) -> None:
-    """Raise the RunError that new_folder would, before there is anything to write, as far as that can be told."""
+    """Raise the RunError that new_folder would raise, early, as far as possible."""
     folder = folder.resolve()
     _refuse_name(folder)
     try:
@@ -129,38 +129,38 @@ def _cannot_be_made(folder: Path, error: OSError) -> RunError:
 
 
 def _refuse_name(folder: Path) -> None:
-    """Raise RunError for a name that a training's folder cannot have."""
+    """Raise RunError for an invalid name of a run folder."""
     if folder.name.endswith(".partial"):
-        raise RunError(f"{folder}: a folder of that name is a training at work; choose an --out without .partial")
+        raise RunError(f"{folder}: names in .partial are for running trainings; choose another --out")
     if any(ord(c) < 32 or ord(c) == 127 for c in folder.name):
-        raise RunError(f"{folder}: holds a control character; choose another --out")
+        raise RunError(f"{folder}: contains a control character; choose another --out")
 
 
 def refuse_existing(folder: Path, overwrite: bool, more: str = "") -> None:
-    """Raise RunError if something is there already: a run unless `overwrite`, anything else in any case."""
+    """Raise RunError if the folder exists: if it is a run, unless `overwrite`; otherwise in any case."""
     if not folder.exists():
         return
     if not _is_a_training_s(folder):
-        raise RunError(f"{folder}: is there already, and is no run folder; choose another --out{more}")
+        raise RunError(f"{folder}: exists already, and is not a run folder; choose another --out{more}")
     if not overwrite:
-        raise RunError(f"{folder}: is there already; choose another --out, or pass --overwrite{more}")
+        raise RunError(f"{folder}: exists already; choose another --out, or pass --overwrite{more}")
 
 
 def _refuse_state(folder: Path, overwrite: bool) -> None:
-    """Raise RunError if what is at work for `folder` is nobody's training, or holds a state, unless `overwrite`."""
+    """Raise RunError if the partial folder is not a training's, or holds a state, unless `overwrite`."""
     partial = partial_of(folder)
     if partial.exists() and not (partial / _MARK).exists() and any(partial.iterdir()):
-        raise RunError(f"{partial}: is in the way, and no training made it; move it away")
+        raise RunError(f"{partial}: is in the way, and not of a training; move it away")
     if holds_state(partial) and not overwrite:
         try:
-            how = f"or go on with it: {resume_command(folder, plan.read_plan(partial))}"
+            how = f"or resume it: {resume_command(folder, plan.read_plan(partial))}"
         except RunError:
             how = "since its plan.json cannot be read"
-        raise RunError(f"{partial}: holds a training that was stopped; pass --overwrite, {how}")
+        raise RunError(f"{partial}: holds a stopped training; pass --overwrite, {how}")
 
 
 def _is_a_training_s(folder: Path) -> bool:
-    """Whether a folder holds what a training and an export leave, and nothing else: it is going to be removed."""
+    """Whether a folder, which is about to be removed, contains only files of a training and an export."""
     if not folder.is_dir() or (folder / RECORD).is_file():
         return folder.is_dir()
     rest = [entry for entry in folder.iterdir() if entry.name not in ("comparison.html", plan.FILE, _MARK)]
@@ -170,18 +170,18 @@ def _is_a_training_s(folder: Path) -> bool:
 
 
 def holds_state(partial: Path) -> bool:
-    """Whether a partial folder holds something to go on from: a saved state, or a model that is finished."""
+    """Whether a partial folder can be resumed from: it has a saved state, or a finished model."""
     return any(_found(partial, checkpoint.FILE)) or any(_found(partial, RECORD))
 
 
 def _found(folder: Path, name: str) -> Iterator[bool]:
-    """Look for a file in a folder and in the folders of models below it."""
+    """Look for a file in a folder and in its models' subfolders."""
     yield (folder / name).is_file()
     yield from (file.is_file() for file in folder.glob(f"[!.]*/{name}"))
 
 
 def free_name(parent: Path, stem: str) -> Path:
-    """A folder name below `parent` that nothing has yet: stem, stem-2, stem-3, ..."""
+    """An unused folder name in `parent`: stem, stem-2, stem-3, ..."""
     number = 1
     while True:
         folder = parent / (stem if number == 1 else f"{stem}-{number}")

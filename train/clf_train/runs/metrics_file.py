@@ -1,4 +1,4 @@
-"""metrics.csv of a run folder: a header, and one line an epoch, written as the training goes."""
+"""metrics.csv of a run folder: a header, and one line per epoch, written during the training."""
 
 import csv
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ FILE = "metrics.csv"
 
 
 def write_metrics(folder: Path, history: Sequence[Epoch]) -> None:
-    """Write the file anew, with these epochs. Raises OSError as the system does."""
+    """Write the file with these epochs. Raises OSError as the system does."""
     with (folder / FILE).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([f.name for f in fields(Epoch)])
@@ -19,6 +19,6 @@ def write_metrics(folder: Path, history: Sequence[Epoch]) -> None:
 
 
 def add_epoch(folder: Path, epoch: Epoch) -> None:
-    """Add one line to the file, which is closed at once: whoever follows it sees the line. Raises OSError likewise."""
+    """Append one line, and close the file, so that it can be followed. Raises OSError as the system does."""
     with (folder / FILE).open("a", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerow(asdict(epoch).values())

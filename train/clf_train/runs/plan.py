@@ -1,4 +1,4 @@
-"""What a training was asked for: made of a command's options, kept beside its state, and found again in its runs."""
+"""The plan of a training: made from a command's options, saved beside its state, and recovered from its runs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ _OLDER = {3: lambda raw: {**raw, "size": None, "geometry": asdict(UNSTATED), "sk
 
 @dataclass(frozen=True)
 class Plan:
-    """All that decides a training's results.
+    """Everything that determines a training's results.
 
     `source` is a word or an absolute path, `names` and `fingerprint` are the dataset's, `recipes` one a model in the
     order of training, `device` is cpu or cuda, `threads` how many PyTorch uses in each of the `processes`. `size`
@@ -44,7 +44,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not (1 <= self.threads <= 4096 and 1 <= self.processes <= 1 << 20 and 0 <= self.seed < 1 << 32):
-            raise ValueError("threads, processes or seed hold an impossible value")
+            raise ValueError("threads, processes or seed is invalid")
         if self.device not in ("cpu", "cuda") or not self.recipes:
             raise ValueError(f"device is {self.device!r}, and there are {len(self.recipes)} recipes")
         for model in self.recipes:
@@ -64,12 +64,12 @@ def read_plan(partial: Path) -> Plan:
 
 
 def plan_like(runs: Sequence[Run]) -> Plan:
-    """The plan that these runs, of one training, came from. Raises RunError if they are of several."""
+    """The plan of the training that these runs came from. Raises RunError if they are of several trainings."""
     first = runs[0]
     for run in runs:
         for field in ("names", "seed", "device", "threads", "processes"):
             if getattr(run, field) != getattr(first, field) or run.data.fingerprint != first.data.fingerprint:
-                raise RunError("the runs in this folder are of several trainings; name the folder of one of them")
+                raise RunError("the runs in this folder are of several trainings; pass the folder of one of them")
     device = "cuda" if first.device.startswith("cuda") else "cpu"
     recipes = {run.model: run.recipe for run in runs}
     data = first.data
@@ -94,20 +94,20 @@ def plan_like(runs: Sequence[Run]) -> Plan:
 
 
 def check_plan(plan: Plan, dataset: Dataset, processes: int) -> None:
-    """Hold a plan that was read against the images and processes there are.
+    """Compare a plan that was read with the given images and processes.
 
     Raises DataError or RunError, saying what differs and what to do.
     """
     if dataset.fingerprint != plan.fingerprint:
-        raise DataError(f"{dataset.source}: holds other images than the training had; pass --data SOURCE with those")
+        raise DataError(f"{dataset.source}: does not hold the images of the training; pass --data SOURCE with those")
     if processes != plan.processes:
-        raise RunError(f"the training had {plan.processes} processes, not {processes}: start as many with torchrun")
+        raise RunError(f"the training had {plan.processes} processes, not {processes}; start as many with torchrun")
 
 
 def check_models(plan: Plan, own: Sequence[Model]) -> None:
-    """Hold a plan that was read against the models that were named, whose code may then be imported.
+    """Compare a plan that was read with the models that were named, whose code may then be imported.
 
-    Raises RunError if one is of another training, or a user's own model of the plan was not named.
+    Raises RunError if one is not of this training, or if a user's own model of the plan was not named.
     """
     for model in own:
         if model not in plan.recipes:
@@ -115,4 +115,4 @@ def check_models(plan: Plan, own: Sequence[Model]) -> None:
     needed = [model for model in plan.recipes if is_own(model)]
     if not set(needed) <= set(own):
         all_of_them = ",".join(needed)
-        raise RunError(f"it is of the model {all_of_them}; to import the code of that name, pass --model {all_of_them}")
+        raise RunError(f"it is of your own model {all_of_them}; to import its code, pass --model {all_of_them}")

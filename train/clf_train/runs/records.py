@@ -1,6 +1,6 @@
-"""Records as JSON: frozen dataclasses written plainly, and read back with every field checked.
+"""Records as JSON: frozen dataclasses, read back with every field checked.
 
-A record holds the SHA-256 of its own content, so that a digit that changed on the disk, or by hand, is noticed.
+A record contains the SHA-256 of its own content, so that any change, on disk or by hand, is detected.
 """
 
 import hashlib
@@ -23,15 +23,15 @@ Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def write_record(file: Path, record: Any) -> None:
-    """Write a dataclass, whole or not at all.
+    """Write a dataclass atomically.
 
-    Raises OSError as the system does, and RunError, before anything is written, for what read_record would refuse.
+    Raises OSError as the system does, and RunError, before anything is written, for what read_record would reject.
     """
     content = asdict(record)
     text = json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=1) + "\n"
     try:
         if len(text.encode()) > _MAX_JSON_BYTES:
-            raise ValueError(f"it would be larger than {_MAX_JSON_BYTES >> 20} MiB, which is the most that is read")
+            raise ValueError(f"it would be larger than the limit of {_MAX_JSON_BYTES >> 20} MiB")
         revive(type(record), json.loads(json.dumps(content)), type(record).__name__.lower())
     except ValueError as error:
         raise RunError(f"{file}: cannot be written: {error}") from None
@@ -40,7 +40,7 @@ def write_record(file: Path, record: Any) -> None:
 
 
 def read_record(kind: Any, file: Path, schema: int, older: Mapping[int, Upgrade] = {}) -> Any:
-    """Read a dataclass of this kind and schema, or of an `older` one, whose fields are then made those of this.
+    """Read a dataclass of this kind and schema, or of an `older` one, whose fields are then converted.
 
     Records of older schemas may lack the checksum.
     Raises RunError if the file is missing, damaged, changed since it was written, or of another schema.
@@ -56,12 +56,12 @@ def read_record(kind: Any, file: Path, schema: int, older: Mapping[int, Upgrade]
             raise ValueError("it is too large")
         raw = json.loads(text)
         if not isinstance(raw, dict) or type(stated := raw.get("schema")) is not int:
-            raise ValueError("it states no schema")
+            raise ValueError("it has no schema")
         if stated != schema and stated not in older:
-            raise ValueError(f"its schema is {stated}, this one reads {schema}; train again")
+            raise ValueError(f"its schema is {stated}, but this clf-edge reads {schema}; train again")
         checksum = raw.pop(_CHECKSUM, None)
         if (checksum is not None or stated == schema) and checksum != _checksum(raw):
-            raise ValueError("it was changed since it was written: its content does not fit its checksum")
+            raise ValueError("it was modified: its content does not match its checksum")
         return revive(kind, raw if stated == schema else older[stated](raw), kind.__name__.lower())
     except (ValueError, RecursionError) as error:
         raise RunError(f"{file}: damaged, or of another version of clf-edge: {error}") from None
@@ -73,11 +73,11 @@ def _checksum(content: dict[str, Any]) -> str:
 
 
 def revive(kind: Any, value: Any, where: str) -> Any:
-    """Build what a type annotation says from parsed JSON. Raises ValueError, naming the place, if it does not fit."""
+    """Build a value of an annotated type from parsed JSON. Raises ValueError, naming the field, if it does not fit."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if is_dataclass(kind):
         if not isinstance(value, dict):
-            raise ValueError(f"{where} is no object")
+            raise ValueError(f"{where} is not an object")
         hints = typing.get_type_hints(kind)
         if set(hints) != set(value):
             raise ValueError(f"{where} has other fields: {', '.join(sorted(set(hints) ^ set(value)))}")

@@ -1,10 +1,10 @@
-"""The run folder: all that a training leaves, written whole and read back with care.
+"""The run folder: everything that a training writes, with checks when it is read back.
 
 weights.safetensors   the net's parameters and buffers
-probe.safetensors     a few dozen images and the trained net's own scores for them: see probe
+probe.safetensors     a few dozen images and the trained net's scores for them: see probe
 run.json              everything else that is needed to use or repeat the run: see Run
-metrics.csv           one line an epoch
-*.png, report.html    for people; see plots and page
+metrics.csv           one line per epoch
+*.png, report.html    the report; see plots and page
 """
 
 from dataclasses import asdict, dataclass
@@ -108,7 +108,7 @@ class Run:
 
 
 def write_run(folder: Path, run: Run, weights: bytes, probed: bytes) -> None:
-    """Write the files of a run into a folder that is there, run.json last: a folder that has one is finished."""
+    """Write the files of a run into an existing folder, run.json last, which marks it as finished."""
     for name, data in ((WEIGHTS, weights), (probe.FILE, probed)):
         with whole_file(folder / name) as partial:
             partial.write_bytes(data)
@@ -117,7 +117,7 @@ def write_run(folder: Path, run: Run, weights: bytes, probed: bytes) -> None:
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """The run folders that `folder` is or holds: itself, or one a model in it. Raises RunError if there is none."""
+    """The run folders of `folder`: itself, or one per model in it. Raises RunError if there is none."""
     if (folder / RECORD).is_file():
         return [folder]
     runs = sorted(f.parent for f in folder.glob(f"[!.]*/{RECORD}") if f.is_file())
@@ -128,7 +128,7 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def folder_name(model: Model) -> str:
-    """What a model's run folder is called below that of a training of several."""
+    """The name of a model's subfolder in the run folder of a training of several."""
     return model.rpartition(":")[2]
 
 
@@ -152,14 +152,14 @@ def read_run(folder: Path) -> Run:
 
 
 def load_net(folder: Path, run: Run, own: Model | None = None) -> nn.Module:
-    """Rebuild a run's net on the CPU, in evaluation mode, and hold it to the run's probe.
+    """Rebuild a run's net on the CPU, in evaluation mode, and check its outputs on the run's probe.
 
-    A user's own model is imported only if `own` names it: a run.json may come from anywhere, and to import is to run.
-    Raises RunError if the weights or the probe are missing or not those that the training wrote, if the net answers the
-    probe otherwise than the net that was trained, or if `own` is not the run's model.
+    A user's own model is imported only if `own` names it: importing runs code, and a run.json may come from anywhere.
+    Raises RunError if the weights or the probe are missing or not those that the training wrote, if the net's outputs
+    on the probe differ from those of the trained net, or if `own` is not the run's model.
     """
     if run.model != own and (own is not None or is_own(run.model)):
-        raise RunError(f"{folder}: is of the model {run.model}; to import code of that name, pass --model {run.model}")
+        raise RunError(f"{folder}: is of your own model {run.model}; to import its code, pass --model {run.model}")
     weights = _read(folder / WEIGHTS, run.weights_sha256)
     net = build_from(weights, run.model, run.image_shape, len(run.names), str(folder / WEIGHTS))
     if run.probe_sha256 is not None:
@@ -167,8 +167,8 @@ def load_net(folder: Path, run: Run, own: Model | None = None) -> nn.Module:
         found = probe.answer(net, probed.images, run.normalisation, torch.device("cpu"))
         if difference := probe.differing(probed.scores, found):
             raise RunError(
-                f"{folder}: its weights are those of the training, but {run.model} is another net now: {difference}; "
-                "its code has changed since, so bring it back as it was, or train again"
+                f"{folder}: the weights are those of the training, but {run.model} gives other outputs now: "
+                f"{difference}; its code has changed since: restore it, or train again"
             )
     return net
 
@@ -180,7 +180,7 @@ def read_probe(folder: Path, run: Run) -> Probe:
 
 
 def _read(file: Path, wanted: str | None) -> bytes:
-    """Read a file of a run. Raises RunError if it cannot be read, or has not the SHA-256 that is wanted."""
+    """Read a file of a run. Raises RunError if it cannot be read, or its SHA-256 does not match."""
     try:
         data = read_bounded(file, _MAX_BYTES)
     except OSError as error:
@@ -188,7 +188,5 @@ def _read(file: Path, wanted: str | None) -> bytes:
     if data is None:
         raise RunError(f"{file}: larger than {_MAX_BYTES >> 30} GiB")
     if wanted is not None and sha256(data) != wanted:
-        raise RunError(
-            f"{file}: is not what the training wrote (its SHA-256 is another): copy the run anew, or train again"
-        )
+        raise RunError(f"{file}: not what the training wrote (its SHA-256 differs): copy the run again, or train again")
     return data
