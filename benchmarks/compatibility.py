@@ -249,9 +249,7 @@ def answer_files(name: str, model: Path, images: Path, answers: Path) -> int:
     batch = np.load(images)
     try:
         run = FOREIGN[name](str(model))
-        alone = [
-            np.array(run(batch[i : i + 1])) for i in range(len(batch))
-        ]  # copied: engines reuse their buffers
+        alone = [np.array(run(batch[i : i + 1])) for i in range(len(batch))]  # copied: engines reuse their buffers
         np.save(answers, np.stack([np.concatenate(alone), run(batch)]))
     except Exception as error:  # each engine has its own
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)

@@ -126,4 +126,4 @@ def export_run(
                 files.enter_context(removed_at_end(int8_file))
             record = files.enter_context(whole_file(folder / "parity.json"))
             record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    return Export(written, proof, as_trained, pictures, small, quantised, int8_problem, said)
+    return Export(written, proof, as_trained, pictures, small, quantised, int8_problem, hint)
