@@ -9,9 +9,9 @@ from clf_train.errors import DataError, RunError
 from clf_train.models.recipe import Recipe
 from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.records import read_record, write_record
-from clf_train.runs.run import Run
+from clf_train.runs.run import Init, Run
 
-SCHEMA = 3
+SCHEMA = 4
 FILE = "plan.json"
 
 
@@ -20,7 +20,8 @@ class Plan:
     """All that decides a training's results.
 
     `source` is a word or an absolute path, `names` and `fingerprint` are the dataset's, `recipes` one a model in the
-    order of training, `device` is cpu or cuda, `threads` how many PyTorch uses in each of the `processes`.
+    order of training, `device` is cpu or cuda, `threads` how many PyTorch uses in each of the `processes`. `init` is
+    the run whose weights it begins with, if any.
     """
 
     schema: int
@@ -34,6 +35,7 @@ class Plan:
     processes: int
     overwrite: bool = False
     tensorboard: bool = False
+    init: Init | None = None
 
     def __post_init__(self) -> None:
         if not (1 <= self.threads <= 4096 and 1 <= self.processes <= 1 << 20 and 0 <= self.seed < 1 << 32):
@@ -60,7 +62,7 @@ def plan_like(runs: Sequence[Run]) -> Plan:
     """The plan that these runs, of one training, came from. Raises RunError if they are of several."""
     first = runs[0]
     for run in runs:
-        for field in ("names", "seed", "device", "threads", "processes"):
+        for field in ("names", "seed", "device", "threads", "processes", "init"):
             if getattr(run, field) != getattr(first, field) or run.data.fingerprint != first.data.fingerprint:
                 raise RunError("the runs in this folder are of several trainings; name the folder of one of them")
     device = "cuda" if first.device.startswith("cuda") else "cpu"
@@ -77,6 +79,7 @@ def plan_like(runs: Sequence[Run]) -> Plan:
             device,
             first.threads,
             first.processes,
+            init=first.init,
         )
     except ValueError as error:
         raise RunError(f"the run cannot be repeated: {error}") from None

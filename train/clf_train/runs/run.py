@@ -7,8 +7,9 @@ metrics.csv           one line an epoch
 *.png, report.html    for people; see plots and page
 """
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ from clf_train.evaluation.metrics import TestMetrics
 from clf_train.files import whole_file
 from clf_train.loop import probe
 from clf_train.loop.checkpoint import Epoch
+from clf_train.loop.fit import HeadFit
 from clf_train.loop.probe import Probe
 from clf_train.loop.rebuild import build_from, sha256
 from clf_train.models.recipe import Recipe
@@ -28,11 +30,30 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.metrics_file import write_metrics
 from clf_train.runs.records import read_record, write_record
 
-SCHEMA = 5
+SCHEMA = 6
 RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 _MAX_BYTES = 4 << 30  # of weights or a probe
-_OLDER = {4: lambda raw: {**raw, "weights_sha256": None, "probe_sha256": None}}  # had no probe
+
+
+def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 4, which had no probe, or 5, as one of this schema."""
+    missing = {"weights_sha256": None, "probe_sha256": None, "pretrained": "", "init": None, "head": None}
+    recipe = raw.get("recipe")
+    if isinstance(recipe, dict):
+        recipe = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING} | recipe
+    return {**missing, **raw, "recipe": recipe}
+
+
+_OLDER = {4: _upgrade, 5: _upgrade}
+
+
+@dataclass(frozen=True)
+class Init:
+    """The run folder whose weights a training began with, and the SHA-256 of these weights."""
+
+    folder: str
+    weights_sha256: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +80,8 @@ class Run:
     by before the softmax: 1 where no images were held out to fit it to. `machine` is machine.describe_machine's.
     `threads` is how many PyTorch used in each of the `processes`. `created` is ISO 8601 in UTC, `seconds` the time of
     the training loop alone. The two SHA-256 are of the files beside it; runs of clf-edge before the probe have none.
+    `pretrained` is the source and licence of the weights that the net, or the run it began with, came with, if any;
+    `init` is that run, and `head` how a head was fitted without steps.
     """
 
     schema: int
@@ -86,6 +109,9 @@ class Run:
     versions: dict[str, str]
     weights_sha256: str | None
     probe_sha256: str | None
+    pretrained: str
+    init: Init | None
+    head: HeadFit | None
 
     def __post_init__(self) -> None:
         if self.model not in MODELS and not is_own(self.model):
@@ -96,7 +122,7 @@ class Run:
             raise ValueError(f"normalisation must have a mean and a positive std for each of {channels} channels")
         if not (self.temperature > 0 and self.seconds > 0 and len(self.names) >= 2 and min(self.image_shape) > 0):
             raise ValueError("temperature, seconds, names or image_shape hold an impossible value")
-        if self.schema == SCHEMA and None in (self.weights_sha256, self.probe_sha256):
+        if self.schema > 4 and None in (self.weights_sha256, self.probe_sha256):
             raise ValueError("the SHA-256 of the weights or the probe is missing")
 
 
