@@ -44,6 +44,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pretrained]'  # or without them
 	touch $@
 
 $(DEMO)/comparison.html: $(READY)

@@ -46,6 +46,7 @@ def make_card(
         recipe=run.recipe.name,
         data=run.data.layout,
         data_fingerprint=run.data.fingerprint,
+        pretrained=run.pretrained,
         parameters=run.parameters,
         test_images=run.test.images,
         test_accuracy=accuracy,

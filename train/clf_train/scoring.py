@@ -20,6 +20,7 @@ from clf_train.loop.rebuild import pack_weights, probe_rebuilt, sha256
 from clf_train.models.registry import Model, count_parameters
 from clf_train.report import page, plots
 from clf_train.report.machine import describe_machine
+from clf_train.runs.init import pretrained_source
 from clf_train.runs.plan import Plan
 from clf_train.runs.run import SCHEMA, DataRecord, Run, write_run
 
@@ -38,10 +39,12 @@ def score(
 ) -> Run:
     """Fit the temperature on the rows `held_out`, evaluate on the test images, and write the run into `folder`.
 
+    Without such rows the temperature is that of `fitted`, or 1.
+
     A net rebuilt from the weights must first reproduce the outputs of the trained one: see rebuild. `net` is moved to
     the CPU. Raises FactoryError if they differ, OSError as the system does.
     """
-    temperature = 1.0
+    temperature = fitted.temperature or 1.0
     if held_out is not None and len(held_out) >= ENOUGH_TO_CALIBRATE:
         few = images_to_fit(len(held_out), len(dataset.names))
         rows = held_out[np.arange(few) * len(held_out) // few]
@@ -90,6 +93,9 @@ def score(
         versions={"clf-edge": __version__, "torch": torch.__version__, "python": platform.python_version()},
         weights_sha256=sha256(weights),
         probe_sha256=sha256(probed),
+        pretrained=pretrained_source(model, wanted.init),
+        init=wanted.init,
+        head=fitted.head,
     )
     plots.save_curves(fitted.history, folder / "curves.png")
     plots.save_reliability(run.calibration, folder / "reliability.png")

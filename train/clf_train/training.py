@@ -10,26 +10,28 @@ import numpy as np
 import torch
 
 from clf_train.data.dataset import Dataset
-from clf_train.data.preparation import choose_normalisation, fit_recipe, validation_rows
+from clf_train.data.preparation import fit_recipe, validation_rows
 from clf_train.errors import FactoryError, ProcessLost, RecipeError, RunError, Stopped, TrainError
 from clf_train.loop import checkpoint, probe
 from clf_train.loop.checkpoint import Epoch
 from clf_train.loop.device import Device, select_device
 from clf_train.loop.distributed import ALONE, World, explaining_process_loss, is_of_the_network
-from clf_train.loop.fit import Watcher, fit
+from clf_train.loop.fit import Fit, Watcher, fit
+from clf_train.loop.head import fit_head, spare_few
 from clf_train.loop.rebuild import rehearse
 from clf_train.models.own import describe_error, location, softmax_hint
 from clf_train.models.recipe import Recipe
-from clf_train.models.registry import Model, build_model, find_architecture, is_own
+from clf_train.models.registry import Model, find_architecture, is_own
 from clf_train.report import page
 from clf_train.report.tensorboard import scalars
 from clf_train.runs import plan
 from clf_train.runs.advice import resume_command
 from clf_train.runs.folder import holds_state, new_folder, partial_of, refuse_nothing
+from clf_train.runs.init import start_net, start_normalisation
 from clf_train.runs.metrics_file import add_epoch, write_metrics
 from clf_train.runs.output_place import refuse_among_images
 from clf_train.runs.plan import Plan, read_plan, write_plan
-from clf_train.runs.run import RECORD, Run, folder_name, read_run
+from clf_train.runs.run import RECORD, Init, Run, folder_name, read_run
 from clf_train.scoring import score
 
 OnStart = Callable[[Model, Recipe, str], Watcher]
@@ -50,16 +52,17 @@ def train(
     tensorboard: bool = False,
     on_start: OnStart = _silent,
     world: World = ALONE,
+    init: Init | None = None,
 ) -> list[Run]:
     """Train each model by its recipe, test it, and write the run folder; returns the runs in the order of `recipes`.
 
     A single model's run is `folder` itself; several models have subfolders of their names, beside `comparison.html`.
     `on_start` is called with the model, its recipe and the device, and returns the watcher of the training. Until the
     end everything is in `<folder>.partial`, with the state to resume from. In a `world` of several processes rank 0
-    writes, and the others return no runs.
+    writes, and the others return no runs. `init` is a run whose weights the nets start from: see init.py.
     Raises RunError if the folder exists already or is among the images, RecipeError if a recipe does not fit the
     images, DeviceError if the device does not work, Stopped if a watcher asks for it, TrainError if the loss is NaN or
-    a file cannot be written; the last saved state is kept.
+    a file cannot be written, MissingExtraError if pretrained weights are not installed; the last saved state is kept.
     """
     refuse_among_images(folder, dataset.source)
     _, height, width = dataset.image_shape
@@ -77,7 +80,7 @@ def train(
         dataset.fingerprint,
         (height, width),
         dataset.geometry,
-        {model: fit_recipe(recipe, dataset, seed) for model, recipe in recipes.items()},
+        {m: spare_few(fit_recipe(recipe, dataset, seed), dataset, seed) for m, recipe in recipes.items()},
         seed,
         chosen.type,
         torch.get_num_threads(),
@@ -86,6 +89,7 @@ def train(
         tensorboard,
         bool(dataset.skipped),
         dataset.as_before,
+        init,
     )
     return _carry_out(wanted, dataset, folder, on_start, world, resume=False)
 
@@ -114,11 +118,12 @@ def _carry_out(
     if len(set(names)) < len(names):
         raise RecipeError(f"two models have the name {max(names, key=names.count)}; train them separately")
     for model, recipe in wanted.recipes.items():  # a model that cannot be built leaves no folder
-        net = build_model(model, dataset.image_shape, len(dataset.names))
+        net, _ = start_net(model, dataset, wanted.init)
         if is_own(model):
             with _explaining_net_errors(model):
                 images = probe.choose_images(dataset, wanted.seed)
-                rehearse(net, model, dataset, choose_normalisation(dataset, recipe), images)
+                normalise = start_normalisation(model, dataset, recipe, wanted.init)
+                rehearse(net, model, dataset, normalise, images)
     runs: list[Run] = []
     opening = new_folder(folder, overwrite=wanted.overwrite, resume=resume) if world.writes else nullcontext()
     with opening as partial:
@@ -194,13 +199,16 @@ def _train_one(
     torch.manual_seed(seed)
     random.seed(seed)  # this and the next one for users' own nets
     np.random.seed(seed)
-    net = build_model(model, dataset.image_shape, len(dataset.names)).to(device)
-    normalise = choose_normalisation(dataset, recipe)
+    net, begins_with = start_net(model, dataset, wanted.init)
+    net.to(device)
+    normalise = start_normalisation(model, dataset, recipe, wanted.init)
     held_out = validation_rows(dataset, recipe, seed)
     state_file = None if place is None else place / checkpoint.FILE
     watcher = on_start(model, recipe, device_name)
     if is_own(model) and (said := softmax_hint(net, dataset.image_shape)):
         watcher.note(f"{model}: {said}")
+    if begins_with:
+        watcher.note(f"{model}: {begins_with}")
     with scalars(place if wanted.tensorboard else None) as log:
 
         def begin(behind: Sequence[Epoch]) -> None:
@@ -214,21 +222,31 @@ def _train_one(
             watcher.epoch(epoch)
             log(epoch)
 
+        watched = replace(watcher, epoch=epoch_done, begin=begin)
+        head: Fit | None = None
         with _explaining_net_errors(model):
-            fitted = fit(
-                net,
-                dataset.train,
-                recipe,
-                normalise,
-                device,
-                seed,
-                replace(watcher, epoch=epoch_done, begin=begin),
-                held_out,
-                state_file,
-                world,
-                probe.choose_images(dataset, seed),
-                find_architecture(model).tricks,
-            )
+            if recipe.fit_head:  # short enough to be done again by a training that is gone on with
+                head = fit_head(net, dataset.train, normalise, device, seed, watched, held_out)
+            if head is not None and not recipe.epochs:
+                fitted = head
+                watched.begin(())
+                watched.epoch(fitted.history[0])
+            else:
+                fitted = fit(
+                    net,
+                    dataset.train,
+                    recipe,
+                    normalise,
+                    device,
+                    seed,
+                    watched,
+                    held_out,
+                    state_file,
+                    world,
+                    probe.choose_images(dataset, seed),
+                    find_architecture(model).tricks,
+                )
+                fitted = replace(fitted, head=head.head if head else None)
     if place is None:
         return None
     run = score(wanted, dataset, model, net, normalise, held_out, fitted, device, device_name, place)

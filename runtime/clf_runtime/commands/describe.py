@@ -25,6 +25,7 @@ def card_lines(classifier: Classifier) -> list[str]:
         ("temperature", f"in the graph: {card.temperature:.4g}"),
         ("trained", " ".join(filter(None, (card.created, card.recipe and f"recipe {card.recipe}", card.run)))),
         ("data", " ".join(filter(None, (card.data, card.data_fingerprint and f"sha256 {card.data_fingerprint}")))),
+        ("began with", card.pretrained),
         ("license", card.license),
         ("test", "" if card.test_accuracy is None else _share(card.test_accuracy, card.test_images)),
         *_parity_facts(card),

@@ -140,6 +140,7 @@ class ModelCard:
     recipe: str = ""
     data: str = ""
     data_fingerprint: str = ""
+    pretrained: str = ""  # source and licence of the weights that its training began with, if it began with any
     parameters: int = 0
     test_images: int = 0
     test_accuracy: float | None = None  # a fraction in [0, 1], PyTorch's at the end of the training
@@ -172,7 +173,7 @@ def _check(card: ModelCard) -> None:
                 f"the model's card is invalid: {field} must be {wanted}, not {told(attrgetter(field)(card))}"
             )
 
-    texts = ("model", "description", "license", "created", "run", "recipe", "data", "data_fingerprint")
+    texts = ("model", "description", "license", "created", "run", "recipe", "data", "data_fingerprint", "pretrained")
     for field in texts:
         demand(is_text(getattr(card, field)), field, f"text of at most {MAX_TEXT:,} characters")
     demand(not card.created or bool(_INSTANT.fullmatch(card.created)), "created", "a UTC time in ISO 8601")

@@ -31,7 +31,7 @@ def follow(
             if held_out is None and recipe.validation_share:
                 say(name, "a class has only one training image, so nothing is held out: the last epoch is kept")
         is_terminal = sys.stderr.isatty()
-        total = recipe.epochs * (len(dataset.train) - (0 if held_out is None else len(held_out)))
+        total = max(1, recipe.epochs) * (len(dataset.train) - (0 if held_out is None else len(held_out)))
         hidden = quiet or not is_terminal
         bar = bars.enter_context(tqdm(total=total, unit=" images", unit_scale=True, disable=hidden, dynamic_ncols=True))
 
@@ -41,11 +41,11 @@ def follow(
 
         def on_epoch(epoch: Epoch) -> None:
             if not quiet and not is_terminal:
-                say(name, f"{model}, {epoch_line(epoch, recipe.epochs)}")
+                say(name, f"{model}, {epoch_line(epoch, max(1, recipe.epochs))}")
 
         def on_begin(behind: Sequence[Epoch]) -> None:
             if behind and not quiet and not is_terminal:
-                say(name, f"{model}, resuming after {epoch_line(behind[-1], recipe.epochs)}")
+                say(name, f"{model}, resuming after {epoch_line(behind[-1], max(1, recipe.epochs))}")
 
         def on_note(text: str) -> None:
             if not quiet:

@@ -3,13 +3,16 @@
 Letters in shapes: B images in a batch, N images in all, C channels, H height, W width, K classes.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from clf_train.data.normalisation import Normalisation, as_tensor
 
-_BLOCK = 500  # images at a time; bounds memory, changes nothing else
+_BLOCK = 500  # images at a time, fewer of large ones; bounds memory, changes nothing else
+_BLOCK_BYTES = 8 << 20  # of a block as float32: what a net makes of an image may be ten times as large
 
 
 @torch.inference_mode()
@@ -30,8 +33,9 @@ def class_scores(
     tensor = as_tensor(images)
     count = len(tensor) if rows is None else len(rows)
     scores: Tensor | None = None
-    for first in range(0, max(1, count), _BLOCK):
-        block = slice(first, first + _BLOCK)
+    size = max(1, min(_BLOCK, _BLOCK_BYTES // (4 * math.prod(images.shape[1:]))))
+    for first in range(0, max(1, count), size):
+        block = slice(first, first + size)
         chosen = tensor[block] if rows is None else tensor[as_tensor(rows[block])]
         answers = net(normalise(chosen.to(device))).cpu()
         if scores is None:  # one array: small ones between large blocks fragment the heap, 0.3 GB for 40,000 images

@@ -44,11 +44,29 @@ class Watcher:
 
 
 @dataclass(frozen=True)
+class HeadFit:
+    """How the head of a pretrained net was fitted: see head.py.
+
+    `penalty` is that of the weights, chosen by the predictions for `images` images that they were not fitted to: those
+    of each of so many `folds` in turn, or, where there are none (0), the images held out.
+    """
+
+    penalty: float
+    folds: int
+    images: int
+
+
+@dataclass(frozen=True)
 class Fit:
-    """The result of a training: its epochs, and the one whose weights the net has."""
+    """The result of a training: its epochs, and the one whose weights the net has.
+
+    `head` is how a head was fitted without steps, and `temperature` that of the folds that it was chosen on.
+    """
 
     history: tuple[Epoch, ...]
     best_epoch: int
+    head: HeadFit | None = None
+    temperature: float | None = None
 
 
 def fit(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from clf_train.errors import RecipeError
+from clf_train.models.pretrained import Pretrained
 from clf_train.models.recipe import TRICKS, Recipe
 
 ImageShape = tuple[int, int, int]  # channels, height, width
@@ -33,11 +34,15 @@ class Architecture:
 
     The net takes float32 [B, C, H, W] and gives logits or log-probabilities float32 [B, K]; its factory raises
     DataError if the images are too small. A trick is named as the recipe's field that it reads, if it reads one.
+    One that is `pretrained` starts from these weights, which `load` gives a new net; a recipe that fits the head
+    asks the net for its `features`, float32 [B, F], and its `head`, a linear layer on them.
     """
 
     factory: Factory
     recipes: Mapping[str, Recipe]
     tricks: Mapping[str, Trick]
+    pretrained: Pretrained | None = None
+    load: Callable[[nn.Module], None] = lambda net: None
 
 
 def start_tricks(tricks: Mapping[str, Trick], net: nn.Module, image_shape: ImageShape, recipe: Recipe) -> list[Hooks]:

@@ -39,6 +39,9 @@ class Recipe:
 
     `channels_last` keeps images and convolutions in NHWC order while training, which processors are faster at; results
     differ by rounding only. `precision` bf16 computes the net in bfloat16 where that is safe (torch.autocast), on CUDA.
+
+    `fit_head` is for pretrained models: before the first step the head is fitted to the features below it (see
+    loop/head.py). With no `epochs` that is all; the rest of the net then stays as it is.
     """
 
     name: str
@@ -62,13 +65,15 @@ class Recipe:
     low_frequencies: int = 0
     freeze_after: float = 1.0
     precision: Precision = "float32"
+    fit_head: bool = False
 
     def __post_init__(self) -> None:
         def demand(condition: bool, field: str, wanted: str) -> None:
             if not condition:
                 raise RecipeError(f"{field.replace('_', ' ')} must be {wanted}, not {getattr(self, field)!r}")
 
-        demand(1 <= self.epochs <= 100_000, "epochs", "1 to 100,000")
+        least = 0 if self.fit_head else 1
+        demand(least <= self.epochs <= 100_000, "epochs", f"{least} to 100,000")
         demand(1 <= self.batch_size <= 1 << 20, "batch_size", "1 to 1,048,576")
         demand(0 < self.learning_rate <= 100, "learning_rate", "above 0 and at most 100")
         demand(self.optimizer in get_args(Optimizer), "optimizer", f"one of {', '.join(get_args(Optimizer))}")

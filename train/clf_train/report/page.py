@@ -145,7 +145,15 @@ def _making(run: Run) -> dict[str, list[tuple[str, str]]]:
     speed = f"{len(run.history) * data.train_images / run.seconds:,.0f} images/s"
     workers = [("threads", str(run.threads)), ("processes", str(run.processes))]
     machine = [("device", run.device), *workers, *run.machine.items(), *run.versions.items(), ("speed", speed)]
-    made = [*_recipe(run), ("seed", str(run.seed)), ("made", run.created.replace("T", " ").replace("+00:00", " UTC"))]
+    start = [("weights before", run.pretrained)] if run.pretrained else []
+    if run.init is not None:
+        start.append(("begins with", run.init.folder))
+    made = [
+        *_recipe(run),
+        *start,
+        ("seed", str(run.seed)),
+        ("made", run.created.replace("T", " ").replace("+00:00", " UTC")),
+    ]
     return {"Recipe": made, "Images": images, "Machine": machine}
 
 

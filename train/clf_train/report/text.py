@@ -87,6 +87,11 @@ def percent(share: float | None) -> str:
 def calibration_line(run: Run) -> str:
     """The temperature and its effect on the expected calibration error, in a sentence."""
     error = f"expected calibration error {percent(run.calibration.error_before)}"
+    if run.head is not None and run.head.folds and not run.recipe.epochs:
+        return (
+            f"{error} at a temperature of 1, {percent(run.calibration.error)} at {run.temperature:.3f}, fitted to the "
+            f"answers to {run.head.images:,} training images by heads that had not seen them ({run.head.folds} folds)"
+        )
     if run.data.validation_images < ENOUGH_TO_CALIBRATE:
         return f"{error}; {run.data.validation_images or 'no'} images were held out, too few to fit a temperature"
     return (

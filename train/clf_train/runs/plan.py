@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_train.data.dataset import Dataset
@@ -10,11 +11,22 @@ from clf_train.errors import DataError, RunError
 from clf_train.models.recipe import Recipe
 from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.records import read_record, write_record
-from clf_train.runs.run import Run
+from clf_train.runs.run import Init, Run, complete_recipe
 
 SCHEMA = 4
 FILE = "plan.json"
-_OLDER = {3: lambda raw: {**raw, "size": None, "geometry": asdict(UNSTATED), "skip_bad": False, "as_before": True}}
+
+
+def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
+    """A plan of schema 3 as one of this: all pictures had one size."""
+    recipes = raw.get("recipes")
+    if isinstance(recipes, dict):
+        recipes = {model: complete_recipe(recipe) for model, recipe in recipes.items()}
+    added = {"size": None, "geometry": asdict(UNSTATED), "skip_bad": False, "as_before": True, "init": None}
+    return {**raw, **added, "recipes": recipes}
+
+
+_OLDER = {3: _upgrade}
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,8 @@ class Plan:
 
     `source` is a word or an absolute path, `names` and `fingerprint` are the dataset's, `recipes` one a model in the
     order of training, `device` is cpu or cuda, `threads` how many PyTorch uses in each of the `processes`. `size`
-    (height, width), `geometry`, `skip_bad` and `as_before` are how the source was read: see read_source.
+    (height, width), `geometry`, `skip_bad` and `as_before` are how the source was read: see read_source. `init` is the
+    run whose weights it begins with, if any.
     """
 
     schema: int
@@ -41,6 +54,7 @@ class Plan:
     tensorboard: bool = False
     skip_bad: bool = False
     as_before: bool = False
+    init: Init | None = None
 
     def __post_init__(self) -> None:
         if not (1 <= self.threads <= 4096 and 1 <= self.processes <= 1 << 20 and 0 <= self.seed < 1 << 32):
@@ -67,7 +81,7 @@ def plan_like(runs: Sequence[Run]) -> Plan:
     """The plan of the training that these runs came from. Raises RunError if they are of several trainings."""
     first = runs[0]
     for run in runs:
-        for field in ("names", "seed", "device", "threads", "processes"):
+        for field in ("names", "seed", "device", "threads", "processes", "init"):
             if getattr(run, field) != getattr(first, field) or run.data.fingerprint != first.data.fingerprint:
                 raise RunError("the runs in this folder are of several trainings; pass the folder of one of them")
     device = "cuda" if first.device.startswith("cuda") else "cpu"
@@ -88,6 +102,7 @@ def plan_like(runs: Sequence[Run]) -> Plan:
             first.processes,
             skip_bad=bool(data.skipped),
             as_before=data.as_before,
+            init=first.init,
         )
     except ValueError as error:
         raise RunError(f"the run cannot be repeated: {error}") from None

@@ -7,7 +7,7 @@ metrics.csv           one line per epoch
 *.png, report.html    the report; see plots and page
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from clf_train.evaluation.metrics import TestMetrics
 from clf_train.files import whole_file
 from clf_train.loop import probe
 from clf_train.loop.checkpoint import Epoch
+from clf_train.loop.fit import HeadFit
 from clf_train.loop.probe import Probe
 from clf_train.loop.rebuild import build_from, sha256
 from clf_train.models.recipe import Recipe
@@ -35,6 +36,14 @@ RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 _MAX_BYTES = 4 << 30  # of weights or a probe
 _PROBED = 5  # the first schema of runs with a probe
+
+
+@dataclass(frozen=True)
+class Init:
+    """The run folder whose weights a training began with, and the SHA-256 of these weights."""
+
+    folder: str
+    weights_sha256: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,8 @@ class Run:
     of, `temperature` what the scores are divided by before the softmax: 1 where no images were held out to fit it to.
     `machine` is machine.describe_machine's. `threads` is how many PyTorch used in each of the `processes`. `created` is
     ISO 8601 in UTC, `seconds` the time of the training loop alone. The two SHA-256 are of the files beside it; runs of
-    clf-edge before the probe have none.
+    clf-edge before the probe have none. `pretrained` is the source and licence of the weights that the net, or the run
+    it began with, came with, if any; `init` is that run, and `head` how a head was fitted without steps.
     """
 
     schema: int
@@ -93,6 +103,9 @@ class Run:
     versions: dict[str, str]
     weights_sha256: str | None
     probe_sha256: str | None
+    pretrained: str
+    init: Init | None
+    head: HeadFit | None
 
     def __post_init__(self) -> None:
         if self.model not in MODELS and not is_own(self.model):
@@ -132,17 +145,23 @@ def folder_name(model: Model) -> str:
     return model.rpartition(":")[2]
 
 
-def _read_as_before(raw: dict[str, Any]) -> dict[str, Any]:
+def complete_recipe(raw: object) -> object:
+    """A recipe of an older record, with the usual value of each field that it lacks."""
+    usual = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
+    return {**usual, **raw} if isinstance(raw, dict) else raw
+
+
+def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 4, which had no probe, or 5, as one of this: all pictures had one size."""
     if not isinstance(raw.get("data"), dict):
         raise ValueError("it names no data")
+    unknown = {"weights_sha256": None, "probe_sha256": None, "pretrained": "", "init": None, "head": None}
     data = {**raw["data"], "skipped": [], "as_before": True}
-    return {**raw, "data": data, "geometry": asdict(UNSTATED)}  # all pictures had one size
+    recipe = complete_recipe(raw.get("recipe"))
+    return {**unknown, **raw, "recipe": recipe, "data": data, "geometry": asdict(UNSTATED)}
 
 
-_OLDER = {
-    4: lambda raw: _read_as_before({**raw, "weights_sha256": None, "probe_sha256": None}),  # had no probe
-    5: _read_as_before,
-}
+_OLDER = {4: _upgrade, 5: _upgrade}
 
 
 def read_run(folder: Path) -> Run:

@@ -1,0 +1,186 @@
+"""The head of a pretrained net, fitted without steps to the features below it, which are computed once.
+
+The head is a multinomial logistic regression. How strongly its weights are held down (L2) is chosen by predictions for
+images that it was not fitted to: those held out if they are enough, else those of each of some folds in turn, which
+then fit the temperature too.
+
+Letters in shapes: N images, F features, K classes, R features after a rotation.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from clf_train.data.dataset import Dataset, Split
+from clf_train.data.normalisation import Normalisation, as_tensor
+from clf_train.data.preparation import validation_rows
+from clf_train.errors import Stopped
+from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, fit_temperature
+from clf_train.loop.checkpoint import Epoch
+from clf_train.loop.fit import Fit, HeadFit, Watcher
+from clf_train.models.recipe import Recipe
+
+FOLDS = 5
+# Of half the sum of squared weights, beside the mean cross-entropy (nats): strong first, each fit begins at the last.
+PENALTIES = tuple(10 ** (-i / 2) for i in range(10))
+_BLOCK = 16  # images at a time
+_ITERATIONS = 500
+
+
+def spare_few(recipe: Recipe, dataset: Dataset, seed: int) -> Recipe:
+    """The recipe without its validation share, if it fits a head and that share is too few to fit a temperature to."""
+    if not recipe.fit_head or not recipe.validation_share:
+        return recipe
+    held_out = validation_rows(dataset, recipe, seed)
+    enough = held_out is not None and len(held_out) >= ENOUGH_TO_CALIBRATE
+    return recipe if enough else replace(recipe, validation_share=0.0)
+
+
+def fit_head(
+    net: nn.Module,
+    split: Split,
+    normalise: Normalisation,
+    device: torch.device,
+    seed: int,
+    watcher: Watcher,
+    held_out: np.ndarray | None,
+) -> Fit:
+    """Fit the head of `net`, which is on `device`, in place, to the images of `split`; the rest stays as it is.
+
+    `net` has `features`, images [B, C, H, W] to float32 [B, F], and `head`, linear [F] to [K] on them. Without
+    `held_out` (int64 [M]) every image fits the head in the end. Raises Stopped if the watcher wants it; nothing is
+    saved then, since there is little to do again.
+    """
+    begun = time.perf_counter()
+    head = net.head
+    assert isinstance(head, nn.Linear)
+    x = _features(net, split.images, normalise, device, watcher)
+    y, classes = split.labels, head.out_features
+    fits = np.ones(len(y), bool)
+    if held_out is None:
+        fold = folds(y, FOLDS, seed)
+        parts = [(fold != i, fold == i) for i in range(int(fold.max()) + 1)]
+    else:
+        fits[held_out] = False
+        parts = [(fits, ~fits)]
+    rotated, rotation, centre = rotate(x, fits)
+    scores = np.zeros((len(PENALTIES), len(y), classes))  # of images that are not among those that were fitted
+    for fitted_to, others in parts:
+        solutions = solve(rotated[fitted_to], y[fitted_to], classes, PENALTIES)
+        for i, (weight, bias) in enumerate(solutions):
+            scores[i, others] = rotated[others] @ weight.T + bias
+            if watcher.stopping():
+                raise Stopped(1)
+    judged = np.any([others for _, others in parts], axis=0)
+    losses = [cross_entropy(some[judged], y[judged]) for some in scores]
+    best = int(np.argmin(losses))
+    *_, (weight, bias) = solve(rotated[fits], y[fits], classes, PENALTIES[: best + 1])
+    turned = weight @ rotation.T
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(turned))
+        head.bias.copy_(torch.from_numpy(bias - turned @ centre))
+    own = rotated[fits] @ weight.T + bias
+    seconds = time.perf_counter() - begun
+    epoch = Epoch(
+        epoch=1,
+        loss=cross_entropy(own, y[fits]),
+        accuracy=float((own.argmax(1) == y[fits]).mean()),
+        learning_rate=0.0,
+        seconds=seconds,
+        images_per_second=len(own) / seconds,
+        validation_loss=losses[best],
+        validation_accuracy=float((scores[best, judged].argmax(1) == y[judged]).mean()),
+    )
+    right = f"{100 * float(epoch.validation_accuracy or 0):.1f} %"
+    how = f"in {len(parts)} folds" if held_out is None else "held out"
+    watcher.note(f"the head is fitted: {right} of {int(judged.sum()):,} images {how} are right, {seconds:.1f} s")
+    found = HeadFit(PENALTIES[best], len(parts) if held_out is None else 0, int(judged.sum()))
+    temperature = None
+    if held_out is None:
+        temperature = fit_temperature(torch.from_numpy(scores[best]), y)
+    return Fit((epoch,), 1, found, temperature)
+
+
+@torch.inference_mode()
+def _features(
+    net: nn.Module, images: np.ndarray, normalise: Normalisation, device: torch.device, watcher: Watcher
+) -> np.ndarray:
+    """The features of images [N, C, H, W], float64 [N, F], by a net in evaluation mode."""
+    was_training = net.training
+    net.eval()
+    tensor = as_tensor(images)
+    blocks: list[Tensor] = []
+    for first in range(0, len(tensor), _BLOCK):
+        if watcher.stopping():
+            raise Stopped(1)
+        some = tensor[first : first + _BLOCK]
+        blocks.append(net.features(normalise(some.to(device))).cpu())  # type: ignore[operator]
+        watcher.step(1, len(some), float("nan"))
+    net.train(was_training)
+    found: np.ndarray = torch.cat(blocks).double().numpy()
+    return found
+
+
+def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Which of `count` folds each image is in, int64 [N]: at random from `seed`, each class spread evenly over them."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    fold = np.empty(len(labels), np.int64)
+    fold[order] = np.arange(len(labels)) % count
+    return fold
+
+
+def rotate(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Turn features [N, F] onto the axes that the `rows`, bool [N], spread along; also the turn [F, R] and the centre.
+
+    Where images are fewer than features, R is their number: a regression under L2 does not see the difference, and has
+    much less to compute.
+    """
+    centre = x[rows].mean(axis=0)
+    centred = x - centre
+    if rows.sum() >= x.shape[1]:
+        return centred, np.eye(x.shape[1]), centre
+    _, _, axes = np.linalg.svd(centred[rows], full_matrices=False)
+    return centred @ axes.T, axes.T, centre
+
+
+def solve(
+    x: np.ndarray, labels: np.ndarray, classes: int, penalties: Sequence[float]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Fit a logistic regression under each penalty in turn: weights float64 [K, R] and biases [K], not held down."""
+    from scipy.optimize import minimize
+
+    n, width = x.shape
+    wanted = np.eye(classes)[labels]
+
+    def loss(flat: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
+        weight, bias = flat[: classes * width].reshape(classes, width), flat[classes * width :]
+        probabilities, log_sum = _softmax(x @ weight.T + bias)
+        apart = (probabilities - wanted) / n
+        mean = float((log_sum - ((x @ weight.T + bias) * wanted).sum(axis=1)).mean())
+        gradient = np.concatenate([(apart.T @ x + penalty * weight).ravel(), apart.sum(axis=0)])
+        return mean + penalty / 2 * float((weight**2).sum()), gradient
+
+    flat = np.zeros(classes * (width + 1))
+    for penalty in penalties:
+        options = {"maxiter": _ITERATIONS, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-6}
+        flat = minimize(loss, flat, (penalty,), "L-BFGS-B", jac=True, options=options).x
+        yield flat[: classes * width].reshape(classes, width).copy(), flat[classes * width :].copy()
+
+
+def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
+    """The mean cross-entropy of scores [N, K] in nats."""
+    _, log_sum = _softmax(scores)
+    return float((log_sum - scores[np.arange(len(labels)), labels]).mean())
+
+
+def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities [N, K], and the logarithms of the sums that they were divided by [N]."""
+    highest = scores.max(axis=1, keepdims=True)
+    powers = np.exp(scores - highest)
+    sums = powers.sum(axis=1, keepdims=True)
+    return powers / sums, (np.log(sums) + highest)[:, 0]

