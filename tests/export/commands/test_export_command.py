@@ -97,7 +97,7 @@ def test_several_runs_are_exported_together_or_not_at_all(command, make_run, tmp
     weights = both / "conv" / "weights.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:1000])
-    refused("weights.safetensors: is not what the training wrote")
+    refused("weights.safetensors: not what the training wrote")
     weights.write_bytes(whole)
     refused("no run here is of the model 'nets:tiny'", "--model", "nets:tiny")
     refused("no run here is of the model ''", "--model", ",")

@@ -160,7 +160,7 @@ def test_what_is_written_is_held_to_what_is_read():
 
 @pytest.mark.parametrize("schema", ["2.0", '"2"', "[2]", "true"])
 def test_a_schema_is_a_whole_number(schema):
-    with pytest.raises(ModelError, match=r"has schema .*, this clf-edge reads 3"):
+    with pytest.raises(ModelError, match=r"has schema .*, but this clf-edge reads 3"):
         from_metadata({**to_metadata(CARD), PREFIX + "schema": schema})
 
 

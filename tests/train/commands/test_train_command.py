@@ -216,7 +216,7 @@ def test_it_is_said_where_no_image_can_be_held_out(command, inside):
     np.savez("test.npz", images=images, labels=[2] + [0, 1] * 20)
     ended = command(main, "--data", ".", "--model", "conv", "--epochs", 1)
     assert ended.code == 0
-    assert "a class has a single training image, so none are held out" in ended.err
+    assert "a class has only one training image, so nothing is held out" in ended.err
 
 
 def test_broken_pictures_are_refused_or_left_out_and_recorded(command, inside, write_pictures):

@@ -30,7 +30,8 @@ def cuda(monkeypatch):
 def test_the_cpu_is_named_with_its_threads():
     device, name = select_device("cpu")
     assert device.type == "cpu"
-    assert name == f"cpu ({torch.get_num_threads()} threads)"
+    count = torch.get_num_threads()
+    assert name == f"cpu ({count} thread{"s" * (count > 1)})"
 
 
 @pytest.mark.parametrize("wanted", ["auto", "cuda"])

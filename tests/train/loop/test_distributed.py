@@ -69,7 +69,7 @@ def test_two_processes_train_what_one_does(source, start_ranks, tmp_path):
         (code, out, err), *others = [each.ended() for each in started]
         assert code == 0, err
         assert out.count("run folder:") == 1
-        assert err.count("training conv by recipe") == 1
+        assert err.count("training conv with recipe") == 1
         assert others == [(0, "", "")] * (processes - 1)
     one, two = (load_file(tmp_path / f"with-{n}" / "simple" / "weights.safetensors") for n in (1, 2))
     for name, value in one.items():
@@ -112,9 +112,9 @@ def test_a_killed_process_ends_all_with_a_line_and_the_training_goes_on(source, 
     ours = [line for line in err.splitlines() if line.startswith("clf-train: ")]
     assert len(ours) == 1
     assert "another process of this training was lost" in ours[0]
-    assert ours[0].endswith("go on with: torchrun --nproc-per-node=2 -m clf_train --resume run")
+    assert ours[0].endswith("resume with: torchrun --nproc-per-node=2 -m clf_train --resume run")
     alone = start_training("--resume", "run", "--quiet", cwd=tmp_path).ended()
-    assert (alone[0], alone[2]) == (2, "clf-train: the training had 2 processes, not 1: start as many with torchrun\n")
+    assert (alone[0], alone[2]) == (2, "clf-train: the training had 2 processes, not 1; start as many with torchrun\n")
     for started in start_ranks("--resume", "run", "--quiet", cwd=tmp_path):
         code, _, err = started.ended()
         assert code == 0, err

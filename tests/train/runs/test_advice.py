@@ -61,8 +61,8 @@ def test_the_command_that_is_printed_goes_on_with_one_s_own_model(start_training
 
     lines = stopped("--model", "slow_nets:Slow", "--epochs", 300, "--out", "my run")
     assert any("slow_nets:Slow, epoch 2/300: loss" in line for line in lines)  # a line an epoch, without a terminal
-    command = shlex.split(lines[-1].partition("go on with: ")[2])
+    command = shlex.split(lines[-1].partition("resume with: ")[2])
     assert command == ["clf-train", "--resume", "my run", "--model", "slow_nets:Slow"]
     lines = stopped(*command[1:])
-    assert any("going on after epoch" in line for line in lines)
+    assert any("resuming after epoch" in line for line in lines)
     assert epochs() == [str(n) for n in range(1, len(epochs()) + 1)]  # none is there twice

@@ -73,7 +73,7 @@ def test_a_signal_saves_and_says_how_to_go_on(source, start_training, tmp_path, 
         assert training.ended(0.02) is None
     second = start_training(*options(source), cwd=tmp_path).ended()
     assert (second[0], second[2].count("\n")) == (2, 1)
-    assert "another training is at work in it" in second[2]
+    assert "another training is using it" in second[2]
     training.send(number)
     returned, out, err = training.ended()
     assert (returned, out) == (code, "")

@@ -279,7 +279,7 @@ class TestNewFolder:
     def test_a_second_training_is_refused_while_the_first_works(self, tmp_path):
         with new_folder(tmp_path / "run") as partial:
             (partial / "x").write_text("1")
-            with pytest.raises(RunError, match="another training is at work"), new_folder(tmp_path / "run"):
+            with pytest.raises(RunError, match="another training is using it"), new_folder(tmp_path / "run"):
                 pass
             assert (partial / "x").exists()
 
