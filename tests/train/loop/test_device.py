@@ -31,7 +31,7 @@ def test_the_cpu_is_named_with_its_threads():
     device, name = select_device("cpu")
     assert device.type == "cpu"
     count = torch.get_num_threads()
-    assert name == f"cpu ({count} thread{"s" * (count > 1)})"
+    assert name == f"cpu ({count} thread{'s' * (count > 1)})"
 
 
 @pytest.mark.parametrize("wanted", ["auto", "cuda"])
