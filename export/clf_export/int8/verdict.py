@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from clf_export.proof.parity import run_onnx
+from clf_export.proof.parity import at_once, run_onnx
 from clf_runtime.engine.engine import Engine, open_engine
 
 MOST_DROP, MOST_CLASS_DROP = 0.5, 2.0  # points of accuracy, overall and in any class
@@ -221,7 +221,7 @@ def processor_difference(model: bytes, images: np.ndarray) -> float:
     ONNX's reference evaluator says what the file means. Where it lacks an operator, onnxruntime without its
     optimisations stands in, which turns integers into floats before it multiplies. Infinity if an answer is not finite.
     """
-    images = images[:PROCESSOR_IMAGES]
+    images = images[: at_once(images.shape[1:], PROCESSOR_IMAGES)]
     difference = np.abs(run_onnx(model, images).astype(np.float64) - _as_meant(model, images))
     return float(difference.max()) if np.isfinite(difference).all() else math.inf
 
@@ -246,9 +246,10 @@ def speed_ratio(float_model: bytes, int8_model: bytes, images: np.ndarray, batch
     """Images a second of the int8 model by those of the float model, in batches of `batch`, in one thread.
 
     The two take turns, some milliseconds each, for about `seconds`, five times at least; the median of the pairs is
-    returned, so that other work on the machine meets both. Images [N, C, H, W] are repeated to fill a batch.
+    returned, so that other work on the machine meets both. Images [N, C, H, W] are repeated to fill a batch,
+    which is smaller where they are large.
     """
-    block = np.ascontiguousarray(images[np.arange(batch) % len(images)])
+    block = np.ascontiguousarray(images[np.arange(at_once(images.shape[1:], batch)) % len(images)])
     engines = [open_engine(model, "a model", device="cpu") for model in (float_model, int8_model)]
 
     def run(engine: Engine, times: int) -> float:
