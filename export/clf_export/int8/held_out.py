@@ -11,6 +11,8 @@ from clf_train.runs.run import Run
 
 CALIBRATION_IMAGES = 1024
 VALIDATION_IMAGES = 5000
+_LEAST_IMAGES = 128, 1000  # of them where images are large,
+_MOST_BYTES = 16 << 20, 512 << 20  # which together they are no more than, as float32
 VALIDATION_SHARE = 0.1  # of the training images, where the run held out none
 
 
@@ -36,9 +38,10 @@ def choose_images(
 ) -> HeldOut:
     """Choose from the training part of `dataset`, deterministically by the run's seed.
 
-    The validation images are those that the run held out, or a tenth of the training images if it held out none, at
-    most `most_validation`. At most `most_calibration` of the others are for calibration. Both are stratified by class,
-    and disjoint. The test part is not used. Raises DataError if there is no room for copies: see spill.
+    The validation images are those that the run held out, or a tenth of the training images if it held out none; both
+    at most `most_validation`, and fewer where images are large. At most `most_calibration` of the others calibrate.
+    Each class is in either by its share, and no image in both. The test part is not looked at.
+    Raises DataError if there is no room for copies: see spill.
     """
     labels = dataset.train.labels
     random = np.random.default_rng(run.seed)
@@ -49,9 +52,13 @@ def choose_images(
     else:
         validation = held_out
     others = np.setdiff1d(everything, validation)
+    images = dataset.train.images
+    most_calibration, most_validation = (
+        min(most, max(least, most_bytes // (4 * images[0].size)))
+        for most, least, most_bytes in zip((most_calibration, most_validation), _LEAST_IMAGES, _MOST_BYTES, strict=True)
+    )
     validation = _spread(validation, labels, most_validation, random)
     calibration = _spread(others, labels, most_calibration, random)
-    images = dataset.train.images
     return HeldOut(
         spill.take(images, calibration), spill.take(images, validation), labels[validation], held_out is not None
     )

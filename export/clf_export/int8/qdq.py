@@ -17,12 +17,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from clf_export.graph.library_calls import silenced
 from clf_export.int8.passes import CARRIERS, LAYERS, MOVES, after_quantisation
+from clf_export.proof.parity import at_once
 from clf_runtime.engine.ort_library import import_onnxruntime
 
 Scheme = Literal["U8S8 reduced, per channel", "U8S8 reduced, per tensor", "weights only, per channel"]
 Placement = Literal["all", "first in float", "last in float", "first and last in float"]
-_MOST_IN_FLOAT = 0.5  # of the weights: a file with more in float is hardly smaller
-_BATCH = 64
+_MOST_IN_FLOAT = 0.5  # of the weights: a file that keeps more of them is hardly smaller
+_BATCH = 64  # images of a step of the calibration, fewer where they are large
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ class _Batches:
     """The images in batches, with the interface of onnxruntime's CalibrationDataReader."""
 
     def __init__(self, name: str, images: np.ndarray) -> None:
-        blocks = (images[i : i + _BATCH] for i in range(0, len(images), _BATCH))
+        size = at_once(images.shape[1:], _BATCH)
+        blocks = (images[i : i + size] for i in range(0, len(images), size))
         self.batches: Iterator[dict[str, np.ndarray]] = ({name: np.ascontiguousarray(block)} for block in blocks)
 
     def get_next(self) -> dict[str, np.ndarray] | None:

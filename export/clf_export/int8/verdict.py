@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from clf_export.proof.parity import run_onnx
+from clf_export.proof.parity import at_once, run_onnx
 from clf_runtime.engine.engine import Engine, open_engine
 
 MOST_DROP, MOST_CLASS_DROP = 0.5, 2.0  # percentage points of accuracy, and of any class's recall
@@ -222,7 +222,7 @@ def processor_difference(model: bytes, images: np.ndarray) -> float:
     The reference is ONNX's ReferenceEvaluator. Where that lacks an operator, it is onnxruntime without graph
     optimisations, which dequantises before it multiplies. Infinity if an output is not finite.
     """
-    images = images[:PROCESSOR_IMAGES]
+    images = images[: at_once(images.shape[1:], PROCESSOR_IMAGES)]
     difference = np.abs(run_onnx(model, images).astype(np.float64) - _as_meant(model, images))
     return float(difference.max()) if np.isfinite(difference).all() else math.inf
 
@@ -246,10 +246,11 @@ def _as_meant(model: bytes, images: np.ndarray) -> np.ndarray:
 def speed_ratio(float_model: bytes, int8_model: bytes, images: np.ndarray, batch: int, seconds: float = 1.0) -> float:
     """The int8 model's images/s relative to the float model's, in batches of `batch`, on one thread.
 
-    The two alternate, a few milliseconds each, for about `seconds` and at least five times; the median ratio of the
-    pairs is returned, so that other load on the machine affects both. Images [N, C, H, W] are repeated to fill a batch.
+    The two take turns, some milliseconds each, for about `seconds`, five times at least; the median of the pairs is
+    returned, so that other work on the machine meets both. Images [N, C, H, W] are repeated to fill a batch,
+    which is smaller where they are large.
     """
-    block = np.ascontiguousarray(images[np.arange(batch) % len(images)])
+    block = np.ascontiguousarray(images[np.arange(at_once(images.shape[1:], batch)) % len(images)])
     engines = [open_engine(model, "a model", device="cpu") for model in (float_model, int8_model)]
 
     def run(engine: Engine, times: int) -> float:

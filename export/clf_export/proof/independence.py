@@ -24,9 +24,10 @@ from clf_train.models.own import describe_error
 SIZES = (2, 3, 7, 64, 100, 257, 300)
 _BESIDE = (2, 7, 257)  # sizes of the batches whose neighbours are changed
 _GRADIENTS = (2, 5, 33)
-_MOST_BYTES = 64 << 20  # of a batch in float32; larger batches of large images are skipped
-_ROUNDING = 1e-3  # of the range of an image's scores (or of 1): tolerance between batch sizes
-_NOTHING = 1e-6  # the same at equal batch size
+_MOST_BYTES = 40 << 20  # of a batch in float32; larger batches of large images are left out
+_MOST_GRADIENT_BYTES = 4 << 20  # the same where all that a net makes of a batch is kept
+_ROUNDING = 1e-3  # of the span of an image's scores (or of 1): what the size of a batch may change
+_NOTHING = 1e-6  # the same where the size is the same
 _REAL, _NOISE, _FAINT = 20, 6, 8
 
 Scores = Callable[[np.ndarray], np.ndarray]
@@ -118,7 +119,7 @@ def prove_gradients(net: nn.Module, normalise: Normalisation, pool: Pool) -> Non
     Raises ParityError if there is one.
     """
     random = np.random.default_rng(16)
-    for size in _sizes(_GRADIENTS, pool.images):
+    for size in _sizes(_GRADIENTS, pool.images, _MOST_GRADIENT_BYTES):
         rows = random.permutation(len(pool.images))[:size]
         chosen = torch.from_numpy(random.permutation(size) < (size + 1) // 2)
         with torch.enable_grad():
@@ -178,8 +179,8 @@ def onnx_scores(model: bytes) -> Scores:
     return open_onnx(proto.SerializeToString())
 
 
-def _sizes(sizes: tuple[int, ...], images: np.ndarray) -> list[int]:
-    return [size for size in sizes if size == sizes[0] or size * images[0].size * 4 <= _MOST_BYTES]
+def _sizes(sizes: tuple[int, ...], images: np.ndarray, most: int = _MOST_BYTES) -> list[int]:
+    return [size for size in sizes if size == sizes[0] or size * images[0].size * 4 <= most]
 
 
 def _apart(given: np.ndarray, expected: np.ndarray) -> np.ndarray:

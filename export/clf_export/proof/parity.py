@@ -7,6 +7,7 @@ Letters in shapes: N images, C channels, H height, W width, K classes.
 """
 
 import contextlib
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from clf_runtime.engine.engine import open_engine
 from clf_runtime.errors import ModelError, brief
 
 TOLERANCE = 1e-4  # of a probability
-_BLOCK = TEST_BATCH
+MOST_BYTES = 16 << 20  # of images as float32 that are answered together: what a net makes of them is ten times as large
 _FEW = 10  # differing predictions that are listed
 _NOT_RUN = "onnxruntime cannot run the model, so no file is written"
 _LACKING = re.compile(r"Could not find an implementation for (\w+)\(")
@@ -76,13 +77,19 @@ class Comparison:
         )
 
 
-def run_onnx(model: bytes, images: np.ndarray, *, batch: int = _BLOCK, optimised: bool = True) -> np.ndarray:
-    """Run images [N, C, H, W] through a model, `batch` at a time, with onnxruntime on the CPU: float32 [N, K].
+def at_once(shape: tuple[int, ...], most: int = TEST_BATCH) -> int:
+    """How many images of a shape [C, H, W] are answered together: `most`, or fewer that are large."""
+    return max(1, min(most, MOST_BYTES // (4 * math.prod(shape))))
+
+
+def run_onnx(model: bytes, images: np.ndarray, *, batch: int | None = None, optimised: bool = True) -> np.ndarray:
+    """Answer images [N, C, H, W], `batch` or `at_once` at a time, with onnxruntime on the CPU: float32 [N, K].
 
     Without `optimised`, graph optimisations are off. Raises ModelError if the model cannot be loaded or run.
     """
     engine = open_engine(model, "the exported model", device="cpu", optimised=optimised)
     answers: np.ndarray | None = None
+    batch = batch or at_once(images.shape[1:])
     for i in range(0, len(images), batch):
         block = engine.run(np.ascontiguousarray(images[i : i + batch]))
         if answers is None:  # one array: small arrays between large blocks would fragment the heap
