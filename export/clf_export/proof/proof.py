@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clf_export.errors import ExportError, ParityError
+from clf_export.proof.evidence import Evidence
 from clf_export.proof.parity import TOLERANCE, Comparison, at_once, compare, run_onnx
 from clf_runtime.errors import brief
 
