@@ -10,11 +10,11 @@ import typer
 
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
-from clf_train.errors import RecipeError, Stopped
+from clf_train.errors import RecipeError, RunError, Stopped
 from clf_train.loop.process import configure_process
 from clf_train.loop.signals import stopping_on_signals
 from clf_train.models.recipe import Optimizer, Precision, Schedule, change
-from clf_train.models.registry import MODELS, Model, find_recipe, is_own
+from clf_train.models.registry import MODELS, Model, find_recipe, is_own, refuse_missing
 
 NAME = "clf-train"
 _OnOff = Literal["on", "off"]
@@ -93,6 +93,14 @@ def train(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there under --out.")] = False,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Begin with the weights of the run folder RUN, of the same model; the head is new where the classes "
+            "are others.",
+        ),
+    ] = None,
     like: Annotated[
         Path | None,
         typer.Option(
@@ -120,9 +128,10 @@ def train(
     """Fit small image classifiers to labelled images and compare them.
 
     Leaves a run folder with the weights, run.json, metrics.csv, plots and report.html; clf-export makes an ONNX file
-    of it. Without options it trains simple and conv on the embedded digits. Stopped by Ctrl-C or a signal, it saves its
-    state; --resume goes on from there. Under torchrun (torchrun --nproc-per-node=2 -m clf_train ...) several processes
-    train together.
+    of it. Without options it trains simple and conv on the embedded digits. Without --model, images larger than 64
+    pixels train efficientnet_lite0, if its pretrained weights are installed. Stopped by Ctrl-C or a signal, it saves
+    its state; --resume goes on from there. Under torchrun (torchrun --nproc-per-node=2 -m clf_train ...) several
+    processes train together.
 
     Exit codes: 0 all well; 2 any error; 130 or 143 stopped by SIGINT or SIGTERM.
     """
@@ -134,10 +143,20 @@ def train(
     }
     changes = {name: context.params[name] for name in _CHANGES if name in given}
     changes.update({name: changes[name] == "on" for name in ("nesterov", "flip") if name in changes})
-    models = _models(model)
     for again in _BESIDE.keys() & given:
         _refuse_beside(again, given)
+    begins_with = None
+    if init is not None:  # of a run of one model, which then need not be named
+        from clf_train.runs.init import find_init
+
+        its_model, begins_with = find_init(init)
+        model = model if "model" in given else its_model
+        if model == its_model and is_own(model) and "model" not in given:
+            raise RunError(f"{init}: is of the model {model}; to import code of that name, pass --model {model}")
+    models = _models(model)
     recipes = {} if like or resume else {m: change(find_recipe(recipe, m), changes) for m in models}
+    if init is None:
+        refuse_missing(recipes)
     if tensorboard:
         from clf_train.report.tensorboard import check_installed
 
@@ -151,6 +170,7 @@ def train(
     from clf_train.data.sources import read_source
     from clf_train.loop.device import select_device
     from clf_train.loop.distributed import check_same_images, join
+    from clf_train.models.defaults import default_model
     from clf_train.report import text as report
     from clf_train.runs.folder import free_name, partial_of, refuse_early, refuse_nothing
     from clf_train.runs.output_place import refuse_among_images
@@ -198,6 +218,12 @@ def train(
         if plan is not None:
             check_plan(plan, dataset, world.size)
             recipes = plan.recipes
+        elif "model" not in given and init is None:
+            chosen_model, said = default_model(dataset.image_shape, recipe)
+            if chosen_model is not None:
+                recipes = {chosen_model: change(find_recipe(recipe, chosen_model), changes)}
+            if said and not quiet:
+                say(NAME, said)
         if out is None:
             label = "-".join(folder_name(m) for m in recipes)
             out = free_name(Path("artifacts"), f"{stem(dataset.source)}-{label}-{datetime.now():%Y%m%d-%H%M%S}")
@@ -220,6 +246,7 @@ def train(
                         tensorboard=tensorboard,
                         on_start=on_start,
                         world=world,
+                        init=begins_with if plan is None else plan.init,
                     )
             except Stopped as stopped:
                 bars.close()
