@@ -12,11 +12,11 @@ from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
 from clf_runtime.model.geometry import USUAL, Fit, Geometry
 from clf_train.commands.geometry import parse_colour, parse_size
-from clf_train.errors import RecipeError, Stopped
+from clf_train.errors import RecipeError, RunError, Stopped
 from clf_train.loop.process import configure_process
 from clf_train.loop.signals import stopping_on_signals
 from clf_train.models.recipe import Optimizer, Precision, Schedule, change
-from clf_train.models.registry import MODELS, Model, find_recipe, is_own
+from clf_train.models.registry import MODELS, Model, find_recipe, is_own, refuse_missing
 
 NAME = "clf-train"
 _OnOff = Literal["on", "off"]
@@ -88,7 +88,8 @@ def train(
         str | None,
         typer.Option(
             metavar="N|HxW",
-            help="Height and width in pixels that pictures get.  [default: their own, if it is one for all]",
+            help="Height and width in pixels that pictures get.  [default: 224 for efficientnet_lite0, else their own "
+            "if all have one, else 64, or 32 for small ones]",
             show_default=False,
         ),
     ] = None,
@@ -112,6 +113,14 @@ def train(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing --out.")] = False,
+    init: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Start from the weights of the run folder RUN, of the same model; with a new head where the classes "
+            "differ.",
+        ),
+    ] = None,
     like: Annotated[
         Path | None,
         typer.Option(
@@ -137,7 +146,8 @@ def train(
     """Train small image classifiers on labelled images and compare them.
 
     Writes a run folder with the weights, run.json, metrics.csv, plots and report.html, which clf-export turns into an
-    ONNX file. Without options it trains simple and conv on the embedded digits. When stopped by Ctrl-C or a signal, it
+    ONNX file. Without options it trains simple and conv on the embedded digits. Without --model, images larger than 64
+    pixels train efficientnet_lite0, if its pretrained weights are installed. When stopped by Ctrl-C or a signal, it
     saves its state, from which --resume continues. With torchrun (torchrun --nproc-per-node=2 -m clf_train ...) several
     processes train together.
 
@@ -151,11 +161,21 @@ def train(
     }
     changes = {name: context.params[name] for name in _CHANGES if name in given}
     changes.update({name: changes[name] == "on" for name in ("nesterov", "flip") if name in changes})
-    models = _models(model)
     size, geometry = parse_size(image_size), Geometry(fit, parse_colour(background))
     for again in _BESIDE.keys() & given:
         _refuse_beside(again, given)
+    begins_with = None
+    if init is not None:  # of a run of one model, which then need not be named
+        from clf_train.runs.init import find_init
+
+        its_model, begins_with = find_init(init)
+        model = model if "model" in given else its_model
+        if model == its_model and is_own(model) and "model" not in given:
+            raise RunError(f"{init}: is of the model {model}; to import code of that name, pass --model {model}")
+    models = _models(model)
     recipes = {} if like or resume else {m: change(find_recipe(recipe, m), changes) for m in models}
+    if init is None:
+        refuse_missing(recipes)
     if tensorboard:
         from clf_train.report.tensorboard import check_installed
 
@@ -166,9 +186,10 @@ def train(
     from clf_train import training
     from clf_train.commands.progress import follow
     from clf_train.commands.show import refuse_sheet, show_source, stem
-    from clf_train.data.sources import read_source
+    from clf_train.data.sources import read_source, typical_size
     from clf_train.loop.device import select_device
     from clf_train.loop.distributed import check_same_images, join
+    from clf_train.models.defaults import default_model, default_size
     from clf_train.report import text as report
     from clf_train.runs.folder import free_name, partial_of, refuse_early, refuse_nothing
     from clf_train.runs.output_place import refuse_among_images
@@ -206,6 +227,16 @@ def train(
         if not quiet:
             say(NAME, f"reading {place}")
         if plan is None:
+            sides, are_pictures = typical_size(place)
+            if "model" not in given and init is None:
+                model_of_size, said = default_model(size or sides, recipe)
+                if model_of_size is not None:
+                    recipes = {model_of_size: change(find_recipe(recipe, model_of_size), changes)}
+                if said and not quiet:
+                    say(NAME, said)
+            if size is None and are_pictures:
+                its_run = None if begins_with is None else read_run(Path(begins_with.folder))
+                size = default_size(recipes) if its_run is None else its_run.image_shape[1:]
             dataset = read_source(place, names, size=size, geometry=geometry, skip_bad=skip_bad)
         else:
             dataset = read_source(
@@ -248,6 +279,7 @@ def train(
                         tensorboard=tensorboard,
                         on_start=on_start,
                         world=world,
+                        init=begins_with if plan is None else plan.init,
                     )
             except Stopped as stopped:
                 bars.close()

@@ -56,8 +56,8 @@ def read_source(
         return assemble(os.path.realpath(path), parts, named, as_before, geometry)
 
 
-def typical_size(source: str | Path) -> tuple[int, int]:
-    """The (height, width) of most images of a source: of its arrays, or the medians of a sample of its pictures.
+def typical_size(source: str | Path) -> tuple[tuple[int, int], bool]:
+    """The (height, width) of most images of a source, and whether they are pictures: then of the medians of a sample.
 
     Raises DataError as `read_source` does.
     """
@@ -65,9 +65,9 @@ def typical_size(source: str | Path) -> tuple[int, int]:
     with _data_errors(path):
         is_word = isinstance(source, str) and source in WORDS
         if is_word or legacy_tensors.recognises(path):
-            return 32, 32
-        sizes, _ = scaling.sample_sizes(path)
-    return scaling.medians(sizes)
+            return (32, 32), False
+        sizes, are_pictures = scaling.sample_sizes(path)
+    return scaling.medians(sizes), are_pictures
 
 
 def _as_path(source: str | Path) -> Path:

@@ -4,8 +4,10 @@ Nothing here imports torch before a model is looked up, so that a command's help
 """
 
 import importlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from clf_runtime.errors import MissingExtraError
 from clf_train.errors import RecipeError
 from clf_train.models.recipe import Recipe
 
@@ -55,6 +57,14 @@ def find_recipe(name: str, model: Model) -> Recipe:
         known = dict.fromkeys(known for m in MODELS for known in ours[m])
         raise RecipeError(f"recipe {name!r} is unknown: choose one of {', '.join(known)}")
     raise RecipeError(f"recipe {name!r} is that of {' and '.join(having)} alone; choose another for {model}")
+
+
+def refuse_missing(models: Iterable[Model]) -> None:
+    """Raise MissingExtraError, with the line that installs them, if one of these needs weights that are not there."""
+    for model in models:
+        weights = None if is_own(model) else find_architecture(model).pretrained
+        if weights is not None and (said := weights.missing()) is not None:
+            raise MissingExtraError(said)
 
 
 def build_model(model: Model, image_shape: tuple[int, int, int], classes: int) -> "nn.Module":
