@@ -8,8 +8,8 @@ Letters in shapes: N images, F features, K classes, R features after a rotation.
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -58,55 +58,33 @@ def fit_head(
     begun = time.perf_counter()
     head = net.head
     assert isinstance(head, nn.Linear)
-    x = _features(net, split.images, normalise, device, watcher)
-    y, classes = split.labels, head.out_features
-    fits = np.ones(len(y), bool)
-    if held_out is None:
-        fold = folds(y, FOLDS, seed)
-        parts = [(fold != i, fold == i) for i in range(int(fold.max()) + 1)]
-    else:
-        fits[held_out] = False
-        parts = [(fits, ~fits)]
-    rotated, rotation, centre = rotate(x, fits)
-    scores = np.zeros((len(PENALTIES), len(y), classes))  # of images that are not among those that were fitted
-    for fitted_to, others in parts:
-        solutions = solve(rotated[fitted_to], y[fitted_to], classes, PENALTIES)
-        for i, (weight, bias) in enumerate(solutions):
-            scores[i, others] = rotated[others] @ weight.T + bias
-            if watcher.stopping():
-                raise Stopped(1)
-    judged = np.any([others for _, others in parts], axis=0)
-    losses = [cross_entropy(some[judged], y[judged]) for some in scores]
-    best = int(np.argmin(losses))
-    *_, (weight, bias) = solve(rotated[fits], y[fits], classes, PENALTIES[: best + 1])
-    turned = weight @ rotation.T
+    x, y = features(net, split.images, normalise, device, watcher), split.labels
+    found = regress(x, y, head.out_features, seed, held_out, watcher.stopping)
     with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(turned))
-        head.bias.copy_(torch.from_numpy(bias - turned @ centre))
-    own = rotated[fits] @ weight.T + bias
+        head.weight.copy_(torch.from_numpy(found.weight))
+        head.bias.copy_(torch.from_numpy(found.bias))
+    fitted = np.setdiff1d(np.arange(len(y)), () if held_out is None else held_out)
+    own = x[fitted] @ found.weight.T + found.bias
     seconds = time.perf_counter() - begun
     epoch = Epoch(
         epoch=1,
-        loss=cross_entropy(own, y[fits]),
-        accuracy=float((own.argmax(1) == y[fits]).mean()),
+        loss=cross_entropy(own, y[fitted]),
+        accuracy=_accuracy(own, y[fitted]),
         learning_rate=0.0,
         seconds=seconds,
         images_per_second=len(own) / seconds,
-        validation_loss=losses[best],
-        validation_accuracy=float((scores[best, judged].argmax(1) == y[judged]).mean()),
+        validation_loss=cross_entropy(found.scores, y[found.rows]),
+        validation_accuracy=_accuracy(found.scores, y[found.rows]),
     )
-    right = f"{100 * float(epoch.validation_accuracy or 0):.1f} %"
-    how = f"in {len(parts)} folds" if held_out is None else "held out"
-    watcher.note(f"the head is fitted: {right} of {int(judged.sum()):,} images {how} are right, {seconds:.1f} s")
-    found = HeadFit(PENALTIES[best], len(parts) if held_out is None else 0, int(judged.sum()))
-    temperature = None
-    if held_out is None:
-        temperature = fit_temperature(torch.from_numpy(scores[best]), y)
-    return Fit((epoch,), 1, found, temperature)
+    how = "held out" if held_out is not None else f"in {found.folds} folds"
+    right = f"{100 * _accuracy(found.scores, y[found.rows]):.1f} % of {len(found.rows):,} images {how} are right"
+    watcher.note(f"the head is fitted: {right}, {seconds:.1f} s")
+    temperature = fit_temperature(torch.from_numpy(found.scores), y) if held_out is None else None
+    return Fit((epoch,), 1, HeadFit(found.penalty, found.folds, len(found.rows)), temperature)
 
 
 @torch.inference_mode()
-def _features(
+def features(
     net: nn.Module, images: np.ndarray, normalise: Normalisation, device: torch.device, watcher: Watcher
 ) -> np.ndarray:
     """The features of images [N, C, H, W], float64 [N, F], by a net in evaluation mode."""
@@ -123,6 +101,56 @@ def _features(
     net.train(was_training)
     found: np.ndarray = torch.cat(blocks).double().numpy()
     return found
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A logistic regression: `weight` float64 [K, F] and `bias` [K], under `penalty`.
+
+    That was chosen by `scores`, float64 [M, K], for the `rows`, int64 [M], by weights that were not fitted to them.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    penalty: float
+    folds: int
+    rows: np.ndarray
+    scores: np.ndarray
+
+
+def regress(
+    x: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    seed: int,
+    held_out: np.ndarray | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Regression:
+    """Fit a regression to features [N, F] and labels int64 [N], under the penalty that has the least cross-entropy.
+
+    It is measured on the rows `held_out`, or without them on each fold in turn. Raises Stopped if it is `stopping`.
+    """
+    fits = np.ones(len(labels), bool)
+    if held_out is None:
+        fold = folds(labels, FOLDS, seed)
+        parts = [(fold != i, fold == i) for i in range(int(fold.max()) + 1)]
+    else:
+        fits[held_out] = False
+        parts = [(fits, ~fits)]
+    rotated, rotation, centre = rotate(x, fits)
+    scores = np.zeros((len(PENALTIES), len(labels), classes))
+    for fitted, others in parts:
+        for i, (weight, bias) in enumerate(solve(rotated[fitted], labels[fitted], classes, PENALTIES)):
+            scores[i, others] = rotated[others] @ weight.T + bias
+            if stopping():
+                raise Stopped(1)
+    rows = np.flatnonzero(np.any([others for _, others in parts], axis=0))
+    best = int(np.argmin([cross_entropy(some[rows], labels[rows]) for some in scores]))
+    *_, (weight, bias) = solve(rotated[fits], labels[fits], classes, PENALTIES[: best + 1])
+    turned = weight @ rotation.T
+    return Regression(
+        turned, bias - turned @ centre, PENALTIES[best], len(parts) * (held_out is None), rows, scores[best, rows]
+    )
 
 
 def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -170,6 +198,10 @@ def solve(
         options = {"maxiter": _ITERATIONS, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-6}
         flat = minimize(loss, flat, (penalty,), "L-BFGS-B", jac=True, options=options).x
         yield flat[: classes * width].reshape(classes, width).copy(), flat[classes * width :].copy()
+
+
+def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
+    return float((scores.argmax(axis=1) == labels).mean())
 
 
 def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:

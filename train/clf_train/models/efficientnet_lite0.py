@@ -40,7 +40,8 @@ _FAST = Recipe(
     fit_head=True,
 )
 _RECIPES = {"fast": _FAST, "best": replace(_FAST, name="best", epochs=9, flip=True)}
-_FEATURES = 1280
+_LAST, _MIDDLE = 1280, 192  # features of the last layer, and of the one that the last block is given
+_MIDDLE_SCALE = 0.4  # brings the spread of these to that of the others
 _LEAST_SIDE = 32  # which the last of five halvings leaves one pixel of
 _SMALL = 1e-6  # of a feature, whose mean over an image is one: a root has no gradient at zero
 # What the blocks of each stage are: expansion, channels, kernel, the first one's stride, how many.
@@ -49,7 +50,7 @@ _LAST_STAGES = ((6, 192, 5, 2, 4), (6, 320, 3, 1, 1))
 
 
 class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 below a head for K classes, which is linear on the roots of the features.
+    """EfficientNet-Lite0 below a head for K classes, which is linear on the features.
 
     Takes float32 [B, C, H, W], gives logits float32 [B, K]; 3,371,008 parameters below the head for three channels.
     It is EfficientNet-B0 (Tan and Le, 2019, https://arxiv.org/abs/1905.11946) without squeeze-and-excitation, and with
@@ -73,18 +74,22 @@ class EfficientNetLite0(nn.Module):
                 blocks.append(_Block(before, after, expansion, kernel, 1 if i else stride))
                 before = after
         self.blocks = nn.Sequential(*blocks)
-        self.last = _Conv(before, _FEATURES)
-        self.head = nn.Linear(_FEATURES, classes)
+        self.last = _Conv(before, _LAST)
+        self.head = nn.Linear(_LAST + _MIDDLE, classes)
 
     def features(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] → [B, F]: how much of each feature an image holds, as the root of its share.
+        """[B, C, H, W] → [B, F]: how much of each of the last features an image holds, as the root of its share.
 
         Euclidean distances of such roots are Hellinger's of the shares, which a few common features do not rule
         (Arandjelovic and Zisserman, 2012, "Three things everyone should know to improve object retrieval", CVPR).
+        Beside them stand the means of what the last block is given, which knows less of ImageNet's own classes.
         """
         x = x.contiguous(memory_format=torch.channels_last)  # which processors are faster at
-        x = self.last(self.blocks(self.stem(x))).mean((2, 3))
-        return torch.sqrt(x / (x.mean(1, keepdim=True) + _SMALL) + _SMALL)
+        x = self.blocks[:-1](self.stem(x))
+        middle = x.mean((2, 3))
+        x = self.last(self.blocks[-1](x)).mean((2, 3))
+        last = torch.sqrt(x / (x.mean(1, keepdim=True) + _SMALL) + _SMALL)
+        return torch.cat([last, _MIDDLE_SCALE * middle], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] → [B, K] logits."""
