@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clf_runtime.evaluation.interval import stated
 from clf_train.data.dataset import Dataset, Split
 from clf_train.data.normalisation import Normalisation, as_tensor
 from clf_train.data.preparation import validation_rows
@@ -95,9 +96,9 @@ def fit_head(
         validation_loss=losses[best],
         validation_accuracy=float((scores[best, judged].argmax(1) == y[judged]).mean()),
     )
-    right = f"{100 * float(epoch.validation_accuracy or 0):.1f} %"
-    how = f"in {len(parts)} folds" if held_out is None else "held out"
-    watcher.note(f"the head is fitted: {right} of {int(judged.sum()):,} images {how} are right, {seconds:.1f} s")
+    how = f"images in {len(parts)} folds" if held_out is None else "images held out"
+    right = stated(float(epoch.validation_accuracy or 0), int(judged.sum()), how)
+    watcher.note(f"the head is fitted: accuracy {right}, {seconds:.1f} s")
     found = HeadFit(PENALTIES[best], len(parts) if held_out is None else 0, int(judged.sum()))
     temperature = None
     if held_out is None:
