@@ -5,6 +5,7 @@ from dataclasses import asdict, fields, replace
 from clf_export.int8.verdict import Verdict
 from clf_export.proof.parity import Comparison
 from clf_runtime.engine.ort_library import onnxruntime_version
+from clf_runtime.evaluation.interval import stated
 from clf_runtime.model.card import Golden, Int8, ModelCard, Parity
 from clf_runtime.model.geometry import UNSTATED
 from clf_train.runs.run import Run
@@ -38,7 +39,7 @@ def make_card(
         temperature=run.temperature,
         description=(
             f"{run.model}: {len(run.names)} classes, trained on {run.data.train_images:,} images ({run.data.layout})"
-            + ("" if accuracy is None else f", accuracy {100 * accuracy:.2f} % on {run.data.test_images:,} test images")
+            + ("" if accuracy is None else f", accuracy {stated(accuracy, run.data.test_images, 'test images')}")
         ),
         license=license,
         created=run.created,
@@ -58,7 +59,7 @@ def make_card(
 
 def int8_card(card: ModelCard, parity: Parity, golden: Golden | None) -> ModelCard:
     """The card of the int8 file that belongs to a float32 file with this `card`."""
-    description = f"{card.description}; int8: {100 * parity.onnx_accuracy:.2f} %"
+    description = f"{card.description}; int8: {stated(parity.onnx_accuracy, parity.images)}"
     return replace(card, precision="int8", description=description, parity=parity, golden=golden)
 
 

@@ -9,6 +9,7 @@ import typer
 from clf_runtime.commands.progress import following
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
+from clf_runtime.evaluation.interval import stated
 
 if TYPE_CHECKING:
     from clf_export.export import Export
@@ -155,10 +156,9 @@ def _int8_lines(made: "Export") -> list[str]:
         return []
     verdict, names = made.quantised.verdict, made.model.card.names
     found = verdict.judgement
-    accuracies = f"{_share(found.int8_accuracy)}, float32 {_share(found.float_accuracy)}"
     lines = [
         f"int8, best of {len(made.quantised.tried):<3}                {verdict.setting}",
-        f"accuracy on held-out images      {accuracies} ({found.images:,} images)",
+        f"accuracy on held-out images      {_both(found.int8_accuracy, found.float_accuracy, found.images)}",
         f"largest drop of a class          {names[found.worst_class]}: {-found.worst_drop:+.1f} points",
         f"size                             {verdict.size:,} bytes, float32 {verdict.float_size:,} (without cards)",
         f"speed, batch 1 and 256           {verdict.batch_1_ratio:.2f} and {verdict.batch_256_ratio:.2f} x float32",
@@ -169,13 +169,13 @@ def _int8_lines(made: "Export") -> list[str]:
         parity = made.int8.card.parity
         assert parity is not None
         lines.append(f"int8 file                        {made.int8.path}: {made.int8.size:,} bytes")
-        accuracies = f"{_share(parity.onnx_accuracy)}, float32 {_share(parity.torch_accuracy)}"
+        accuracies = _both(parity.onnx_accuracy, parity.torch_accuracy, parity.images)
         lines += [f"accuracy on test images          {accuracies}", *_golden_lines(made.int8)]
     return lines
 
 
-def _share(accuracy: float) -> str:
-    return f"{100 * accuracy:.2f} %"
+def _both(int8: float, float32: float, images: int) -> str:
+    return f"{stated(int8, images)}, float32 {stated(float32, images)}"
 
 
 app = make_app(export)

@@ -15,6 +15,7 @@ import onnx
 
 from clf_export.proof.parity import at_once, run_onnx
 from clf_runtime.engine.engine import Engine, open_engine
+from clf_runtime.evaluation.interval import stated
 
 MOST_DROP, MOST_CLASS_DROP = 0.5, 2.0  # percentage points of accuracy, and of any class's recall
 SIGNIFICANT = 0.05
@@ -112,7 +113,7 @@ class Verdict:
         size = f"{self.size / self.float_size:.0%} of the size"
         speed = f"{self.batch_1_ratio:.2f} times float32's speed for one image, {self.batch_256_ratio:.2f} for 256"
         found = self.judgement
-        accuracy = f"accuracy {100 * found.int8_accuracy:.2f} %, float32 {100 * found.float_accuracy:.2f} %"
+        accuracy = f"accuracy {stated(found.int8_accuracy, found.images)}, float32 {100 * found.float_accuracy:.2f} %"
         if found.undecided and found.images >= ENOUGH_IMAGES:
             accuracy += f" (within the sampling error of {found.images:,} images)"
         if not self.unseen:

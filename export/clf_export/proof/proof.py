@@ -12,6 +12,7 @@ from clf_export.errors import ExportError, ParityError
 from clf_export.proof.evidence import Evidence
 from clf_export.proof.parity import TOLERANCE, Comparison, at_once, compare, run_onnx
 from clf_runtime.errors import brief
+from clf_runtime.evaluation.interval import stated
 
 BATCHES = (1, 2, 7, 256)  # the last one smaller where images are large
 KINDS = ("lowest values", "highest values", "one hot pixel", "noise")
@@ -122,8 +123,8 @@ def table(proof: Proof, names: Sequence[str]) -> list[str]:
             f"  image {d.image}: {names[d.torch_class]}, onnxruntime {names[d.onnx_class]}; margin {d.margin:.2e}"
             for d in test.first_differing
         ),
-        f"accuracy, PyTorch                {100 * test.torch_accuracy:.2f} %",
-        f"accuracy, onnxruntime            {100 * test.onnx_accuracy:.2f} %",
+        f"accuracy, PyTorch                {stated(test.torch_accuracy, test.images)}",
+        f"accuracy, onnxruntime            {stated(test.onnx_accuracy, test.images)}",
     ]
     if test.onnx_class_accuracies != test.torch_class_accuracies:
         pairs = zip(names, test.torch_class_accuracies, test.onnx_class_accuracies, strict=True)

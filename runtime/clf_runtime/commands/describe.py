@@ -6,6 +6,7 @@ from typing import Any
 
 from clf_runtime.classifier import Classifier
 from clf_runtime.commands.shell import one_line
+from clf_runtime.evaluation.interval import stated, wilson
 from clf_runtime.evaluation.self_test import SelfTest
 from clf_runtime.model.card import ModelCard
 
@@ -47,11 +48,19 @@ def _geometry(card: ModelCard) -> str:
 
 
 def card_json(classifier: Classifier) -> str:
-    """The card as one JSON object: its fields, the file's SHA-256, and the golden cases without their images."""
-    record: dict[str, Any] = asdict(classifier.card)
-    if classifier.card.golden is not None:
+    """The card as one JSON object: its fields, the file's SHA-256, and the golden cases without their images.
+
+    Intervals of its accuracies, [low, high], are Wilson's at 95 % (see evaluation.interval).
+    """
+    card = classifier.card
+    record: dict[str, Any] = asdict(card)
+    if card.test_accuracy is not None:
+        record["test_interval"] = _interval(card.test_accuracy, card.test_images)
+    if card.parity is not None:
+        record["parity"]["onnx_interval"] = _interval(card.parity.onnx_accuracy, card.parity.images)
+    if card.golden is not None:
         del record["golden"]["images"]
-    if classifier.card.golden_picture is not None:
+    if card.golden_picture is not None:
         del record["golden_picture"]["data"]
     return json.dumps({**record, "model_sha256": classifier.sha256}, allow_nan=False)
 
@@ -109,7 +118,11 @@ def _golden(card: ModelCard) -> str:
 
 
 def _share(accuracy: float, images: int) -> str:
-    return f"accuracy {100 * accuracy:.2f} %" + (f" on {images:,} images" if images else "")
+    return f"accuracy {stated(accuracy, images)}"
+
+
+def _interval(accuracy: float, images: int) -> tuple[float, float]:
+    return wilson(round(accuracy * images), images)
 
 
 def _span(card: ModelCard) -> str:

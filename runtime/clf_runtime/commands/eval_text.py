@@ -9,6 +9,7 @@ from clf_runtime.commands.shell import one_line
 from clf_runtime.datasets.labelled import Labelled
 from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.evaluation.evaluate import Evaluation
+from clf_runtime.evaluation.interval import span, stated, wilson
 from clf_runtime.evaluation.scores import Scores
 
 _MANY = 20  # classes; of more, only the worst are shown
@@ -21,7 +22,7 @@ def eval_lines(classifier: Classifier, labelled: Labelled, result: Evaluation) -
     micro = [1e6 * seconds / scores.images for seconds in (result.model_seconds, result.seconds)]
     ties = f"{scores.near_ties:,} predictions with top two probabilities within {scores.margin:g}"
     facts = [
-        ("accuracy", f"{100 * scores.accuracy:.2f} % ({scores.right:,} of {scores.images:,} images correct)"),
+        ("accuracy", f"{stated(scores.accuracy, scores.images)}, {scores.right:,} correct"),
         ("images", f"{labelled.part}, {labelled.source.layout}: {labelled.source.where}"),
         ("card", result.verdict),
         ("calibration", f"expected calibration error {100 * scores.calibration_error:.2f} %"),
@@ -39,7 +40,10 @@ def eval_lines(classifier: Classifier, labelled: Labelled, result: Evaluation) -
 
 
 def eval_json(classifier: Classifier, labelled: Labelled, result: Evaluation) -> str:
-    """The same as one JSON object; times are wall-clock seconds, accuracies fractions in 0..1."""
+    """The same as one JSON object; times are wall-clock seconds, accuracies fractions in 0..1.
+
+    An `interval` is [low, high], Wilson's at 95 % (see evaluation.interval).
+    """
     scores, names, parity = result.scores, classifier.card.names, classifier.card.parity
     ties = [
         {**asdict(tie), "label": names[tie.label], "first": names[tie.first], "second": names[tie.second]}
@@ -48,6 +52,7 @@ def eval_json(classifier: Classifier, labelled: Labelled, result: Evaluation) ->
     by_class = zip(names, scores.class_images, scores.class_right, scores.class_accuracy, strict=True)
     record: dict[str, Any] = {
         "accuracy": scores.accuracy,
+        "interval": wilson(scores.right, scores.images),
         "images": scores.images,
         "right": scores.right,
         "data": labelled.source.where,
@@ -56,8 +61,11 @@ def eval_json(classifier: Classifier, labelled: Labelled, result: Evaluation) ->
         "agreement": result.agreement,
         "verdict": result.verdict,
         "card_accuracy": parity.onnx_accuracy if parity else None,
+        "card_interval": wilson(round(parity.onnx_accuracy * parity.images), parity.images) if parity else None,
         "card_images": parity.images if parity else None,
-        "classes": [{"name": n, "images": i, "right": r, "accuracy": a} for n, i, r, a in by_class],
+        "classes": [
+            {"name": n, "images": i, "right": r, "accuracy": a, "interval": wilson(r, i)} for n, i, r, a in by_class
+        ],
         "confusion": scores.confusion,
         "calibration_error": scores.calibration_error,
         "calibration": [asdict(b) for b in scores.bins],
@@ -80,9 +88,10 @@ def _class_lines(scores: Scores, names: tuple[str, ...]) -> list[str]:
         rows = sorted((row for row in rows if row[0] is not None), key=lambda row: row[0] or 0.0)[:_FEW]
         title = "lowest recall"
     width = max(len(title), *(len(name) for _, name, _ in rows))
-    lines = [f"{title:{width}}  {'images':>7}    recall"]
+    lines = [f"{title:{width}}  {'images':>7}    recall  (95 % interval)"]
     for accuracy, name, images in rows:
-        lines.append(f"{name:{width}}  {images:7,}  " + ("-" if accuracy is None else f"{100 * accuracy:6.2f} %"))
+        recall = "-" if accuracy is None else f"{100 * accuracy:6.2f} %  ({span(accuracy, images)})"
+        lines.append(f"{name:{width}}  {images:7,}  {recall}")
     return lines
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from clf_runtime.classifier import Classifier
 from clf_runtime.datasets.labelled import Labelled
 from clf_runtime.errors import ImageError
+from clf_runtime.evaluation.interval import stated
 from clf_runtime.evaluation.scores import Scores, Tally
 from clf_runtime.model.card import MOST_TOLERANCE
 from clf_runtime.model.golden import golden_images
@@ -74,7 +75,7 @@ def _compare(classifier: Classifier, scores: Scores, golden: int, missing: int) 
     parity = classifier.card.parity
     if parity is None:
         return "unknown", "the model's card has no accuracy to compare with"
-    wrote = f"the export recorded {100 * parity.onnx_accuracy:.2f} % on {parity.images:,} images"
+    wrote = f"the export recorded {stated(parity.onnx_accuracy, parity.images)}"
     if parity.images != scores.images:
         return "unknown", f"{wrote}; these are other images, so the two cannot be compared"
     if missing:

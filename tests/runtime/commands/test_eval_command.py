@@ -51,7 +51,7 @@ def model(tiny_model, data, tmp_path):
 @pytest.mark.parametrize(
     ("accuracy", "agreement", "code", "says"),
     [
-        (7 / 9, "equal", 0, "equal: the export recorded 77.78 % on 9 images"),
+        (7 / 9, "equal", 0, "equal: the export recorded 77.78 % (45.3 to 93.7 %, 9 images)"),
         (8 / 9, "near ties", 0, "1 fewer correct here, which the near ties explain"),
         (6 / 9, "different", 1, "1 more correct here, MORE than the near ties explain"),
         (1.0, "different", 1, "2 fewer correct here, MORE than"),
@@ -80,7 +80,10 @@ def test_other_images_are_no_fault_of_the_device(command, model, data):
 
 def test_the_json_holds_every_figure(command, model, data):
     record = json.loads(command(main, model(7 / 9), data[0], "--json", "-q").out)
-    assert record["classes"][1] == {"name": "green", "images": 3, "right": 2, "accuracy": 2 / 3}
+    of_green = record["classes"][1]
+    assert of_green.pop("interval") == pytest.approx([0.2077, 0.9385], abs=1e-4)
+    assert of_green == {"name": "green", "images": 3, "right": 2, "accuracy": 2 / 3}
+    assert record["interval"] == record["card_interval"] == pytest.approx([0.4526, 0.9368], abs=1e-4)
     assert record["confusion"] == [[3, 0, 0], [1, 2, 0], [0, 1, 2]]
     assert record["near_ties"]["count"] == 1
     [tie] = record["near_ties"]["first"]
@@ -95,10 +98,10 @@ def test_for_people_it_is_text_with_the_ties_the_classes_and_the_matrix(command,
     assert ended.code == 0
     assert ended.err == "clf-eval: m.onnx on CPUExecutionProvider, 9 images: the test part\n"
     lines = ended.out.splitlines()
-    assert lines[0] == "accuracy     77.78 % (7 of 9 images correct)"
+    assert lines[0] == "accuracy     77.78 % (45.3 to 93.7 %, 9 images), 7 correct"
     [tie] = [line for line in lines if line.startswith(f"  {data[0]}[8]: red 0.49")]
     assert tie.endswith("; label green")
-    assert "green        3   66.67 %" in ended.out
+    assert "green        3   66.67 %  (20.8 to 93.9 %)" in ended.out
     assert lines[-3:] == [
         "red                   3      0      0",
         "green                 1      2      0",

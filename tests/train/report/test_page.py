@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from clf_runtime.evaluation.interval import stated
 from clf_train import find_recipe, read_source
 from clf_train.evaluation.metrics import measure
 from clf_train.models.recipe import change
@@ -77,7 +78,8 @@ def test_a_comparison_holds_everything(made):
     assert sorted(reader.images) == sorted(file.read_bytes() for file in files)
     for run in runs:
         assert f"#{run.model}-mistakes" in reader.references
-        assert reader.texts.count(f"{100 * run.test.accuracy:.2f} %") >= 3  # large, in the table, in its own report
+        assert reader.texts.count(f"{100 * run.test.accuracy:.2f} %") >= 2  # large, and in its own report
+        assert f"{stated(run.test.accuracy, run.test.images)}" in reader.texts  # in the table
         assert f"{run.parameters:,}" in reader.texts
     at = reader.texts.index("Recall by class", reader.texts.index("Models", 10))
     seven = reader.texts.index("7", at)
@@ -92,8 +94,8 @@ def test_the_better_of_two_is_marked(made):
         replace(conv, test=replace(conv.test, accuracy=0.5)),
     ]
     html = comparison_page(runs, folder)
-    assert '<td class="n best">50.00 %</td>' in html
-    assert '<td class="n">25.00 %</td>' in html
+    assert f'<td class="n best">{stated(0.5, 359)}</td>' in html
+    assert f'<td class="n">{stated(0.25, 359)}</td>' in html
 
 
 def test_a_bar_is_as_long_as_the_share(made):
@@ -158,5 +160,5 @@ def test_a_class_without_test_images_has_a_dash(made):
     test = measure(np.eye(10, dtype=np.float32)[[1, 1, 0]], np.array([1, 1, 1]))
     reader = Reader(run_page(replace(run, test=test), folder / "simple"))
     at = reader.texts.index("precision")
-    assert reader.texts[at + 1 : at + 9] == ["0", "0", "–", "0.00 %", "1", "3", "66.67 %", "100.00 %"]
-    assert reader.rows_with("lowest recall") == ["1, 66.67 %"]
+    assert reader.texts[at + 1 : at + 9] == ["0", "0", "–", "0.00 %", "1", "3", "66.67 %", "20.8 to 93.9 %"]
+    assert reader.rows_with("lowest recall") == ["1, 66.67 %  (20.8 to 93.9 %, 3 images)"]

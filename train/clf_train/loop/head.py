@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clf_runtime.evaluation.interval import stated
 from clf_train.data.dataset import Dataset, Split
 from clf_train.data.normalisation import Normalisation, as_tensor
 from clf_train.data.preparation import validation_rows
@@ -76,9 +77,9 @@ def fit_head(
         validation_loss=cross_entropy(found.scores, y[found.rows]),
         validation_accuracy=_accuracy(found.scores, y[found.rows]),
     )
-    how = "held out" if held_out is not None else f"in {found.folds} folds"
-    right = f"{100 * _accuracy(found.scores, y[found.rows]):.1f} % of {len(found.rows):,} images {how} are right"
-    watcher.note(f"the head is fitted: {right}, {seconds:.1f} s")
+    how = "images held out" if held_out is not None else f"images in {found.folds} folds"
+    right = stated(_accuracy(found.scores, y[found.rows]), len(found.rows), how)
+    watcher.note(f"the head is fitted: accuracy {right}, {seconds:.1f} s")
     temperature = fit_temperature(torch.from_numpy(found.scores), y) if held_out is None else None
     return Fit((epoch,), 1, HeadFit(found.penalty, found.folds, len(found.rows)), temperature)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from clf_runtime.evaluation.interval import span, stated
 from clf_train.evaluation.metrics import ConfusedPair, most_confused
 from clf_train.report.plots import DPI
-from clf_train.report.text import calibration_line, comparison_rows, percent, worst_classes
+from clf_train.report.text import calibration_line, comparison_rows, percent, recall, worst_classes
 from clf_train.runs.run import Run, folder_name
 
 _MOST_ROWS = 100  # in a table of classes, if there are too many for a confusion matrix
@@ -88,6 +89,8 @@ def _environment() -> Environment:
         "making": _making,
         "percent": percent,
         "png": _png,
+        "span": span,
+        "stated": stated,
         "thousands": "{:,}".format,
     }
     return environment
@@ -95,11 +98,12 @@ def _environment() -> Environment:
 
 @dataclass(frozen=True)
 class _Class:
-    """A class in the test: its number of images, recall and precision."""
+    """A class in the test: its number of images, recall with its interval in words, and precision."""
 
     name: str
     images: int
     recall: float | None
+    interval: str
     precision: float | None
 
 
@@ -110,7 +114,9 @@ def _classes(run: Run) -> Iterator[_Class]:
         if confusion:
             images, named = sum(confusion[i]), sum(row[i] for row in confusion)
             precision = confusion[i][i] / named if named else None
-        yield _Class(run.names[i], images, run.test.class_accuracy[i], precision)
+        share = run.test.class_accuracy[i]
+        interval = "" if share is None or not confusion else span(share, images)
+        yield _Class(run.names[i], images, share, interval, precision)
 
 
 def _listed(run: Run) -> Sequence[int]:
@@ -125,9 +131,8 @@ def _confused_pairs(run: Run) -> list[tuple[ConfusedPair, float]]:
 
 
 def _hardest(run: Run) -> str:
-    shares = zip(run.test.class_accuracy, run.names, strict=True)
-    share, name = min((share, name) for share, name in shares if share is not None)
-    return f"{name}, {percent(share)}"
+    worst = worst_classes(run.test, 1)[0]
+    return f"{run.names[worst]}, {recall(run.test, worst).strip()}"
 
 
 def _making(run: Run) -> dict[str, list[tuple[str, str]]]:

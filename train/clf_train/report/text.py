@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from clf_runtime.evaluation.interval import span, stated
 from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, images_to_fit
 from clf_train.evaluation.metrics import TestMetrics, most_confused
 from clf_train.runs.run import Run
@@ -19,9 +20,9 @@ def text_report(run: Run) -> list[str]:
     is_few = len(names) <= _MANY
     listed = list(range(len(names))) if is_few else worst_classes(test, _FEW)
     width = max(len(names[i]) for i in (*listed, *(c for a in test.first for c in (a.label, a.predicted))))
-    lines = [f"{run.model}: test accuracy {percent(test.accuracy)} on {test.images:,} images", ""]
+    lines = [f"{run.model}: test accuracy {stated(test.accuracy, test.images)}", ""]
     lines += ["recall by class" if is_few else f"lowest recall of {len(names):,} classes"]
-    lines += [f"  {names[i]:<{width}}  {percent(test.class_accuracy[i]):>7}" for i in listed]
+    lines += [f"  {names[i]:<{width}}  {recall(test, i)}" for i in listed]
     if is_few and test.confusion is not None:
         cell = max(5, *(len(f"{count:,}") + 1 for row in test.confusion for count in row))
         lines += ["", "confusion matrix (rows: true class, columns: predicted class)"]
@@ -62,7 +63,7 @@ def comparison_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
             str(len(run.history)),
             f"{run.seconds:.1f} s",
             f"{len(run.history) * run.data.train_images / run.seconds:,.0f}",
-            percent(run.test.accuracy),
+            stated(run.test.accuracy, run.test.images),
         )
         for run in runs
     ]
@@ -82,6 +83,15 @@ def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
 def percent(share: float | None) -> str:
     """A fraction as a percentage with two decimals; None is a dash."""
     return "–" if share is None else f"{100 * share:.2f} %"
+
+
+def recall(test: TestMetrics, label: int) -> str:
+    """The recall of a class, with its interval and number of images where there is a confusion matrix to count."""
+    share = test.class_accuracy[label]
+    if share is None or test.confusion is None:
+        return f"{percent(share):>8}"
+    images = sum(test.confusion[label])
+    return f"{percent(share):>8}  ({span(share, images)}, {images:,} image{'s' * (images != 1)})"
 
 
 def calibration_line(run: Run) -> str:
