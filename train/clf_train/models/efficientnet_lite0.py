@@ -26,8 +26,8 @@ WEIGHTS = Pretrained(
     std=128.0,
 )
 
-# Both fit the head alone: no steps that were tried beyond it brought anything (docs/backbone.md). The fields of steps are
-# for whoever asks for --epochs.
+# Both fit the head alone, since no steps beyond it that were tried brought anything (docs/backbone.md). The fields of
+# steps are for whoever asks for --epochs.
 _FAST = Recipe(
     "fast",
     epochs=0,
