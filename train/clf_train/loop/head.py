@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from clf_runtime.evaluation.interval import stated
 from clf_train.data.dataset import Dataset, Split
 from clf_train.data.normalisation import Normalisation, as_tensor
-from clf_train.data.preparation import validation_rows
+from clf_train.data.preparation import class_weights, validation_rows
 from clf_train.errors import Stopped
 from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, fit_temperature
 from clf_train.loop.checkpoint import Epoch
@@ -49,6 +49,7 @@ def fit_head(
     seed: int,
     watcher: Watcher,
     held_out: np.ndarray | None,
+    recipe: Recipe,
 ) -> Fit:
     """Fit the head of `net`, which is on `device`, in place, to the images of `split`; the rest stays as it is.
 
@@ -69,17 +70,19 @@ def fit_head(
         fits[held_out] = False
         parts = [(fits, ~fits)]
     rotated, rotation, centre = rotate(x, fits)
+    of_class = class_weights(y[fits], classes, recipe)
+    counts = np.ones(len(y)) if of_class is None else of_class[y]  # as how many images each counts
     scores = np.zeros((len(PENALTIES), len(y), classes))  # of images that are not among those that were fitted
     for fitted_to, others in parts:
-        solutions = solve(rotated[fitted_to], y[fitted_to], classes, PENALTIES)
+        solutions = solve(rotated[fitted_to], y[fitted_to], classes, PENALTIES, counts[fitted_to])
         for i, (weight, bias) in enumerate(solutions):
             scores[i, others] = rotated[others] @ weight.T + bias
             if watcher.stopping():
                 raise Stopped(1)
     judged = np.any([others for _, others in parts], axis=0)
-    losses = [cross_entropy(some[judged], y[judged]) for some in scores]
+    losses = [cross_entropy(some[judged], y[judged], counts[judged]) for some in scores]
     best = int(np.argmin(losses))
-    *_, (weight, bias) = solve(rotated[fits], y[fits], classes, PENALTIES[: best + 1])
+    *_, (weight, bias) = solve(rotated[fits], y[fits], classes, PENALTIES[: best + 1], counts[fits])
     turned = weight @ rotation.T
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(turned))
@@ -88,7 +91,7 @@ def fit_head(
     seconds = time.perf_counter() - begun
     epoch = Epoch(
         epoch=1,
-        loss=cross_entropy(own, y[fits]),
+        loss=cross_entropy(own, y[fits], counts[fits]),
         accuracy=float((own.argmax(1) == y[fits]).mean()),
         learning_rate=0.0,
         seconds=seconds,
@@ -150,19 +153,23 @@ def rotate(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def solve(
-    x: np.ndarray, labels: np.ndarray, classes: int, penalties: Sequence[float]
+    x: np.ndarray, labels: np.ndarray, classes: int, penalties: Sequence[float], counts: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Fit a logistic regression under each penalty in turn: weights float64 [K, R] and biases [K], not held down."""
+    """Fit a logistic regression under each penalty in turn: weights float64 [K, R] and biases [K], not held down.
+
+    `counts`, float64 [N], is as how many images each counts; 1 without.
+    """
     from scipy.optimize import minimize
 
     n, width = x.shape
     wanted = np.eye(classes)[labels]
+    shares = np.full(n, 1 / n) if counts is None else counts / n
 
     def loss(flat: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
         weight, bias = flat[: classes * width].reshape(classes, width), flat[classes * width :]
         probabilities, log_sum = _softmax(x @ weight.T + bias)
-        apart = (probabilities - wanted) / n
-        mean = float((log_sum - ((x @ weight.T + bias) * wanted).sum(axis=1)).mean())
+        apart = (probabilities - wanted) * shares[:, None]
+        mean = float(shares @ (log_sum - ((x @ weight.T + bias) * wanted).sum(axis=1)))
         gradient = np.concatenate([(apart.T @ x + penalty * weight).ravel(), apart.sum(axis=0)])
         return mean + penalty / 2 * float((weight**2).sum()), gradient
 
@@ -173,10 +180,10 @@ def solve(
         yield flat[: classes * width].reshape(classes, width).copy(), flat[classes * width :].copy()
 
 
-def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The mean cross-entropy of scores [N, K] in nats."""
+def cross_entropy(scores: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> float:
+    """The mean cross-entropy of scores [N, K] in nats, where each image counts as so many, float64 [N]."""
     _, log_sum = _softmax(scores)
-    return float((log_sum - scores[np.arange(len(labels)), labels]).mean())
+    return float(np.average(log_sum - scores[np.arange(len(labels)), labels], weights=counts))
 
 
 def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
