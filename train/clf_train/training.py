@@ -226,7 +226,7 @@ def _train_one(
         head: Fit | None = None
         with _explaining_net_errors(model):
             if recipe.fit_head:  # short enough to be done again by a training that is gone on with
-                head = fit_head(net, dataset.train, normalise, device, seed, watched, held_out)
+                head = fit_head(net, dataset.train, normalise, device, seed, watched, held_out, recipe)
             if head is not None and not recipe.epochs:
                 fitted = head
                 watched.begin(())

@@ -50,11 +50,12 @@ def test_a_picture_under_two_labels_is_one_wrong_label() -> None:
 
 
 def test_rare_and_unequal_classes_are_named() -> None:
-    labels = np.repeat([0, 1], [90, 9])
-    found = find_doubts(np.arange(99, dtype=np.uint64), labels, hashes(200), np.array([0]), NAMES)
+    labels = np.repeat([0, 1], [27, 9])
+    found = find_doubts(np.arange(36, dtype=np.uint64), labels, hashes(200), np.array([0]), NAMES)
     assert found[0] == "fewer than 10 training images of 1 of 2 classes: dog 9"
-    assert found[1].startswith("classes are unequal: 90 training images of cat, 9 of dog")
-    assert len(find_doubts(np.arange(98, dtype=np.uint64), labels[1:], hashes(200), np.array([0]), NAMES)) == 1
+    assert found[1].startswith("classes are unequal: 27 training images of cat, 9 of dog")
+    assert "--class-weights balanced" in found[1]
+    assert len(find_doubts(np.arange(35, dtype=np.uint64), labels[1:], hashes(200), np.array([0]), NAMES)) == 1
 
 
 def test_only_equal_pixels_have_equal_hashes() -> None:

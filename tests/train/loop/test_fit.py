@@ -6,6 +6,7 @@ import torch
 
 from clf_train.data.dataset import Split
 from clf_train.data.normalisation import Normalisation
+from clf_train.data.preparation import class_weights
 from clf_train.errors import RecipeError, TrainError
 from clf_train.evaluation.inference import class_scores, probabilities
 from clf_train.loop import validation
@@ -234,3 +235,37 @@ def test_a_trick_that_the_model_has_not_is_refused(changes, says):
     net = build_model("simple", (3, 16, 16), 3)
     with pytest.raises(RecipeError, match=f"{says} for this model"):
         fit(net, coloured(), replace(PLAIN, **changes), AS_IS, CPU, 0)
+
+
+def unequal(seed=0):
+    """Two classes that overlap, 90 and 10 images of one grey pixel each."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([0, 1], [90, 10])
+    images = rng.normal(labels, 1.0).astype(np.float32).reshape(100, 1, 1, 1)
+    return Split(images, labels)
+
+
+def test_balanced_weights_find_the_rare_class():
+    recall = {}
+    for weights in ("off", "balanced"):
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1, 2))
+        recipe = replace(PLAIN, epochs=20, batch_size=20, class_weights=weights)
+        grey = Normalisation((0.0,), (1.0,))
+        fit(net, unequal(), recipe, grey, CPU, 0)
+        test = unequal(seed=1)
+        right = class_scores(net, test.images, grey, CPU).argmax(1).numpy() == test.labels
+        recall[weights] = right[test.labels == 1].mean()
+    assert recall["off"] < 0.4 < recall["balanced"]
+
+
+def test_balanced_validation_figures_are_the_means_of_the_classes():
+    split, grey = unequal(), Normalisation((0.0,), (1.0,))
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1, 2))
+    rows = np.arange(0, 100, 3)
+    weights = class_weights(split.labels, 2, replace(PLAIN, class_weights="balanced"))
+    np.testing.assert_allclose(weights, [100 / 180, 5.0])
+    of_rows = class_weights(split.labels[rows], 2, replace(PLAIN, class_weights="balanced"))
+    loss, accuracy = validate(net, split, rows, grey, CPU, of_rows)
+    each = [validate(net, split, rows[split.labels[rows] == label], grey, CPU) for label in (0, 1)]
+    np.testing.assert_allclose((loss, accuracy), np.mean(each, axis=0), rtol=1e-6)

@@ -1,5 +1,7 @@
 """The head of a pretrained net: folds, the regression, and the run that comes of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,12 @@ import torch
 from clf_train.commands.train import main
 from clf_train.data.dataset import Split
 from clf_train.data.normalisation import Normalisation
+from clf_train.data.preparation import class_weights
 from clf_train.errors import Stopped
 from clf_train.loop.fit import Watcher
 from clf_train.loop.head import PENALTIES, fit_head, folds, rotate, solve
 from clf_train.models.efficientnet_lite0 import WEIGHTS, EfficientNetLite0
+from clf_train.models.recipe import FAST
 from clf_train.runs.run import read_run
 
 AS_IT_IS = Normalisation((0.0,), (1.0,))
@@ -55,6 +59,19 @@ def test_the_regression_is_scikit_learn_s():
     np.testing.assert_allclose(weight, theirs.coef_, atol=1e-3)
 
 
+def test_balanced_it_is_scikit_learn_s_too():
+    from sklearn.linear_model import LogisticRegression
+
+    split = make_split(60, 1.0)
+    keep = np.arange(60)[(split.labels > 0) | (np.arange(60) < 15)]  # class 0 is rare
+    x, y = split.images.reshape(60, 12)[keep].astype(np.float64), split.labels[keep]
+    theirs = LogisticRegression(C=1 / (len(y) * 0.01), tol=1e-8, max_iter=1000, class_weight="balanced").fit(x, y)
+    counts = class_weights(y, 3, replace(FAST, class_weights="balanced"))
+    assert counts[y].mean() == pytest.approx(1)
+    *_, (weight, _) = solve(x, y, 3, (0.1, 0.01), counts[y])
+    np.testing.assert_allclose(weight, theirs.coef_, atol=1e-3)
+
+
 def test_fewer_images_than_features_are_turned_without_loss():
     x = np.random.default_rng(0).normal(size=(8, 12))
     turned, turn, centre = rotate(x, np.arange(8) < 6)
@@ -68,19 +85,21 @@ def test_the_head_learns_and_the_strength_follows_the_noise(held_out):
     for noise in (0.05, 3.0):
         torch.manual_seed(0)
         net = _Linear()
-        fit = fit_head(net, make_split(60, noise), AS_IT_IS, torch.device("cpu"), 0, Watcher(), held_out)
+        fit = fit_head(net, make_split(60, noise), AS_IT_IS, torch.device("cpu"), 0, Watcher(), held_out, FAST)
         chosen[noise] = fit.head.penalty
         assert (fit.head.folds, fit.temperature is None) == ((5, False) if held_out is None else (0, True))
     assert chosen[3.0] > chosen[0.05]
     assert chosen[3.0] in PENALTIES
     test = make_split(60, 0.05, seed=1)
-    fit_head(net, make_split(60, 0.05), AS_IT_IS, torch.device("cpu"), 0, Watcher(), None)
+    fit_head(net, make_split(60, 0.05), AS_IT_IS, torch.device("cpu"), 0, Watcher(), None, FAST)
     assert (net(torch.from_numpy(test.images)).argmax(1).numpy() == test.labels).mean() > 0.95
 
 
 def test_it_stops_when_it_is_asked_to():
     with pytest.raises(Stopped):
-        fit_head(_Linear(), make_split(9, 1.0), AS_IT_IS, torch.device("cpu"), 0, Watcher(stopping=lambda: True), None)
+        fit_head(
+            _Linear(), make_split(9, 1.0), AS_IT_IS, torch.device("cpu"), 0, Watcher(stopping=lambda: True), None, FAST
+        )
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,7 @@ def test_learning_rate_follows_its_schedule(schedule, expected):
         ("freeze_after", 0),
         ("freeze_after", 1.1),
         ("precision", "int8"),
+        ("class_weights", "some"),
         ("patience", -1),
         ("patience", 3),
     ],

@@ -148,6 +148,14 @@ def test_a_run_of_before_the_probe_is_read(copy):
     load_net(copy, run)
 
 
+def test_a_run_of_before_class_weights_had_none(copy):
+    file = copy / "run.json"
+    record = json.loads(file.read_text())
+    del record["recipe"]["class_weights"]
+    file.write_text(json.dumps(signed({**record, "schema": 6})))
+    assert read_run(copy).recipe.class_weights == "off"
+
+
 def test_a_run_of_before_validation_parts_reads_its_images_as_it_did(copy):
     file = copy / "run.json"
     record = json.loads(file.read_text())

@@ -15,14 +15,14 @@ from clf_train.commands.geometry import parse_colour, parse_size
 from clf_train.errors import RecipeError, RunError, Stopped
 from clf_train.loop.process import configure_process
 from clf_train.loop.signals import stopping_on_signals
-from clf_train.models.recipe import Optimizer, Precision, Schedule, change
+from clf_train.models.recipe import ClassWeights, Optimizer, Precision, Schedule, change
 from clf_train.models.registry import MODELS, Model, find_recipe, is_own, refuse_missing
 
 NAME = "clf-train"
 _OnOff = Literal["on", "off"]
 _CHANGES = (
     *("epochs", "optimizer", "schedule", "learning_rate", "momentum", "nesterov", "batch_size", "weight_decay"),
-    *("label_smoothing", "flip", "shift", "validation_share", "patience", "precision"),
+    *("label_smoothing", "flip", "shift", "validation_share", "patience", "precision", "class_weights"),
 )
 _BESIDE = {"resume": {"data", "model", "quiet"}, "like": {"data", "model", "out", "overwrite", "tensorboard", "quiet"}}
 
@@ -73,6 +73,9 @@ def train(
     ] = None,
     patience: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after N epochs without improvement; 0: never.")
+    ] = None,
+    class_weights: Annotated[
+        ClassWeights | None, typer.Option(help="balanced: rare classes count as much as common ones.")
     ] = None,
     precision: Annotated[Precision | None, typer.Option(help="bf16: bfloat16 autocast, on CUDA only.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Seed of weights and data order.")] = 0,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 FEW_IMAGES = 10  # of a class, of which little can be learnt and nothing measured
-UNEQUAL = 10  # times as many images in the largest class as in the smallest
+UNEQUAL = 3  # times as many images in the largest class as in the smallest
 _FEW = 5
 
 
@@ -89,5 +89,5 @@ def _unequal(counts: np.ndarray, names: Sequence[str]) -> str | None:
         return None
     return (
         f"classes are unequal: {counts[most]:,} training images of {names[most]}, {counts[least]:,} of {names[least]}; "
-        "look at the accuracy of each class, not at the overall one"
+        "look at the recall of each class, not at the overall accuracy; --class-weights balanced counts all alike"
     )

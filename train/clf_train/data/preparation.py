@@ -1,4 +1,4 @@
-"""What follows from the images and a recipe before the first step: held-out rows, normalisation, number of epochs."""
+"""What follows from images and recipe before the first step: held-out rows, class weights, normalisation, epochs."""
 
 import numpy as np
 
@@ -18,6 +18,17 @@ def validation_rows(dataset: Dataset, recipe: Recipe, seed: int) -> np.ndarray |
     if not recipe.validation_share or np.bincount(dataset.train.labels).min() < 2:
         return None
     return split_rows(dataset.train.labels, recipe.validation_share, seed, dataset.source)[1]
+
+
+def class_weights(labels: np.ndarray, classes: int, recipe: Recipe) -> np.ndarray | None:
+    """How much an image of each class counts, float64 [classes], 1 in the mean of these images, labels int64 [N].
+
+    None where the recipe has all images count alike. A class without images gets 0.
+    """
+    if recipe.class_weights == "off":
+        return None
+    counts = np.bincount(labels, minlength=classes)
+    return np.divide(len(labels) / np.count_nonzero(counts), counts, out=np.zeros(classes), where=counts > 0)
 
 
 def choose_normalisation(dataset: Dataset, recipe: Recipe) -> Normalisation:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from clf_train.data.batches import batches, draw_moves, move, pick, take
 from clf_train.data.dataset import Split
 from clf_train.data.normalisation import Normalisation, as_tensor
+from clf_train.data.preparation import class_weights
 from clf_train.errors import RunError, Stopped, TrainError
 from clf_train.loop import checkpoint, probe
 from clf_train.loop.checkpoint import Epoch, State, new_state
@@ -100,14 +101,31 @@ def fit(
     net.train()
     hooks = start_tricks(tricks, net, split.images.shape[1:], recipe)
     state = new_state(net, recipe, device, seed)
-    job = _Job(images, labels, rows, recipe, normalise, device, seed, watcher, world, hooks, state_file, probe_images)
+    counted = split.labels if rows is None else split.labels[rows.numpy()]
+    weights = class_weights(counted, int(split.labels.max()) + 1, recipe)
+    on_device = None if weights is None else torch.from_numpy(weights).float().to(device)
+    job = _Job(
+        images,
+        labels,
+        rows,
+        recipe,
+        normalise,
+        device,
+        seed,
+        watcher,
+        world,
+        hooks,
+        state_file,
+        probe_images,
+        on_device,
+    )
     _go_on(job, state)
     watcher.begin(state.history)
     synchronised = world.synchronise(net, device)
     while not _finished(state, recipe):
         epoch = _train_epoch(job, state, synchronised)
         if held_out is not None:
-            epoch = validate_epoch(state, epoch, split, held_out, normalise, device, world)
+            epoch = validate_epoch(state, epoch, split, held_out, normalise, device, world, weights)
         state.history.append(epoch)
         watcher.epoch(epoch)
         state.begin_next_epoch()
@@ -125,7 +143,7 @@ def fit(
 
 @dataclass(frozen=True)
 class _Job:
-    """What stays constant in a training; it uses the images `rows`, or all if None."""
+    """What stays constant in a training; it uses the images `rows`, or all if None, by the weights of their classes."""
 
     images: Tensor
     labels: Tensor
@@ -139,6 +157,7 @@ class _Job:
     hooks: Sequence[Hooks]
     state_file: Path | None
     probe_images: np.ndarray | None
+    weights: Tensor | None
 
     @property
     def count(self) -> int:
@@ -244,7 +263,7 @@ def _step(job: _Job, state: State, synchronised: nn.Module, index: Tensor | slic
     x, y = _load(job, state, index, size, mine)
     with torch.autocast(job.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
         scores = synchronised(x)  # [B, K]
-        loss = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
+        loss = _loss(scores, y, recipe, job.weights)
     state.optimizer.zero_grad(set_to_none=True)
     (loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
     for p in frozen:
@@ -258,6 +277,17 @@ def _step(job: _Job, state: State, synchronised: nn.Module, index: Tensor | slic
         state.loss_sum += loss.detach() * (size * weight / world.size)
         state.hits += (scores.argmax(1) == y).sum() * (weight > 0)
     return size
+
+
+def _loss(scores: Tensor, y: Tensor, recipe: Recipe, weights: Tensor | None) -> Tensor:
+    """The mean cross-entropy of scores [B, K] for labels [B], each image counted by the weight of its class, [K].
+
+    Divided by the number of images, not by the sum of their weights: the parts of several processes then add up.
+    """
+    if weights is None:
+        return F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing)
+    each = F.cross_entropy(scores, y, label_smoothing=recipe.label_smoothing, reduction="none")
+    return (each * weights[y]).mean()
 
 
 def _load(job: _Job, state: State, index: Tensor | slice, size: int, mine: slice) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from clf_runtime.evaluation.interval import stated
 from clf_train.data.dataset import Dataset, Split
 from clf_train.data.normalisation import Normalisation, as_tensor
-from clf_train.data.preparation import validation_rows
+from clf_train.data.preparation import class_weights, validation_rows
 from clf_train.errors import Stopped
 from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, fit_temperature
 from clf_train.loop.checkpoint import Epoch
@@ -49,6 +49,7 @@ def fit_head(
     seed: int,
     watcher: Watcher,
     held_out: np.ndarray | None,
+    recipe: Recipe,
 ) -> Fit:
     """Fit the head of `net`, which is on `device`, in place, to the images of `split`; the rest stays as it is.
 
@@ -60,21 +61,23 @@ def fit_head(
     head = net.head
     assert isinstance(head, nn.Linear)
     x, y = features(net, split.images, normalise, device, watcher), split.labels
-    found = regress(x, y, head.out_features, seed, held_out, watcher.stopping)
+    fitted = np.setdiff1d(np.arange(len(y)), () if held_out is None else held_out)
+    of_class = class_weights(y[fitted], head.out_features, recipe)
+    counts = np.ones(len(y)) if of_class is None else of_class[y]  # as how many images each counts
+    found = regress(x, y, head.out_features, seed, held_out, watcher.stopping, counts)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(found.weight))
         head.bias.copy_(torch.from_numpy(found.bias))
-    fitted = np.setdiff1d(np.arange(len(y)), () if held_out is None else held_out)
     own = x[fitted] @ found.weight.T + found.bias
     seconds = time.perf_counter() - begun
     epoch = Epoch(
         epoch=1,
-        loss=cross_entropy(own, y[fitted]),
+        loss=cross_entropy(own, y[fitted], counts[fitted]),
         accuracy=_accuracy(own, y[fitted]),
         learning_rate=0.0,
         seconds=seconds,
         images_per_second=len(own) / seconds,
-        validation_loss=cross_entropy(found.scores, y[found.rows]),
+        validation_loss=cross_entropy(found.scores, y[found.rows], counts[found.rows]),
         validation_accuracy=_accuracy(found.scores, y[found.rows]),
     )
     how = "images held out" if held_out is not None else f"images in {found.folds} folds"
@@ -126,11 +129,14 @@ def regress(
     seed: int,
     held_out: np.ndarray | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    counts: np.ndarray | None = None,
 ) -> Regression:
     """Fit a regression to features [N, F] and labels int64 [N], under the penalty that has the least cross-entropy.
 
-    It is measured on the rows `held_out`, or without them on each fold in turn. Raises Stopped if it is `stopping`.
+    It is measured on the rows `held_out`, or without them on each fold in turn. `counts`, float64 [N], is as how many
+    images each counts; 1 without. Raises Stopped if it is `stopping`.
     """
+    counts = np.ones(len(labels)) if counts is None else counts
     fits = np.ones(len(labels), bool)
     if held_out is None:
         fold = folds(labels, FOLDS, seed)
@@ -141,13 +147,13 @@ def regress(
     rotated, rotation, centre = rotate(x, fits)
     scores = np.zeros((len(PENALTIES), len(labels), classes))
     for fitted, others in parts:
-        for i, (weight, bias) in enumerate(solve(rotated[fitted], labels[fitted], classes, PENALTIES)):
+        for i, (weight, bias) in enumerate(solve(rotated[fitted], labels[fitted], classes, PENALTIES, counts[fitted])):
             scores[i, others] = rotated[others] @ weight.T + bias
             if stopping():
                 raise Stopped(1)
     rows = np.flatnonzero(np.any([others for _, others in parts], axis=0))
-    best = int(np.argmin([cross_entropy(some[rows], labels[rows]) for some in scores]))
-    *_, (weight, bias) = solve(rotated[fits], labels[fits], classes, PENALTIES[: best + 1])
+    best = int(np.argmin([cross_entropy(some[rows], labels[rows], counts[rows]) for some in scores]))
+    *_, (weight, bias) = solve(rotated[fits], labels[fits], classes, PENALTIES[: best + 1], counts[fits])
     turned = weight @ rotation.T
     return Regression(
         turned, bias - turned @ centre, PENALTIES[best], len(parts) * (held_out is None), rows, scores[best, rows]
@@ -178,19 +184,23 @@ def rotate(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def solve(
-    x: np.ndarray, labels: np.ndarray, classes: int, penalties: Sequence[float]
+    x: np.ndarray, labels: np.ndarray, classes: int, penalties: Sequence[float], counts: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Fit a logistic regression under each penalty in turn: weights float64 [K, R] and biases [K], not held down."""
+    """Fit a logistic regression under each penalty in turn: weights float64 [K, R] and biases [K], not held down.
+
+    `counts`, float64 [N], is as how many images each counts; 1 without.
+    """
     from scipy.optimize import minimize
 
     n, width = x.shape
     wanted = np.eye(classes)[labels]
+    shares = np.full(n, 1 / n) if counts is None else counts / n
 
     def loss(flat: np.ndarray, penalty: float) -> tuple[float, np.ndarray]:
         weight, bias = flat[: classes * width].reshape(classes, width), flat[classes * width :]
         probabilities, log_sum = _softmax(x @ weight.T + bias)
-        apart = (probabilities - wanted) / n
-        mean = float((log_sum - ((x @ weight.T + bias) * wanted).sum(axis=1)).mean())
+        apart = (probabilities - wanted) * shares[:, None]
+        mean = float(shares @ (log_sum - ((x @ weight.T + bias) * wanted).sum(axis=1)))
         gradient = np.concatenate([(apart.T @ x + penalty * weight).ravel(), apart.sum(axis=0)])
         return mean + penalty / 2 * float((weight**2).sum()), gradient
 
@@ -205,10 +215,10 @@ def _accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
     return float((scores.argmax(axis=1) == labels).mean())
 
 
-def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The mean cross-entropy of scores [N, K] in nats."""
+def cross_entropy(scores: np.ndarray, labels: np.ndarray, counts: np.ndarray | None = None) -> float:
+    """The mean cross-entropy of scores [N, K] in nats, where each image counts as so many, float64 [N]; 1 without."""
     _, log_sum = _softmax(scores)
-    return float((log_sum - scores[np.arange(len(labels)), labels]).mean())
+    return float(np.average(log_sum - scores[np.arange(len(labels)), labels], weights=counts))
 
 
 def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,26 +24,44 @@ def validate_epoch(
     normalise: Normalisation,
     device: torch.device,
     world: World,
+    weights: np.ndarray | None = None,
 ) -> Epoch:
-    """Add the validation figures to an epoch, and keep the weights if they are the best so far."""
-    figures = validate(state.net, split, held_out, normalise, device) if world.writes else (0.0, 0.0)
+    """Add the validation figures to an epoch, and keep the weights if they are the best so far.
+
+    Each image counts by the weight of its class, float64 [K], alike without `weights`.
+    """
+    figures = validate(state.net, split, held_out, normalise, device, weights) if world.writes else (0.0, 0.0)
     loss, accuracy = world.broadcast(figures)
     if state.best is None or (accuracy, -loss) > (state.best.accuracy, -state.best.loss):
-        weights = {name: value.clone() for name, value in state.net.state_dict().items()}
-        state.best = Best(epoch.epoch, accuracy, loss, weights)
+        kept = {name: value.clone() for name, value in state.net.state_dict().items()}
+        state.best = Best(epoch.epoch, accuracy, loss, kept)
     return replace(epoch, validation_loss=loss, validation_accuracy=accuracy)
 
 
 def validate(
-    net: nn.Module, split: Split, rows: np.ndarray, normalise: Normalisation, device: torch.device
+    net: nn.Module,
+    split: Split,
+    rows: np.ndarray,
+    normalise: Normalisation,
+    device: torch.device,
+    weights: np.ndarray | None = None,
 ) -> tuple[float, float]:
-    """The mean cross-entropy (nats) and accuracy of a net, in evaluation mode, on some rows of a split."""
+    """The mean cross-entropy (nats) and accuracy of a net, in evaluation mode, on some rows of a split.
+
+    Each image counts by the weight of its class, float64 [K], alike without `weights`.
+    """
     block = max(1, _MOST_SCORES // (int(split.labels.max()) + 1))
     loss, accuracy = 0.0, 0.0
+    total = None if weights is None else weights[split.labels[rows]].sum()
     for first in range(0, len(rows), block):
         some = rows[first : first + block]
         scores = class_scores(net, split.images, normalise, device, some)
         labels = torch.from_numpy(split.labels[some])
+        if weights is not None:
+            each = torch.from_numpy(weights[split.labels[some]] / total)
+            loss += float(each @ F.cross_entropy(scores, labels, reduction="none").double())
+            accuracy += float(each @ (scores.argmax(1) == labels).double())
+            continue
         share = len(some) / len(rows)
         loss += share * F.cross_entropy(scores, labels).item()
         accuracy += share * (scores.argmax(1) == labels).float().mean().item()

@@ -14,6 +14,7 @@ Optimizer = Literal["sgd", "adam", "adamw", "muon"]
 Schedule = Literal["constant", "step", "multistep", "cosine", "onecycle"]
 
 Precision = Literal["float32", "bf16"]
+ClassWeights = Literal["balanced", "off"]
 
 TRICKS = ("low_frequencies", "freeze_after")  # fields that are read by a trick of the model (see architecture.py)
 _WARM_UP = 0.2  # the share of a one-cycle run in which the learning rate rises
@@ -39,6 +40,10 @@ class Recipe:
 
     `channels_last` keeps images and convolutions in NHWC order while training, which processors are faster at; results
     differ by rounding only. `precision` bf16 computes the net in bfloat16 where that is safe (torch.autocast), on CUDA.
+
+    `class_weights` balanced counts each image in the loss by n / (K n_k), where n_k of n images in K classes are of its
+    class, so that all classes count alike (King and Zeng, 2001, "Logistic regression in rare events data"); and so in
+    the validation figures by which the epoch is chosen.
 
     `fit_head` is for pretrained models: before the first step the head is fitted to the features below it (see
     loop/head.py). With no `epochs` that is all; the rest of the net then stays as it is.
@@ -66,6 +71,7 @@ class Recipe:
     freeze_after: float = 1.0
     precision: Precision = "float32"
     fit_head: bool = False
+    class_weights: ClassWeights = "off"
 
     def __post_init__(self) -> None:
         def demand(condition: bool, field: str, wanted: str) -> None:
@@ -90,6 +96,7 @@ class Recipe:
         demand(0 <= self.low_frequencies <= 1000, "low_frequencies", "0 to 1,000")
         demand(0 < self.freeze_after <= 1, "freeze_after", "above 0 and at most 1")
         demand(self.precision in get_args(Precision), "precision", f"one of {', '.join(get_args(Precision))}")
+        demand(self.class_weights in get_args(ClassWeights), "class_weights", " or ".join(get_args(ClassWeights)))
         demand(not self.patience or self.validation_share > 0, "patience", "0 without a validation share")
 
 

@@ -31,7 +31,7 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.metrics_file import write_metrics
 from clf_train.runs.records import read_record, write_record
 
-SCHEMA = 6
+SCHEMA = 7
 RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 _MAX_BYTES = 4 << 30  # of weights or a probe
@@ -161,7 +161,12 @@ def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
     return {**unknown, **raw, "recipe": recipe, "data": data, "geometry": asdict(UNSTATED)}
 
 
-_OLDER = {4: _upgrade, 5: _upgrade}
+def _upgrade_6(raw: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 6 as one of this: no class weights."""
+    return {**raw, "recipe": complete_recipe(raw.get("recipe"))}
+
+
+_OLDER = {4: _upgrade, 5: _upgrade, 6: _upgrade_6}
 
 
 def read_run(folder: Path) -> Run:
