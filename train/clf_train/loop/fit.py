@@ -61,7 +61,7 @@ class HeadFit:
 class Fit:
     """The result of a training: its epochs, and the one whose weights the net has.
 
-    `head` is how a head was fitted without steps, and `temperature` that of the folds that it was chosen on.
+    `head` says how a head was fitted without gradient steps, `temperature` is the one fitted on its folds.
     """
 
     history: tuple[Epoch, ...]
@@ -143,7 +143,7 @@ def fit(
 
 @dataclass(frozen=True)
 class _Job:
-    """What stays constant in a training; it uses the images `rows`, or all if None, by the weights of their classes."""
+    """What stays constant in a training; it uses the images `rows`, or all if None, weighted by class."""
 
     images: Tensor
     labels: Tensor

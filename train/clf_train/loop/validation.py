@@ -28,7 +28,7 @@ def validate_epoch(
 ) -> Epoch:
     """Add the validation figures to an epoch, and keep the weights if they are the best so far.
 
-    Each image counts by the weight of its class, float64 [K], alike without `weights`.
+    Images are weighted by class if `weights`, float64 [K], are given.
     """
     figures = validate(state.net, split, held_out, normalise, device, weights) if world.writes else (0.0, 0.0)
     loss, accuracy = world.broadcast(figures)
@@ -48,7 +48,7 @@ def validate(
 ) -> tuple[float, float]:
     """The mean cross-entropy (nats) and accuracy of a net, in evaluation mode, on some rows of a split.
 
-    Each image counts by the weight of its class, float64 [K], alike without `weights`.
+    Images are weighted by class if `weights`, float64 [K], are given.
     """
     block = max(1, _MOST_SCORES // (int(split.labels.max()) + 1))
     loss, accuracy = 0.0, 0.0
