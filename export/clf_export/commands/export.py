@@ -52,6 +52,14 @@ def export(
             "recommended; require writes no file at all if it is not."
         ),
     ] = "off",
+    takes: Annotated[
+        Literal["tensor", "photo"],
+        typer.Option(
+            "--input",
+            help="photo puts the geometry into the graph, which takes one picture uint8 [1, height, width, 3] of any "
+            "size: for engines without Pillow.",
+        ),
+    ] = "tensor",
     license: Annotated[
         str,
         typer.Option(metavar="TEXT", help="The model's licence, for its card: an SPDX identifier such as MIT."),
@@ -112,6 +120,7 @@ def export(
                         license=license,
                         keep_rejected=keep_rejected,
                         int8=int8,
+                        photo=takes == "photo",
                         watch=watch,
                         files=waiting,
                     )
@@ -126,6 +135,10 @@ def export(
         written = export.model
         print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, proven against PyTorch"))
         lines = (f"the net that was trained         {export.as_trained}", *table(export.proof, written.card.names))
+        if export.photos is not None:
+            steps = f"{export.photos.differing_pixels:.2%} of their pixels differ from Pillow's, by one step"
+            same = f"{export.photos.photographs}; {steps}; probabilities by {export.photos.max_difference:.1e}"
+            lines = (*lines, f"photographs of many sizes        {same}")
         if export.pictures:
             same = f"{export.pictures:,} from their bytes on, every pixel as in training"
             lines = (*lines, f"pictures, on a device's path      {same}")

@@ -44,7 +44,8 @@ def _geometry(card: ModelCard) -> str:
     done = {"stretch": "stretched", "pad": "padded", "crop": "cut to the middle, scaled"}[card.geometry.fit]
     colour = card.geometry.background
     ground = "" if colour is None else ", on #{:02x}{:02x}{:02x}".format(*colour)
-    return f"{done} to {height}x{width}, {card.geometry.filter}, upright by EXIF{ground}"
+    where = ", in the graph" * (card.input == "photo")
+    return f"{done} to {height}x{width}, {card.geometry.filter}, upright by EXIF{ground}{where}"
 
 
 def card_json(classifier: Classifier) -> str:

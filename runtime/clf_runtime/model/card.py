@@ -117,7 +117,8 @@ class ModelCard:
     `float32`, `value_range` the lowest and highest value that an image may hold. `mean` and `std` (one a channel, in
     the units of the image) and `temperature` are already in the graph; they stand here to be read, not applied.
     `precision` is that of the weights, `float32` or `int8`. `geometry` tells how a picture of another size becomes the
-    input; it is None for files of schema 2, and for those without a card.
+    input; it is None for files of schema 2, and for those without a card. `input` is `tensor`, a batch of such images,
+    or `photo`: the geometry is in the graph too, which takes one picture uint8 [1, height, width, 3] of any size.
 
     Raises ModelError, naming the field, for an invalid value.
     """
@@ -132,6 +133,7 @@ class ModelCard:
     temperature: float = 1.0
     layout: str = "NCHW"
     geometry: Geometry | None = None
+    input: str = "tensor"
     precision: str = "float32"
     description: str = ""
     license: str = ""
@@ -203,6 +205,10 @@ def _check(card: ModelCard) -> None:
         "one positive number per channel, as many as mean",
     )
     demand(_is(card.temperature, float) and card.temperature > 0, "temperature", "a positive number")
+    demand(card.input in ("tensor", "photo"), "input", "tensor or photo")
+    if card.input == "photo":
+        is_photo = card.geometry is not None and (card.dtype, card.layout, channels) == ("uint8", "NHWC", 3)
+        demand(is_photo, "input", "tensor where the images are not uint8, NHWC, of 3 channels, with a geometry")
     demand(card.geometry is None or type(card.geometry) is Geometry, "geometry", "a fit, a background and a filter")
     for field in ("parameters", "test_images"):
         demand(_is(getattr(card, field), int), field, "an integer")
