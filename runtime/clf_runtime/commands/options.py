@@ -75,7 +75,7 @@ THREADS = Option(
     ("--threads",),
     int,
     1,
-    "Threads that share a large batch; 0: as many as this process may use.",
+    "Threads that share a large batch, or a folder of pictures; 0: as many as this process may use.",
     "N",
     least=0,
 )
