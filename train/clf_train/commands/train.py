@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NoReturn, cast
 
 import typer
 
+from clf_runtime.commands.progress import following
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
 from clf_runtime.model.geometry import USUAL, Fit, Geometry
@@ -209,17 +210,19 @@ def train(
                 refuse_early(out, overwrite)
         if not quiet:
             say(NAME, f"reading {place}")
-        if plan is None:
-            dataset = read_source(place, names, size=size, geometry=geometry, skip_bad=skip_bad)
-        else:
-            dataset = read_source(
-                place,
-                plan.names,
-                size=plan.size,
-                geometry=plan.geometry,
-                skip_bad=plan.skip_bad,
-                as_before=plan.as_before,
-            )
+        with following(NAME, quiet) as watch:
+            if plan is None:
+                dataset = read_source(place, names, size=size, geometry=geometry, skip_bad=skip_bad, watch=watch)
+            else:
+                dataset = read_source(
+                    place,
+                    plan.names,
+                    size=plan.size,
+                    geometry=plan.geometry,
+                    skip_bad=plan.skip_bad,
+                    as_before=plan.as_before,
+                    watch=watch,
+                )
         if not quiet:
             for note in (*dataset.notes, *dataset.doubts):
                 say(NAME, note)
