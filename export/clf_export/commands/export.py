@@ -103,7 +103,8 @@ def export(
         for folder, file, run in zip(folders, files, runs, strict=True):
             wanted = (run.data.source, run.data.fingerprint, run.names)
             if dataset is None or wanted != found:  # the runs of one training share them
-                dataset, other = find_test_images(run, data)
+                with following(NAME, quiet) as watch:
+                    dataset, other = find_test_images(run, data, watch)
                 found = wanted
                 if other and not quiet:
                     say(NAME, other)

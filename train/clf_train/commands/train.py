@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NoReturn, cast
 
 import typer
 
+from clf_runtime.commands.progress import following
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
 from clf_runtime.model.geometry import USUAL, Fit, Geometry
@@ -229,27 +230,29 @@ def train(
                 refuse_early(out, overwrite)
         if not quiet:
             say(NAME, f"reading {place}")
-        if plan is None:
-            sides, are_pictures = typical_size(place)
-            if "model" not in given and init is None:
-                model_of_size, said = default_model(size or sides, recipe)
-                if model_of_size is not None:
-                    recipes = {model_of_size: change(find_recipe(recipe, model_of_size), changes)}
-                if said and not quiet:
-                    say(NAME, said)
-            if size is None and are_pictures:
-                its_run = None if begins_with is None else read_run(Path(begins_with.folder))
-                size = default_size(recipes) if its_run is None else its_run.image_shape[1:]
-            dataset = read_source(place, names, size=size, geometry=geometry, skip_bad=skip_bad)
-        else:
-            dataset = read_source(
-                place,
-                plan.names,
-                size=plan.size,
-                geometry=plan.geometry,
-                skip_bad=plan.skip_bad,
-                as_before=plan.as_before,
-            )
+        with following(NAME, quiet) as watch:
+            if plan is None:
+                sides, are_pictures = typical_size(place)
+                if "model" not in given and init is None:
+                    model_of_size, said = default_model(size or sides, recipe)
+                    if model_of_size is not None:
+                        recipes = {model_of_size: change(find_recipe(recipe, model_of_size), changes)}
+                    if said and not quiet:
+                        say(NAME, said)
+                if size is None and are_pictures:
+                    its_run = None if begins_with is None else read_run(Path(begins_with.folder))
+                    size = default_size(recipes) if its_run is None else its_run.image_shape[1:]
+                dataset = read_source(place, names, size=size, geometry=geometry, skip_bad=skip_bad, watch=watch)
+            else:
+                dataset = read_source(
+                    place,
+                    plan.names,
+                    size=plan.size,
+                    geometry=plan.geometry,
+                    skip_bad=plan.skip_bad,
+                    as_before=plan.as_before,
+                    watch=watch,
+                )
         if not quiet:
             for note in (*dataset.notes, *dataset.doubts):
                 say(NAME, note)
