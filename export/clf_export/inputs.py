@@ -52,6 +52,7 @@ def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | 
             geometry=run.geometry,
             skip_bad=bool(run.data.skipped),
             as_before=run.data.as_before,
+            undivided=run.folds is not None,
         )
     except DataError as error:
         if data is not None:

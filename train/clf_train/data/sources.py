@@ -32,6 +32,7 @@ def read_source(
     geometry: Geometry = USUAL,
     skip_bad: bool = False,
     as_before: bool = False,
+    undivided: bool = False,
 ) -> Dataset:
     """Read a source of labelled images: a folder or file in any known layout, or the word `digits` or `cifar10`.
 
@@ -41,7 +42,8 @@ def read_source(
     Pictures, and arrays of uint8, become (height, width) `size` as `geometry` says; without a `size` they keep theirs,
     and where it is not the same for all they get the one that `scaling.usual_size` chooses. With `skip_bad` pictures
     that cannot be read are left out, and the notes say which. `as_before` reads as the first runs of clf-edge did:
-    class folders in the order of their letters, and no validation part.
+    class folders in the order of their letters, and no validation part. `undivided` is for a training in folds: no
+    fifth is held out of a source without a test part, and a validation part joins the training images.
     Raises DataError, in one line that names the file, if anything about the source is wrong.
     """
     path = _as_path(source)
@@ -49,11 +51,12 @@ def read_source(
         named = _parse_names(names) if isinstance(names, str) else tuple(names) if names else None
         if isinstance(source, str) and source in WORDS:
             place: str | Path = cifar10.download() if source == cifar10.WORD else source
-            return assemble(source, _read(place, size, geometry, skip_bad, as_before), named, as_before, geometry)
+            parts = _read(place, size, geometry, skip_bad, as_before)
+            return assemble(source, parts, named, as_before, geometry, undivided)
         parts = _read(path, size, geometry, skip_bad, as_before)
         if named is None and parts.names is None:
             named = names_beside(path)
-        return assemble(os.path.realpath(path), parts, named, as_before, geometry)
+        return assemble(os.path.realpath(path), parts, named, as_before, geometry, undivided)
 
 
 def typical_size(source: str | Path) -> tuple[int, int]:
@@ -119,7 +122,7 @@ def _read(
 
 
 def _load(part: OnDisk, size: tuple[int, int] | None, geometry: Geometry) -> Part:
-    loaded = Part(load(part, Memory(spill.empty, spill.SPILL_BYTES)), part.labels(), part.where)
+    loaded = Part(load(part, Memory(spill.empty, spill.SPILL_BYTES)), part.labels(), part.where, part.place)
     return loaded if part.image_shape is None else _of_size(loaded, size, geometry)
 
 

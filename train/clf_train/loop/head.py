@@ -22,7 +22,7 @@ from clf_train.data.preparation import class_weights, validation_rows
 from clf_train.errors import Stopped
 from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, fit_temperature
 from clf_train.loop.checkpoint import Epoch
-from clf_train.loop.fit import Fit, HeadFit, Watcher
+from clf_train.loop.fit import Fit, HeadFit, OutOfFold, Watcher
 from clf_train.models.recipe import Recipe
 
 FOLDS = 5
@@ -50,12 +50,13 @@ def fit_head(
     watcher: Watcher,
     held_out: np.ndarray | None,
     recipe: Recipe,
+    count: int = FOLDS,
 ) -> Fit:
     """Fit the head of `net`, which is on `device`, in place, to the images of `split`; the rest stays as it is.
 
     `net` has `features`, images [B, C, H, W] to float32 [B, F], and `head`, linear [F] to [K] on them. Without
-    `held_out` (int64 [M]) every image fits the head in the end. Raises Stopped if the watcher wants it; nothing is
-    saved then, since there is little to do again.
+    `held_out` (int64 [M]) every image fits the head in the end, and `count` folds choose the penalty. Raises Stopped if
+    the watcher wants it; nothing is saved then, since there is little to do again.
     """
     begun = time.perf_counter()
     head = net.head
@@ -64,7 +65,7 @@ def fit_head(
     y, classes = split.labels, head.out_features
     fits = np.ones(len(y), bool)
     if held_out is None:
-        fold = folds(y, FOLDS, seed)
+        fold = folds(y, count, seed)
         parts = [(fold != i, fold == i) for i in range(int(fold.max()) + 1)]
     else:
         fits[held_out] = False
@@ -88,6 +89,7 @@ def fit_head(
         head.weight.copy_(torch.from_numpy(turned))
         head.bias.copy_(torch.from_numpy(bias - turned @ centre))
     own = rotated[fits] @ weight.T + bias
+    judging = scores[best] if held_out is not None else nested(scores, y, fold, counts)
     seconds = time.perf_counter() - begun
     epoch = Epoch(
         epoch=1,
@@ -97,16 +99,16 @@ def fit_head(
         seconds=seconds,
         images_per_second=len(own) / seconds,
         validation_loss=losses[best],
-        validation_accuracy=float((scores[best, judged].argmax(1) == y[judged]).mean()),
+        validation_accuracy=float((judging[judged].argmax(1) == y[judged]).mean()),
     )
     how = f"images in {len(parts)} folds" if held_out is None else "images held out"
     right = stated(float(epoch.validation_accuracy or 0), int(judged.sum()), how)
     watcher.note(f"the head is fitted: accuracy {right}, {seconds:.1f} s")
     found = HeadFit(PENALTIES[best], len(parts) if held_out is None else 0, int(judged.sum()))
-    temperature = None
-    if held_out is None:
-        temperature = fit_temperature(torch.from_numpy(scores[best]), y)
-    return Fit((epoch,), 1, found, temperature)
+    if held_out is not None:
+        return Fit((epoch,), 1, found)
+    out_of_fold = OutOfFold(judging.astype(np.float32), fold, (1,) * len(parts))
+    return Fit((epoch,), 1, found, fit_temperature(torch.from_numpy(scores[best]), y), out_of_fold)
 
 
 @torch.inference_mode()
@@ -136,6 +138,19 @@ def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     fold = np.empty(len(labels), np.int64)
     fold[order] = np.arange(len(labels)) % count
     return fold
+
+
+def nested(scores: np.ndarray, labels: np.ndarray, fold: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Of scores [penalties, N, K] those of each fold by the penalty that is best on the other folds, [N, K].
+
+    What is measured on them is not made better by the choice. Each image counts as so many, float64 [N].
+    """
+    chosen = np.empty(scores.shape[1:])
+    for i in range(int(fold.max()) + 1):
+        rest = fold != i
+        best = int(np.argmin([cross_entropy(some[rest], labels[rest], counts[rest]) for some in scores]))
+        chosen[~rest] = scores[best, ~rest]
+    return chosen
 
 
 def rotate(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
