@@ -116,7 +116,12 @@ def export_run(
             license=license,
         )
         card = with_golden_picture(plain, card)
-        figures = {"file": file.name, **asdict(proof), "data_fingerprint": dataset.fingerprint}
+        figures = {
+            "file": file.name,
+            **asdict(proof),
+            "data_fingerprint": dataset.fingerprint,
+            "trained_on": card.parity_is_of_training,
+        }
         with named_together() if files is None else nullcontext(files) as files:
             pictures, photos = 0, None
 

@@ -56,6 +56,7 @@ def find_test_images(
             skip_bad=bool(run.data.skipped),
             as_before=run.data.as_before,
             watch=watch,
+            undivided=run.folds is not None,
         )
     except DataError as error:
         if data is not None:

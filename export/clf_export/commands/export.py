@@ -86,7 +86,6 @@ def export(
     from clf_export.export import export_run
     from clf_export.inputs import find_test_images, read_runs
     from clf_export.outputs import int8_beside, named_together, output_files
-    from clf_export.proof.proof import table
     from clf_train.models.registry import is_own
     from clf_train.runs.output_place import refuse_among_images
     from clf_train.runs.run import find_runs
@@ -109,7 +108,7 @@ def export(
                 if other and not quiet:
                     say(NAME, other)
             if not quiet:
-                say(NAME, f"exporting {folder}, verifying on {len(dataset.test):,} test images")
+                say(NAME, f"exporting {folder}, verifying on {len(dataset.test):,} {'test ' * dataset.has_test}images")
             try:
                 with following(NAME, quiet) as watch:
                     export = export_run(
@@ -135,7 +134,7 @@ def export(
     for export, file in zip(made, files, strict=True):
         written = export.model
         print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, proven against PyTorch"))
-        lines = (f"the net that was trained         {export.as_trained}", *table(export.proof, written.card.names))
+        lines = (f"the net that was trained         {export.as_trained}", *_proof_lines(export))
         if export.photos is not None:
             steps = f"{export.photos.differing_pixels:.2%} of their pixels differ from Pillow's, by one step"
             same = f"{export.photos.photographs}; {steps}; probabilities by {export.photos.max_difference:.1e}"
@@ -148,6 +147,17 @@ def export(
         small = int8_beside(file)
         if int8 == "off" and not quiet and small.exists():
             say(NAME, f"{small}: is from an earlier export and was not updated; --int8 auto replaces or removes it")
+
+
+def _proof_lines(made: "Export") -> list[str]:
+    from clf_export.proof.proof import table
+
+    card = made.model.card
+    lines = table(made.proof, card.names, trained_on=card.parity_is_of_training)
+    if card.fold_accuracy is not None:
+        said = f"{stated(card.fold_accuracy, card.fold_images)}, by nets that had not seen them"
+        lines.append(f"{f'accuracy in {card.fold_count} folds':<33}{said}")
+    return lines
 
 
 def _golden_lines(file: "ModelFile") -> list[str]:
@@ -169,10 +179,10 @@ def _int8_lines(made: "Export") -> list[str]:
     if made.quantised is None:
         return []
     verdict, names = made.quantised.verdict, made.model.card.names
-    found = verdict.judgement
+    found, images = verdict.judgement, "held-out" if verdict.unseen else "training"
     lines = [
         f"int8, best of {len(made.quantised.tried):<3}                {verdict.setting}",
-        f"accuracy on held-out images      {_both(found.int8_accuracy, found.float_accuracy, found.images)}",
+        f"{f'accuracy on {images} images':<33}{_both(found.int8_accuracy, found.float_accuracy, found.images)}",
         f"largest drop of a class          {names[found.worst_class]}: {-found.worst_drop:+.1f} points",
         f"size                             {verdict.size:,} bytes, float32 {verdict.float_size:,} (without cards)",
         f"speed, batch 1 and 256           {verdict.batch_1_ratio:.2f} and {verdict.batch_256_ratio:.2f} x float32",
@@ -184,7 +194,9 @@ def _int8_lines(made: "Export") -> list[str]:
         assert parity is not None
         lines.append(f"int8 file                        {made.int8.path}: {made.int8.size:,} bytes")
         accuracies = _both(parity.onnx_accuracy, parity.torch_accuracy, parity.images)
-        lines += [f"accuracy on test images          {accuracies}", *_golden_lines(made.int8)]
+        if not made.int8.card.parity_is_of_training:
+            lines.append(f"accuracy on test images          {accuracies}")
+        lines += _golden_lines(made.int8)
     return lines
 
 

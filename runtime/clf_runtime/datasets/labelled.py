@@ -153,6 +153,12 @@ def _choose(source: Source, card: ModelCard) -> tuple[Part, np.ndarray | None, s
     if source.is_test:
         return part, None, "the test part", None
     tested = card.parity.images if card.parity else card.test_images
+    if card.parity_is_of_training:
+        doubt = (
+            "the model was trained on all images of its source: if these are among them, their accuracy says nothing "
+            "of others (clf-predict --card has the one in folds)"
+        )
+        return part, None, "all images", doubt
     if tested == part.count:
         return part, None, "all images", None
     try:

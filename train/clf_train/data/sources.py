@@ -36,6 +36,7 @@ def read_source(
     skip_bad: bool = False,
     as_before: bool = False,
     watch: Callable[[str], object] = lambda text: None,
+    undivided: bool = False,
 ) -> Dataset:
     """Read a source of labelled images: a folder or file in any known layout, or the word `digits` or `cifar10`.
 
@@ -47,7 +48,8 @@ def read_source(
     that cannot be read are left out, and the notes say which. `as_before` reads as the first runs of clf-edge did:
     class folders in the order of their letters, and no validation part. Pictures are decoded by as many threads as this
     process may use, and kept in the user's cache folder if that takes long (see picture_cache); `watch` is told how
-    far it is, in words.
+    far it is, in words. `undivided` is for a training in folds: no fifth is held out of a source without a test part,
+    and a validation part joins the training images.
     Raises DataError, in one line that names the file, if anything about the source is wrong.
     """
     path = _as_path(source)
@@ -55,13 +57,12 @@ def read_source(
         named = _parse_names(names) if isinstance(names, str) else tuple(names) if names else None
         if isinstance(source, str) and source in WORDS:
             place: str | Path = cifar10.download() if source == cifar10.WORD else source
-            return assemble(
-                source, _read(place, size, geometry, skip_bad, as_before, watch), named, as_before, geometry
-            )
+            parts = _read(place, size, geometry, skip_bad, as_before, watch)
+            return assemble(source, parts, named, as_before, geometry, undivided)
         parts = _read(path, size, geometry, skip_bad, as_before, watch)
         if named is None and parts.names is None:
             named = names_beside(path)
-        return assemble(os.path.realpath(path), parts, named, as_before, geometry)
+        return assemble(os.path.realpath(path), parts, named, as_before, geometry, undivided)
 
 
 def typical_size(source: str | Path) -> tuple[tuple[int, int], bool]:
@@ -141,7 +142,7 @@ def _read(
 
 def _load(part: OnDisk, size: tuple[int, int] | None, geometry: Geometry, watch: Callable[[str], object]) -> Part:
     images = load(part, Memory(spill.empty, spill.SPILL_BYTES), _told(watch, "reading {}"))
-    loaded = Part(images, part.labels(), part.where)
+    loaded = Part(images, part.labels(), part.where, part.place)
     return loaded if part.image_shape is None else _of_size(loaded, size, geometry)
 
 
