@@ -27,6 +27,11 @@ def make_card(
 
     `accuracy`, in [0, 1], is PyTorch's on the run's test images; None where it could not be verified.
     """
+    folds, measured = run.folds, ""
+    if accuracy is not None:
+        measured = f", accuracy {stated(accuracy, run.data.test_images, 'test images')}"
+    elif folds is not None:
+        measured = f", accuracy {stated(folds.accuracy, run.data.train_images)} in {len(folds.images)} folds"
     return ModelCard(
         model=run.model,
         names=run.names,
@@ -39,7 +44,7 @@ def make_card(
         temperature=run.temperature,
         description=(
             f"{run.model}: {len(run.names)} classes, trained on {run.data.train_images:,} images ({run.data.layout})"
-            + ("" if accuracy is None else f", accuracy {stated(accuracy, run.data.test_images, 'test images')}")
+            f"{measured}"
         ),
         license=license,
         created=run.created,
@@ -49,8 +54,11 @@ def make_card(
         data_fingerprint=run.data.fingerprint,
         pretrained=run.pretrained,
         parameters=run.parameters,
-        test_images=run.test.images,
+        test_images=run.data.test_images,
         test_accuracy=accuracy,
+        fold_count=0 if folds is None else len(folds.images),
+        fold_images=0 if folds is None else run.data.train_images,
+        fold_accuracy=None if folds is None else folds.accuracy,
         parity=parity,
         int8=int8,
         golden=golden,
@@ -59,7 +67,8 @@ def make_card(
 
 def int8_card(card: ModelCard, parity: Parity, golden: Golden | None) -> ModelCard:
     """The card of the int8 file that belongs to a float32 file with this `card`."""
-    description = f"{card.description}; int8: {stated(parity.onnx_accuracy, parity.images)}"
+    measured = f": {stated(parity.onnx_accuracy, parity.images)}" * (not card.parity_is_of_training)
+    description = f"{card.description}; int8{measured}"
     return replace(card, precision="int8", description=description, parity=parity, golden=golden)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clf_export.cards import make_card, parity_record, verdict_for_card
+from clf_export.graph.photo import with_geometry
 from clf_export.graph.translate import build_graph
 from clf_export.int8.quantize import Quantised
 from clf_export.int8_export import Int8Mode, make_int8, write_int8
@@ -23,6 +24,7 @@ from clf_export.proof.evidence import gather_evidence
 from clf_export.proof.golden import golden_images, make_golden
 from clf_export.proof.independence import make_pool, onnx_scores, prove_gradients, prove_independence, torch_scores
 from clf_export.proof.parity import TOLERANCE
+from clf_export.proof.photos import PhotoProof, as_photo, prove_photos, refuse_photo
 from clf_export.proof.pictures import prove_pictures, with_golden_picture
 from clf_export.proof.proof import Proof, prove
 from clf_export.proof.provenance import verify_accuracy
@@ -51,6 +53,7 @@ class Export:
     quantised: Quantised | None = None
     int8_problem: str | None = None
     hint: str | None = None
+    photos: PhotoProof | None = None
 
 
 def export_run(
@@ -63,6 +66,7 @@ def export_run(
     license: str = "",
     keep_rejected: bool = False,
     int8: Int8Mode = "off",
+    photo: bool = False,
     watch: Callable[[str], object] = lambda text: None,
     files: ExitStack | None = None,
 ) -> Export:
@@ -73,6 +77,7 @@ def export_run(
     `keep_rejected` one that fails is kept for inspection as `<name>.rejected.onnx`, without a card.
     With `int8` auto or require an int8 version is made too (`watch` is called with the progress), and written as
     `<name>.int8.onnx` if it is recommended; if it is not, `require` writes nothing at all.
+    With `photo` the geometry is in the float32 file's graph too, which then takes one picture of any size.
     With `files` the files get their names when that stack is closed: see outputs.named_together.
     Raises ParityError if the outputs of the net or its file depend on the rest of the batch, if the file's
     probabilities are not within `parity.TOLERANCE` of PyTorch's, or if it fails its self-test; QuantisationError if
@@ -84,6 +89,8 @@ def export_run(
     for place in (file, int8_file) if int8 != "off" else (file,):
         refuse_existing(place, overwrite=overwrite)
     run = read_run(folder)
+    if photo:
+        refuse_photo(run)
     reference = load_net(folder, run, own)
     hint = softmax_hint(reference, run.image_shape) if is_own(run.model) else None
     pool = make_pool(dataset.test.images, run.value_range)
@@ -109,16 +116,30 @@ def export_run(
             license=license,
         )
         card = with_golden_picture(plain, card)
-        figures = {"file": file.name, **asdict(proof), "data_fingerprint": dataset.fingerprint}
+        figures = {
+            "file": file.name,
+            **asdict(proof),
+            "data_fingerprint": dataset.fingerprint,
+            "trained_on": card.parity_is_of_training,
+        }
         with named_together() if files is None else nullcontext(files) as files:
-            pictures = 0
+            pictures, photos = 0, None
 
             def check(data: bytes) -> None:
-                nonlocal pictures
-                prove(data, evidence, run.names)
+                nonlocal pictures, photos
+                if photo:
+                    photos = prove_photos(data, run.geometry, evidence)
+                else:
+                    prove(data, evidence, run.names)
                 pictures = prove_pictures(data, dataset, evidence)
 
-            written = write_model(files, file, plain, card, check)
+            if photo:
+                for_photos = with_geometry(model, run.geometry, run.image_shape[1:]).SerializeToString(
+                    deterministic=True
+                )
+                written = write_model(files, file, for_photos, as_photo(card), check)
+            else:
+                written = write_model(files, file, plain, card, check)
             small = None
             if quantised is not None and quantised.verdict.recommended:
                 small = write_int8(files, int8_file, quantised, card, evidence)
@@ -126,4 +147,4 @@ def export_run(
                 files.enter_context(removed_at_end(int8_file))
             record = files.enter_context(whole_file(folder / "parity.json"))
             record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    return Export(written, proof, as_trained, pictures, small, quantised, int8_problem, hint)
+    return Export(written, proof, as_trained, pictures, small, quantised, int8_problem, hint, photos)

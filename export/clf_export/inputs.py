@@ -1,6 +1,6 @@
 """What an export reads: the runs, and the images that they were tested on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,9 +36,12 @@ def read_runs(folders: Sequence[Path], own: Sequence[Model] | None) -> list[Run]
     return runs
 
 
-def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | None]:
+def find_test_images(
+    run: Run, data: str | None = None, watch: Callable[[str], object] = lambda text: None
+) -> tuple[Dataset, str | None]:
     """Read the images that a run was tested on: from `data`, or from the source that the run records.
 
+    `watch` is called with how far the reading of pictures is, in words.
     Returns them and, if `data` holds other images than the run's, a note that says so. Their labels are then matched by
     class name, or by index where the run or the source has no names.
     Raises DataError if the recorded source is missing or has changed (the message asks for `data`), or if `data` does
@@ -52,6 +55,8 @@ def find_test_images(run: Run, data: str | None = None) -> tuple[Dataset, str | 
             geometry=run.geometry,
             skip_bad=bool(run.data.skipped),
             as_before=run.data.as_before,
+            watch=watch,
+            undivided=run.folds is not None,
         )
     except DataError as error:
         if data is not None:

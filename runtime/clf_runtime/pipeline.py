@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BufferedIOBase
 from typing import IO, Protocol, cast
@@ -11,9 +12,9 @@ import numpy as np
 from clf_runtime.bounded import as_path, read_bounded
 from clf_runtime.errors import ClfError, ImageError, ModelError, called
 from clf_runtime.inputs.files import picture_to_input, read_images
-from clf_runtime.inputs.paths import find_files
+from clf_runtime.inputs.paths import ARRAYS, find_files
 from clf_runtime.inputs.picture_formats import format_of
-from clf_runtime.inputs.pictures import MAX_FILE_BYTES
+from clf_runtime.inputs.pictures import MAX_FILE_BYTES, Room
 from clf_runtime.inputs.stream import Records, foreign_kind, read_paths
 from clf_runtime.model.card import ModelCard
 from clf_runtime.prediction import Prediction, Predictions
@@ -70,10 +71,12 @@ def predict_file(
     distribution: bool = False,
     reject_below: float = 0.0,
     note: Note = _unheard,
+    room: Room = nullcontext,
 ) -> Iterator[Answered]:
     """Classify each image of a file: see `Classifier.predict_file`."""
     where = as_path(path)
-    yield from _predict_blocks(classifier, read_images(where, classifier.card, note), where, distribution, reject_below)
+    images = read_images(where, classifier.card, note, room)
+    yield from _predict_blocks(classifier, images, where, distribution, reject_below)
 
 
 def _predict_blocks(
@@ -115,22 +118,64 @@ def answer_files(
     distribution: bool = False,
     reject_below: float = 0.0,
     note: Note = _unheard,
+    threads: int = 1,
 ) -> Iterator[Answer]:
     """Classify image files, folders and patterns, as `find_files` takes them, in order; `paths` may also be just one.
 
     `distribution` and `reject_below` are those of `Classifier.predict`; `note` is called with what is not classified
-    of a picture (of an animation all but the first frame). Memory is constant. Errors that concern an image are not
-    raised but in its answer.
+    of a picture (of an animation all but the first frame). Pictures are decoded and classified in `threads` threads,
+    arrays in one, in batches. Memory is constant. Errors that concern an image are not raised but in its answer.
     """
+
+    def answer(path: str, note: Note, room: Room) -> Iterator[Answer]:
+        found = predict_file(
+            classifier, path, distribution=distribution, reject_below=reject_below, note=note, room=room
+        )
+        return _answers(path, found)
+
+    if threads > 1:
+        from clf_runtime.inputs.parallel import Room as Shared
+        from clf_runtime.inputs.parallel import in_order
+
+        room = Shared(threads)
+        ahead = in_order(lambda path: _answer_ahead(answer, path, room), _find(images), threads)
+    else:
+        ahead = ((path, None) for path in _find(images))
+    for path, found in ahead:
+        if isinstance(path, Answer):
+            yield path
+        elif found is None:
+            yield from answer(path, note, nullcontext)
+        else:
+            notes, answers = found
+            for text in notes:
+                note(text)
+            yield from answers
+
+
+def _find(images: Iterable[str | os.PathLike[str]] | str | os.PathLike[str]) -> Iterator[str | Answer]:
+    """The files that arguments stand for; of an argument that is none, the answer that says so."""
     for image in [images] if isinstance(images, str | os.PathLike) else images:
         try:
             paths = find_files(image)
         except ClfError as error:
             yield Answer(str(image) if isinstance(image, str | os.PathLike) else called(image), None, error=error)
             continue
-        for path in paths:
-            found = predict_file(classifier, path, distribution=distribution, reject_below=reject_below, note=note)
-            yield from _answers(path, found)
+        yield from paths
+
+
+def _answer_ahead(
+    answer: Callable[[str, Note, Room], Iterator[Answer]], path: str | Answer, room: Room
+) -> tuple[str | Answer, tuple[list[str], list[Answer]] | None]:
+    """Answer one image in a thread: what was noted, and the answer; None for arrays, which may be any number."""
+    if isinstance(path, Answer) or path.lower().endswith(ARRAYS):
+        return path, None
+    notes, answers = list[str](), list[Answer]()
+    for each in answer(path, notes.append, room):
+        if each.index is not None:
+            return path, None
+        answers.append(each)
+    return path, (notes, answers)
 
 
 def answer_stream(

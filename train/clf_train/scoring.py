@@ -1,4 +1,4 @@
-"""The end of a training: the temperature, the single evaluation on the test images, and the run folder."""
+"""The end of a training: the temperature, the single evaluation on the test images or in folds, and the run folder."""
 
 import platform
 from datetime import UTC, datetime
@@ -11,7 +11,9 @@ from torch import nn
 from clf_runtime import __version__
 from clf_train.data.dataset import Dataset
 from clf_train.data.normalisation import Normalisation
+from clf_train.errors import TrainError
 from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, calibration, fit_temperature, images_to_fit
+from clf_train.evaluation.folds import has_failed, held_out_probabilities, measure_folds
 from clf_train.evaluation.inference import class_scores, softmax
 from clf_train.evaluation.metrics import measure
 from clf_train.loop import probe
@@ -39,10 +41,11 @@ def score(
 ) -> Run:
     """Fit the temperature on the rows `held_out`, evaluate on the test images, and write the run into `folder`.
 
-    Without such rows the temperature is that of `fitted`, or 1.
-
+    Without such rows the temperature is that of `fitted`, or 1. Where there are no test images, the predictions of
+    `fitted` out of fold stand in for them.
     A net rebuilt from the weights must first reproduce the outputs of the trained one: see rebuild. `net` is moved to
-    the CPU. Raises FactoryError if they differ, OSError as the system does.
+    the CPU. Raises FactoryError if they differ, TrainError if the net has failed where folds stand in for a test,
+    OSError as the system does.
     """
     temperature = fitted.temperature or 1.0
     if held_out is not None and len(held_out) >= ENOUGH_TO_CALIBRATE:
@@ -50,9 +53,28 @@ def score(
         rows = held_out[np.arange(few) * len(held_out) // few]
         scores = class_scores(net, dataset.train.images, normalise, device, rows)
         temperature = fit_temperature(scores, dataset.train.labels[rows])
-    test_scores = class_scores(net, dataset.test.images, normalise, device)
-    before, after = softmax(test_scores), softmax(test_scores, temperature)
-    test = measure(after, dataset.test.labels)
+    labels, folded, folds = dataset.test.labels, fitted.out_of_fold, None
+    if folded is not None and wanted.folds:
+        folds = measure_folds(
+            folded.scores, dataset.train.labels, folded.fold, folded.epochs, stands_in=not dataset.has_test
+        )
+    if dataset.has_test:
+        scores = class_scores(net, dataset.test.images, normalise, device)
+        before, after = softmax(scores), softmax(scores, temperature)
+    else:
+        assert folded is not None
+        assert folds is not None
+        own = class_scores(net, dataset.train.images, normalise, device).argmax(1).numpy()
+        right = int((own == labels).sum())
+        if has_failed(right, folds):
+            raise TrainError(
+                f"{model}: the training on all images failed: of them it classifies {100 * right / len(labels):.1f} % "
+                f"correctly, where nets that had not seen them reached {100 * folds.accuracy:.1f} %; choose a lower "
+                "--learning-rate, or another --seed"
+            )
+        before = softmax(torch.from_numpy(folded.scores))
+        after = held_out_probabilities(folded.scores, labels, folded.fold)
+    test = measure(after, labels)
     parameters = count_parameters(net)
     weights = pack_weights(net)
     probed = probe.pack(probe_rebuilt(net, weights, model, probe.choose_images(dataset, wanted.seed), normalise))
@@ -82,20 +104,21 @@ def score(
             dataset.fingerprint,
             len(dataset.train) - validation_images,
             validation_images,
-            len(dataset.test),
+            len(dataset.test) if dataset.has_test else 0,
             dataset.skipped,
             dataset.as_before,
         ),
         history=fitted.history,
         best_epoch=fitted.best_epoch,
         test=test,
-        calibration=calibration(before, after, dataset.test.labels),
+        calibration=calibration(before, after, labels),
         versions={"clf-edge": __version__, "torch": torch.__version__, "python": platform.python_version()},
         weights_sha256=sha256(weights),
         probe_sha256=sha256(probed),
         pretrained=pretrained_source(model, wanted.init),
         init=wanted.init,
         head=fitted.head,
+        folds=folds,
     )
     plots.save_curves(fitted.history, folder / "curves.png")
     plots.save_reliability(run.calibration, folder / "reliability.png")

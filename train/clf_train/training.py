@@ -8,16 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from clf_train.data.dataset import Dataset
 from clf_train.data.preparation import fit_recipe, validation_rows
 from clf_train.errors import FactoryError, ProcessLost, RecipeError, RunError, Stopped, TrainError
+from clf_train.evaluation.folds import temperature_of
 from clf_train.loop import checkpoint, probe
 from clf_train.loop.checkpoint import Epoch
 from clf_train.loop.device import Device, select_device
 from clf_train.loop.distributed import ALONE, World, explaining_process_loss, is_of_the_network
-from clf_train.loop.fit import Fit, Watcher, fit
-from clf_train.loop.head import fit_head, spare_few
+from clf_train.loop.fit import Fit, OutOfFold, Watcher, fit
+from clf_train.loop.folds import FILES, fit_folds, refuse_folds
+from clf_train.loop.head import FOLDS, fit_head, spare_few
 from clf_train.loop.rebuild import rehearse
 from clf_train.models.own import describe_error, location, softmax_hint
 from clf_train.models.recipe import Recipe
@@ -53,13 +56,16 @@ def train(
     on_start: OnStart = _silent,
     world: World = ALONE,
     init: Init | None = None,
+    folds: int = 0,
 ) -> list[Run]:
     """Train each model by its recipe, test it, and write the run folder; returns the runs in the order of `recipes`.
 
     A single model's run is `folder` itself; several models have subfolders of their names, beside `comparison.html`.
     `on_start` is called with the model, its recipe and the device, and returns the watcher of the training. Until the
     end everything is in `<folder>.partial`, with the state to resume from. In a `world` of several processes rank 0
-    writes, and the others return no runs. `init` is a run whose weights the nets start from: see init.py.
+    writes, and the others return no runs. `init` is a run whose weights the nets start from: see init.py. With `folds`
+    so many nets are trained first, each without a fold of the images, to measure and to choose the epochs by; then the
+    net of the run on all. The dataset must have been read `undivided` for that.
     Raises RunError if the folder exists already or is among the images, RecipeError if a recipe does not fit the
     images, DeviceError if the device does not work, Stopped if a watcher asks for it, TrainError if the loss is NaN or
     a file cannot be written, MissingExtraError if pretrained weights are not installed; the last saved state is kept.
@@ -73,6 +79,8 @@ def train(
                 f"{min(height, width) // 2}"
             )
     chosen, _ = select_device(device, world.local_rank)
+    if folds or dataset.undivided:
+        recipes = _folded(recipes, dataset, folds, seed, world)
     wanted = Plan(
         plan.SCHEMA,
         dataset.source,
@@ -90,8 +98,23 @@ def train(
         bool(dataset.skipped),
         dataset.as_before,
         init,
+        folds,
     )
     return _carry_out(wanted, dataset, folder, on_start, world, resume=False)
+
+
+def _folded(
+    recipes: Mapping[Model, Recipe], dataset: Dataset, folds: int, seed: int, world: World
+) -> dict[Model, Recipe]:
+    """The recipes of a training in folds, which stand in for a validation share. Raises RecipeError if it is none."""
+    if not (folds and dataset.undivided):
+        raise RecipeError("folds are for a source that was read undivided, and such a source is for folds")
+    if world.size > 1:
+        raise RecipeError("folds are trained by one process: start clf-train without torchrun")
+    changed = {model: replace(recipe, validation_share=0.0, patience=0) for model, recipe in recipes.items()}
+    for recipe in changed.values():
+        refuse_folds(folds, fit_recipe(recipe, dataset, seed), len(dataset.train), len(dataset.names))
+    return changed
 
 
 def resume(dataset: Dataset, folder: Path, *, on_start: OnStart = _silent, world: World = ALONE) -> list[Run]:
@@ -193,14 +216,10 @@ def _train_one(
     done = place is not None and (place / RECORD).is_file()
     if world.broadcast((float(done),))[0]:
         if place is not None:
-            (place / checkpoint.FILE).unlink(missing_ok=True)  # a kill may have left one beside the finished run
+            _remove_states(place)  # a kill may have left some beside the finished run
         return _finished(wanted, model, place) if place is not None else None
     device, device_name = select_device("cuda" if wanted.device == "cuda" else "cpu", world.local_rank)
-    torch.manual_seed(seed)
-    random.seed(seed)  # this and the next one for users' own nets
-    np.random.seed(seed)
-    net, begins_with = start_net(model, dataset, wanted.init)
-    net.to(device)
+    net, begins_with = _begin(wanted, dataset, model, device)
     normalise = start_normalisation(model, dataset, recipe, wanted.init)
     held_out = validation_rows(dataset, recipe, seed)
     state_file = None if place is None else place / checkpoint.FILE
@@ -224,9 +243,31 @@ def _train_one(
 
         watched = replace(watcher, epoch=epoch_done, begin=begin)
         head: Fit | None = None
+        folded: tuple[OutOfFold, int] | None = None
+        tricks = find_architecture(model).tricks
         with _explaining_net_errors(model):
+            if wanted.folds and recipe.epochs:
+
+                def make_net() -> nn.Module:
+                    return _begin(wanted, dataset, model, device)[0]
+
+                folded = fit_folds(
+                    make_net,
+                    dataset.train,
+                    wanted.folds,
+                    recipe,
+                    normalise,
+                    device,
+                    seed,
+                    replace(watcher, epoch=lambda epoch: None),
+                    place,
+                    tricks,
+                )
+                net = make_net()
             if recipe.fit_head:  # short enough to be done again by a training that is gone on with
-                head = fit_head(net, dataset.train, normalise, device, seed, watched, held_out, recipe)
+                head = fit_head(
+                    net, dataset.train, normalise, device, seed, watched, held_out, recipe, wanted.folds or FOLDS
+                )
             if head is not None and not recipe.epochs:
                 fitted = head
                 watched.begin(())
@@ -244,11 +285,29 @@ def _train_one(
                     state_file,
                     world,
                     probe.choose_images(dataset, seed),
-                    find_architecture(model).tricks,
+                    tricks,
+                    folded[1] if folded else None,
                 )
                 fitted = replace(fitted, head=head.head if head else None)
+            if folded is not None:
+                temperature = temperature_of(folded[0].scores, dataset.train.labels)
+                fitted = replace(fitted, temperature=temperature, out_of_fold=folded[0])
     if place is None:
         return None
     run = score(wanted, dataset, model, net, normalise, held_out, fitted, device, device_name, place)
-    (place / checkpoint.FILE).unlink(missing_ok=True)
+    _remove_states(place)
     return run
+
+
+def _begin(wanted: Plan, dataset: Dataset, model: Model, device: torch.device) -> tuple[nn.Module, str]:
+    """A net on `device` as its training begins, with all generators seeded, and what it begins with: see start_net."""
+    torch.manual_seed(wanted.seed)
+    random.seed(wanted.seed)  # this and the next one for users' own nets
+    np.random.seed(wanted.seed)
+    net, begins_with = start_net(model, dataset, wanted.init)
+    return net.to(device), begins_with
+
+
+def _remove_states(place: Path) -> None:
+    for file in (place / checkpoint.FILE, *place.glob(FILES)):
+        file.unlink(missing_ok=True)

@@ -52,6 +52,14 @@ def export(
             "recommended; require writes no file at all if it is not."
         ),
     ] = "off",
+    takes: Annotated[
+        Literal["tensor", "photo"],
+        typer.Option(
+            "--input",
+            help="photo puts the geometry into the graph, which takes one picture uint8 [1, height, width, 3] of any "
+            "size: for engines without Pillow.",
+        ),
+    ] = "tensor",
     license: Annotated[
         str,
         typer.Option(metavar="TEXT", help="The model's licence, for its card: an SPDX identifier such as MIT."),
@@ -78,7 +86,6 @@ def export(
     from clf_export.export import export_run
     from clf_export.inputs import find_test_images, read_runs
     from clf_export.outputs import int8_beside, named_together, output_files
-    from clf_export.proof.proof import table
     from clf_train.models.registry import is_own
     from clf_train.runs.output_place import refuse_among_images
     from clf_train.runs.run import find_runs
@@ -95,12 +102,13 @@ def export(
         for folder, file, run in zip(folders, files, runs, strict=True):
             wanted = (run.data.source, run.data.fingerprint, run.names)
             if dataset is None or wanted != found:  # the runs of one training share them
-                dataset, other = find_test_images(run, data)
+                with following(NAME, quiet) as watch:
+                    dataset, other = find_test_images(run, data, watch)
                 found = wanted
                 if other and not quiet:
                     say(NAME, other)
             if not quiet:
-                say(NAME, f"exporting {folder}, verifying on {len(dataset.test):,} test images")
+                say(NAME, f"exporting {folder}, verifying on {len(dataset.test):,} {'test ' * dataset.has_test}images")
             try:
                 with following(NAME, quiet) as watch:
                     export = export_run(
@@ -112,6 +120,7 @@ def export(
                         license=license,
                         keep_rejected=keep_rejected,
                         int8=int8,
+                        photo=takes == "photo",
                         watch=watch,
                         files=waiting,
                     )
@@ -125,7 +134,11 @@ def export(
     for export, file in zip(made, files, strict=True):
         written = export.model
         print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, verified against PyTorch"))
-        lines = (f"net as trained                   {export.as_trained}", *table(export.proof, written.card.names))
+        lines = (f"net as trained                   {export.as_trained}", *_proof_lines(export))
+        if export.photos is not None:
+            steps = f"{export.photos.differing_pixels:.2%} of their pixels differ from Pillow's, by one step"
+            same = f"{export.photos.photographs}; {steps}; probabilities by {export.photos.max_difference:.1e}"
+            lines = (*lines, f"photographs of many sizes        {same}")
         if export.pictures:
             same = f"{export.pictures:,} decoded as on a device, every pixel as in training"
             lines = (*lines, f"pictures                         {same}")
@@ -134,6 +147,17 @@ def export(
         small = int8_beside(file)
         if int8 == "off" and not quiet and small.exists():
             say(NAME, f"{small}: is from an earlier export and was not updated; --int8 auto replaces or removes it")
+
+
+def _proof_lines(made: "Export") -> list[str]:
+    from clf_export.proof.proof import table
+
+    card = made.model.card
+    lines = table(made.proof, card.names, trained_on=card.parity_is_of_training)
+    if card.fold_accuracy is not None:
+        said = f"{stated(card.fold_accuracy, card.fold_images)}, by nets that had not seen them"
+        lines.append(f"{f'accuracy in {card.fold_count} folds':<33}{said}")
+    return lines
 
 
 def _golden_lines(file: "ModelFile") -> list[str]:
@@ -157,10 +181,10 @@ def _int8_lines(made: "Export") -> list[str]:
     if made.quantised is None:
         return []
     verdict, names = made.quantised.verdict, made.model.card.names
-    found = verdict.judgement
+    found, images = verdict.judgement, "held-out" if verdict.unseen else "training"
     lines = [
         f"int8, best of {len(made.quantised.tried):<3}                {verdict.setting}",
-        f"accuracy on held-out images      {_both(found.int8_accuracy, found.float_accuracy, found.images)}",
+        f"{f'accuracy on {images} images':<33}{_both(found.int8_accuracy, found.float_accuracy, found.images)}",
         f"largest drop of a class          {names[found.worst_class]}: {-found.worst_drop:+.1f} points",
         f"size                             {verdict.size:,} bytes, float32 {verdict.float_size:,} (without cards)",
         f"speed, batch 1 and 256           {verdict.batch_1_ratio:.2f} and {verdict.batch_256_ratio:.2f} x float32",
@@ -172,7 +196,9 @@ def _int8_lines(made: "Export") -> list[str]:
         assert parity is not None
         lines.append(f"int8 file                        {made.int8.path}: {made.int8.size:,} bytes")
         accuracies = _both(parity.onnx_accuracy, parity.torch_accuracy, parity.images)
-        lines += [f"accuracy on test images          {accuracies}", *_golden_lines(made.int8)]
+        if not made.int8.card.parity_is_of_training:
+            lines.append(f"accuracy on test images          {accuracies}")
+        lines += _golden_lines(made.int8)
     return lines
 
 

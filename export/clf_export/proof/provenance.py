@@ -20,10 +20,12 @@ def verify_accuracy(folder: Path, run: Run, evidence: Evidence, data_fingerprint
 
     Returns the accuracy, a fraction in [0, 1], and a phrase that says how the net was verified. Images of another
     fingerprint than the run's allow no such check: then the recorded accuracy is returned, or None for a run without a
-    probe, whose net cannot be verified.
+    probe, whose net cannot be verified. A run without test images has no accuracy on any that it was not trained on.
     Raises RunError if the two differ by more images than there are near ties (top two probabilities within 1e-3).
     """
     probed = "weights and outputs match those recorded in training"
+    if not run.has_test:
+        return None, f"{probed}; there are no test images, it was trained on all {run.data.train_images:,}"
     if data_fingerprint != run.data.fingerprint:
         if run.probe_sha256 is None:
             return None, "not verified: the run is of an earlier clf-edge, without a probe, and these are other images"

@@ -29,6 +29,7 @@ def card_lines(classifier: Classifier) -> list[str]:
         ("began with", card.pretrained),
         ("license", card.license),
         ("test", "" if card.test_accuracy is None else _share(card.test_accuracy, card.test_images)),
+        ("folds", _folds(card)),
         *_parity_facts(card),
         ("int8", card.int8.reason if card.int8 else ""),
         ("golden cases", _golden(card)),
@@ -44,7 +45,8 @@ def _geometry(card: ModelCard) -> str:
     done = {"stretch": "stretched", "pad": "padded", "crop": "cut to the middle, scaled"}[card.geometry.fit]
     colour = card.geometry.background
     ground = "" if colour is None else ", on #{:02x}{:02x}{:02x}".format(*colour)
-    return f"{done} to {height}x{width}, {card.geometry.filter}, upright by EXIF{ground}"
+    where = ", in the graph" * (card.input == "photo")
+    return f"{done} to {height}x{width}, {card.geometry.filter}, upright by EXIF{ground}{where}"
 
 
 def card_json(classifier: Classifier) -> str:
@@ -56,6 +58,9 @@ def card_json(classifier: Classifier) -> str:
     record: dict[str, Any] = asdict(card)
     if card.test_accuracy is not None:
         record["test_interval"] = _interval(card.test_accuracy, card.test_images)
+    if card.fold_accuracy is not None:
+        record["fold_interval"] = _interval(card.fold_accuracy, card.fold_images)
+    record["parity_is_of_training"] = card.parity_is_of_training
     if card.parity is not None:
         record["parity"]["onnx_interval"] = _interval(card.parity.onnx_accuracy, card.parity.images)
     if card.golden is not None:
@@ -99,14 +104,24 @@ def _parity_facts(card: ModelCard) -> list[tuple[str, str]]:
     if parity is None:
         return []
     classes = sorted(zip(parity.class_accuracies, card.names, strict=False))
-    facts = [("this file", f"{_share(parity.onnx_accuracy, parity.images)} by onnxruntime {parity.onnxruntime}")]
+    what = _share(parity.onnx_accuracy, parity.images)
+    if card.parity_is_of_training:
+        what = f"proven on the {parity.images:,} images that it was trained on,"
+    facts = [("this file", f"{what} by onnxruntime {parity.onnxruntime}")]
     if card.precision == "float32":
         proof = f"max. difference from PyTorch {parity.max_difference:.1e}, {parity.differing:,} predictions differ"
         facts.append(("parity", f"{proof}; {parity.edge_images:,} synthetic images {parity.edge_difference:.1e}"))
-    if classes:
+    if classes and not card.parity_is_of_training:
         (worst, name), (best, best_name) = classes[0], classes[-1]
         facts.append(("recall", f"from {100 * worst:.1f} % ({name}) to {100 * best:.1f} % ({best_name})"))
     return facts
+
+
+def _folds(card: ModelCard) -> str:
+    if card.fold_accuracy is None:
+        return ""
+    stated = _share(card.fold_accuracy, card.fold_images)
+    return f"{stated}, each predicted by one of {card.fold_count} nets that had not seen it; this one is trained on all"
 
 
 def _golden(card: ModelCard) -> str:

@@ -54,12 +54,20 @@ def evaluate(
     from clf_runtime.classifier import Classifier
     from clf_runtime.commands.eval_text import eval_json, eval_lines
     from clf_runtime.datasets.labelled import open_labelled
+    from clf_runtime.engine.threads import usable_threads
     from clf_runtime.evaluation.evaluate import evaluate as score
     from clf_runtime.model.assumptions import parse_assumptions
 
     said = None if assume is None else parse_assumptions(assume)
     classifier = Classifier.load(model, device=device, threads=threads, log=ort_log, assume=said)
-    labelled = open_labelled(data, classifier.card, skip_bad=skip_bad)
+    with following(NAME, quiet) as watch:
+        labelled = open_labelled(
+            data,
+            classifier.card,
+            skip_bad=skip_bad,
+            threads=usable_threads(threads),
+            watch=lambda done, of: watch(f"looking for broken pictures: {done:,} of {of:,}"),
+        )
     if not quiet:
         say(NAME, f"{model.name} on {classifier.provider}, {labelled.images:,} images: {labelled.part}")
         for note in (*classifier.notes, *labelled.notes):

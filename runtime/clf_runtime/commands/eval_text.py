@@ -63,6 +63,7 @@ def eval_json(classifier: Classifier, labelled: Labelled, result: Evaluation) ->
         "card_accuracy": parity.onnx_accuracy if parity else None,
         "card_interval": wilson(round(parity.onnx_accuracy * parity.images), parity.images) if parity else None,
         "card_images": parity.images if parity else None,
+        "card_is_of_training": classifier.card.parity_is_of_training,
         "classes": [
             {"name": n, "images": i, "right": r, "accuracy": a, "interval": wilson(r, i)} for n, i, r, a in by_class
         ],

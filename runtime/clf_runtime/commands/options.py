@@ -75,7 +75,7 @@ THREADS = Option(
     ("--threads",),
     int,
     1,
-    "Threads among which a large batch is split; 0: as many as this process may use.",
+    "Threads among which a large batch or a folder of pictures is split; 0: as many as this process may use.",
     "N",
     least=0,
 )

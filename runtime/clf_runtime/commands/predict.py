@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -100,6 +101,7 @@ def predict(
     if images.count("-") > 1:
         raise UsageError("- is standard input, which can only be read once")
     from clf_runtime.classifier import Classifier
+    from clf_runtime.engine.threads import usable_threads
 
     said = None
     if assume is not None:
@@ -115,7 +117,8 @@ def predict(
         _introduce(classifier, model, rejects=reject_below > 0)
     form: Format = "json" if as_json else "csv" if as_csv else "text"
     note = _silent if quiet else partial(say, NAME)
-    return _print_answers(classifier, images, form, top=top, reject_below=reject_below, note=note)
+    threads = usable_threads(threads)
+    return _print_answers(classifier, images, form, top=top, reject_below=reject_below, note=note, threads=threads)
 
 
 def _about(classifier: "Classifier", *, test: bool, as_json: bool) -> int:
@@ -147,13 +150,14 @@ def _print_answers(
     top: int,
     reject_below: float,
     note: "Note",
+    threads: int,
 ) -> int:
     """Print a line for each answer as it arrives, and return the exit code."""
     from clf_runtime.commands.output import csv_header, to_line
 
     code, top = 0, min(top, len(classifier.card.names))
     options: Any = {"distribution": top > 1 or form == "json", "reject_below": reject_below, "note": note}
-    answers = _answers(classifier, images, options)
+    answers = _answers(classifier, images, options, threads)
     with suppress(BrokenPipeError):  # the reader has gone; errors until then still count
         if form == "csv":
             print(csv_header(top))
@@ -166,18 +170,18 @@ def _print_answers(
 
 
 def _answers(
-    classifier: "Classifier", images: "Sequence[str]", options: "Mapping[str, Any]"
+    classifier: "Classifier", images: "Sequence[str]", options: "Mapping[str, Any]", threads: int
 ) -> "Iterator[tuple[Answer, bool]]":
     """Yield the answers for all arguments, each with whether it is for standard input, so that output is flushed."""
     from clf_runtime.pipeline import answer_files, answer_stream
 
-    for image in images:
-        if image != "-":
-            for answer in answer_files(classifier, [image], **options):
-                yield answer, False
-        else:
+    for is_stream, group in groupby(images, lambda image: image == "-"):
+        if is_stream:
             for answer in answer_stream(classifier, standard_input(), **options):
                 yield answer, True
+        else:
+            for answer in answer_files(classifier, group, **options, threads=threads):
+                yield answer, False
 
 
 def _silent(text: str) -> None:

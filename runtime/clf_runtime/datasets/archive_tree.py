@@ -3,6 +3,7 @@
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
 from clf_runtime.datasets.places import Content
@@ -52,6 +53,11 @@ class Inside:
     def suffix(self) -> str:
         """The ending of the name, with its dot."""
         return posixpath.splitext(self.name)[1]
+
+    @property
+    def file(self) -> Path:
+        """The archive."""
+        return Path(self.archive.where)
 
     def is_dir(self) -> bool:
         """Whether it is a folder."""

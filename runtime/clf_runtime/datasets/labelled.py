@@ -12,10 +12,10 @@ from clf_runtime.datasets.class_names import match_names, names_beside
 from clf_runtime.datasets.holdout import SPLIT_SEED, TEST_SHARE, hold_out
 from clf_runtime.datasets.layouts import open_source
 from clf_runtime.datasets.order import like
-from clf_runtime.datasets.source import Part, Reading, Source, as_labels
+from clf_runtime.datasets.source import Part, Reading, Source, Watch, as_labels, unwatched
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.arrays import is_of_another_size, to_batch
-from clf_runtime.inputs.pictures import decode_picture
+from clf_runtime.inputs.pictures import Room, decode_picture
 from clf_runtime.model.card import ITEM_BYTES, ModelCard
 
 TEST_BATCH = 500  # images that the export answers at a time, and the evaluation too: the same sums in the same order
@@ -82,10 +82,18 @@ class Labelled:
         return labels if self.classes is None else self.classes[labels]
 
 
-def open_labelled(data: str | os.PathLike[str], card: ModelCard, *, skip_bad: bool = False) -> Labelled:
+def open_labelled(
+    data: str | os.PathLike[str],
+    card: ModelCard,
+    *,
+    skip_bad: bool = False,
+    threads: int = 1,
+    watch: Watch = unwatched,
+) -> Labelled:
     """Look at labelled images and choose those that test a model: the test part of their source.
 
-    With `skip_bad` pictures that cannot be read are left out, and `notes` says which.
+    With `skip_bad` pictures that cannot be read are left out, and `notes` says which; `watch` is told of the search for
+    them. So many `threads` decode pictures at a time.
 
     Where a source has none, clf-train held a fifth of each class out, and the number of test images on the model's card
     tells whether all images are meant or that fifth; if it fits neither, all are taken, and `notes` says so.
@@ -93,11 +101,11 @@ def open_labelled(data: str | os.PathLike[str], card: ModelCard, *, skip_bad: bo
     """
     channels, *size = card.image_shape
 
-    def decode(picture: bytes, where: str) -> np.ndarray:
-        return decode_picture(picture, where, channels, (size[0], size[1]), card.picture_geometry)
+    def decode(picture: bytes, where: str, room: Room) -> np.ndarray:
+        return decode_picture(picture, where, channels, (size[0], size[1]), card.picture_geometry, room=room)
 
     try:
-        source = open_source(data, Reading(decode, like(card.names), skip_bad))
+        source = open_source(data, Reading(decode, like(card.names), skip_bad, threads, watch=watch))
         names = source.names or names_beside(Path(data))
         classes, remark = match_names(source, names, card.names)
         part, keep, which, doubt = _choose(source, card)
@@ -145,6 +153,12 @@ def _choose(source: Source, card: ModelCard) -> tuple[Part, np.ndarray | None, s
     if source.is_test:
         return part, None, "the test part", None
     tested = card.parity.images if card.parity else card.test_images
+    if card.parity_is_of_training:
+        doubt = (
+            "the model was trained on all images of its source: if these are among them, their accuracy says nothing "
+            "of others (clf-predict --card has the one in folds)"
+        )
+        return part, None, "all images", doubt
     if tested == part.count:
         return part, None, "all images", None
     try:

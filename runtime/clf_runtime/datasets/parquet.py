@@ -126,7 +126,7 @@ def _open(
             if len(inner):
                 yield from _pictures(file, inner)
 
-    return part_of_pictures(where, fetch, place, labels, reading)
+    return part_of_pictures(where, fetch, place, [file.path for file in files], labels, reading)
 
 
 def _pictures(file: ParquetFile, rows: np.ndarray) -> Iterator[Content]:

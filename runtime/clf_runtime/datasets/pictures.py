@@ -3,12 +3,14 @@
 import functools
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from clf_runtime.datasets.places import Content, Place, read_places
-from clf_runtime.datasets.source import Decode, Part, Reading
+from clf_runtime.datasets.places import Content, Place, files_of, read_places
+from clf_runtime.datasets.source import Decoded, Part, Pictures, Reading
 from clf_runtime.errors import ImageError
+from clf_runtime.inputs.parallel import Room, in_order
 from clf_runtime.inputs.pictures import MAX_FILE_BYTES
 
 Fetch = Callable[[Sequence[int]], Iterator[Content]]
@@ -25,38 +27,47 @@ def part_of_files(
     def fetch(rows: Sequence[int]) -> Iterator[Content]:
         return read_places([files[i] for i in rows], MAX_FILE_BYTES)
 
-    return part_of_pictures(where, fetch, lambda i: str(files[i]), labels, reading, notes)
+    return part_of_pictures(where, fetch, lambda i: str(files[i]), files_of(files), labels, reading, notes)
 
 
 def part_of_pictures(
     where: str,
     fetch: Fetch,
     place: Callable[[int], str],
+    files: Sequence[Path],
     labels: np.ndarray,
     reading: Reading,
     notes: tuple[str, ...] = (),
 ) -> Part:
-    """A part of pictures that `fetch` gives, with labels [N]; `place(i)` is what to call picture i.
+    """A part of pictures that `fetch` gives out of `files`, with labels [N]; `place(i)` is what to call picture i.
 
     With `reading.skip_bad` all are decoded once to find those that are broken, which are then left out. Without it the
     blocks raise ImageError, once all pictures have been looked at, that names each that is broken.
     """
-    if not len(labels):
+    count = len(labels)
+    if not count:
         raise ImageError(f"{where}: no pictures")
-    good, skipped = np.arange(len(labels)), tuple[str, ...]()
+    decoded = reading.keep(Pictures(count, files, place, functools.partial(_decoded, fetch, place, reading)))
+    good, skipped = np.arange(count), tuple[str, ...]()
     if reading.skip_bad:
-        found = dict(_broken(good.tolist(), fetch, place, reading.decode))
-        good = np.array([i for i in good.tolist() if i not in found], np.int64)
-        skipped = tuple(place(i) for i in found)
+        first: ImageError | None = None
+        is_good = np.ones(count, bool)
+        for i, picture in enumerate(decoded(range(count))):
+            if isinstance(picture, ImageError):
+                is_good[i] = False
+                first = first or picture
+            reading.watch(i + 1, count)
+        good = np.flatnonzero(is_good)
+        skipped = tuple(place(i) for i in np.flatnonzero(~is_good).tolist())
         if not len(good):
-            raise ImageError(f"{where}: none of {len(labels):,} pictures can be read: {next(iter(found.values()))}")
+            raise ImageError(f"{where}: none of {count:,} pictures can be read: {first}")
     left = labels[good]
     return Part(
         where,
         len(good),
         None,
         lambda: left,
-        functools.partial(_blocks, where, good, fetch, place, reading.decode),
+        functools.partial(_blocks, where, good, place, decoded),
         lambda i: place(int(good[i])),
         notes=(*notes, *((_skipping(skipped),) if skipped else ())),
         skipped=skipped,
@@ -66,42 +77,50 @@ def part_of_pictures(
 def _blocks(
     where: str,
     good: np.ndarray,
-    fetch: Fetch,
     place: Callable[[int], str],
-    decode: Decode,
+    decoded: Decoded,
     size: int,
     keep: np.ndarray | None,
 ) -> Iterator[np.ndarray]:
     rows: list[int] = (good if keep is None else good[keep]).tolist()
     held: list[np.ndarray] = []
-    fetched = fetch(rows)
-    for n, i in enumerate(rows):
+    broken: list[tuple[str, ImageError]] = []
+    for i, picture in zip(rows, decoded(rows), strict=True):
+        if isinstance(picture, ImageError):
+            broken.append((place(i), picture))
+            held = []  # what is left is looked at, for an error that names all
+        elif not broken:
+            held.append(picture)
+            if len(held) == size:
+                yield np.stack(held)
+                held = []
+    if broken:
+        raise _naming(where, broken)
+    if held:
+        yield np.stack(held)
+
+
+def _decoded(
+    fetch: Fetch, place: Callable[[int], str], reading: Reading, rows: Sequence[int]
+) -> Iterator[np.ndarray | ImageError]:
+    """Read and decode pictures; see Decoded."""
+    room = Room(reading.threads)
+
+    def decode(fetched: tuple[int, Content]) -> np.ndarray | ImageError:
+        i, data = fetched
+        if data is None:
+            return ImageError(f"{place(i)}: larger than {MAX_FILE_BYTES >> 20} MiB")
         try:
-            held.append(_decode(next(fetched), place(i), decode))
+            return data if isinstance(data, ImageError) else reading.decode(data, place(i), room).transpose(2, 0, 1)
         except ImageError as error:
-            others = _broken(rows[n + 1 :], fetch, place, decode)
-            raise _naming(where, [(place(i), error), *((place(j), e) for j, e in others)]) from None
-        if len(held) == size or n == len(rows) - 1:
-            yield np.stack(held)
-            held = []
+            return ImageError(str(error))  # without the traceback, which holds the picture
+
+    return in_order(decode, zip(rows, fetch(rows), strict=True), reading.threads, _weight)
 
 
-def _decode(data: Content, where: str, decode: Decode) -> np.ndarray:
-    if data is None:
-        raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
-    if isinstance(data, ImageError):
-        raise data
-    return decode(data, where).transpose(2, 0, 1)
-
-
-def _broken(
-    rows: Sequence[int], fetch: Fetch, place: Callable[[int], str], decode: Decode
-) -> Iterator[tuple[int, ImageError]]:
-    for i, data in zip(rows, fetch(rows), strict=True):
-        try:
-            _decode(data, place(i), decode)
-        except ImageError as error:
-            yield i, error
+def _weight(fetched: tuple[int, Content]) -> int:
+    _, data = fetched
+    return len(data) if isinstance(data, bytes) else 0
 
 
 def _naming(where: str, broken: Sequence[tuple[str, ImageError]]) -> ImageError:

@@ -51,6 +51,11 @@ class Place(Protocol):
 class Archived(Protocol):
     """A place inside of an archive."""
 
+    @property
+    def file(self) -> Path:
+        """The archive."""
+        ...
+
     def open(self) -> AbstractContextManager[IO[bytes]]:
         """Open a file for reading. Raises ImageError if it is damaged."""
         ...
@@ -66,6 +71,14 @@ def open_place(place: Place) -> AbstractContextManager[IO[bytes]]:
         return open_regular(place)
     assert isinstance(place, Archived)
     return place.open()
+
+
+def files_of(places: Sequence[Place]) -> list[Path]:
+    """The files on the disk that places, of one archive or of none, are or lie in."""
+    if not places or isinstance(places[0], Path):
+        return [place for place in places if isinstance(place, Path)]
+    assert isinstance(places[0], Archived)
+    return [places[0].file]
 
 
 def read_places(places: Sequence[Place], most: int) -> Iterator[Content]:

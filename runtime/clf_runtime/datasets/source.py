@@ -1,8 +1,9 @@
 """What every reader of labelled images gives: a Source of one or two Parts, looked at but not yet read."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,43 @@ from numpy.typing import DTypeLike
 
 from clf_runtime.datasets.order import Order, as_people_count
 from clf_runtime.errors import ImageError
+from clf_runtime.inputs.pictures import Room
 
 MAX_LABEL_BYTES = 1 << 30  # 134 million labels of int64
 _PIECE_BYTES = 16 << 20
 
-Decode = Callable[[bytes, str], np.ndarray]
-"""Makes uint8 [height, width, channels] of the bytes of a picture and its name, as the reader's caller wants it."""
+Decode = Callable[[bytes, str, Room], np.ndarray]
+"""Makes uint8 [height, width, channels] of the bytes of a picture and its name, as the reader's caller wants it.
+
+Several threads may call it; the room is `decode_picture`'s. Raises ImageError for a picture that cannot be read.
+"""
+
+Decoded = Callable[[Sequence[int]], Iterator[np.ndarray | ImageError]]
+"""The pictures of these numbers, ascending: each decoded, uint8 [channels, height, width], or what is wrong with it."""
+
+Watch = Callable[[int, int], object]
+"""Is told how many pictures of how many have been read."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of a part before they are read: how many, and the files that they lie in.
+
+    `place(i)` is what to call picture i, and `decoded` reads them.
+    """
+
+    count: int
+    files: Sequence[Path]
+    place: Callable[[int], str]
+    decoded: Decoded
+
+
+def _unkept(pictures: Pictures) -> Decoded:
+    return pictures.decoded
+
+
+def unwatched(done: int, of: int) -> None:
+    """Watch nothing."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +55,16 @@ class Reading:
     """How a source is read: what decodes its pictures, and the order of classes that have names but no numbers.
 
     With `skip_bad`, pictures that cannot be read are left out, and said; else they are an error that names them all.
+    So many `threads` decode at a time. `keep` may give another way to the pictures of a part, such as one that keeps
+    what was decoded. `watch` is told of the search for pictures that cannot be read.
     """
 
     decode: Decode
     order: Order = as_people_count
     skip_bad: bool = False
+    threads: int = 1
+    keep: Callable[[Pictures], Decoded] = _unkept
+    watch: Watch = unwatched
 
 
 @dataclass(frozen=True)
@@ -98,8 +135,11 @@ def source_of(
     return Source(layout, where, parts.get("train"), test, names, is_test, by_folder, notes, validation)
 
 
-def load(part: Part, memory: Memory) -> np.ndarray:
-    """All images of a part as one array, mapped from its file where that is possible, read-only then."""
+def load(part: Part, memory: Memory, watch: Watch = unwatched) -> np.ndarray:
+    """All images of a part as one array, mapped from its file where that is possible, read-only then.
+
+    `watch` is told of pictures, which take their time.
+    """
     if part.whole is not None:
         return part.whole(memory)
     images: np.ndarray | None = None
@@ -110,6 +150,8 @@ def load(part: Part, memory: Memory) -> np.ndarray:
             images = memory.empty((part.count, *block.shape[1:]), block.dtype)
         images[first : first + len(block)] = block
         first += len(block)
+        if part.image_shape is None:
+            watch(first, part.count)
     if images is None:
         raise ImageError(f"{part.where}: holds no image")
     return images

@@ -54,6 +54,14 @@ def run_blocks(answer: Callable[[slice], np.ndarray], answers: np.ndarray, block
         raise failures[0]
 
 
+def usable_threads(wanted: int) -> int:
+    """How many threads run where so many are wanted: no more than processors, and of those all for 0."""
+    if wanted == 1:
+        return 1
+    usable = usable_processors()
+    return min(wanted or usable, usable)
+
+
 def usable_processors() -> int:
     """The number of processors that this process may use, 1 or more.
 

@@ -76,6 +76,8 @@ def _compare(classifier: Classifier, scores: Scores, golden: int, missing: int) 
     if parity is None:
         return "unknown", "the model's card has no accuracy to compare with"
     wrote = f"the export recorded {stated(parity.onnx_accuracy, parity.images)}"
+    if classifier.card.parity_is_of_training:
+        wrote += ", all of which trained it"
     if parity.images != scores.images:
         return "unknown", f"{wrote}; these are other images, so the two cannot be compared"
     if missing:

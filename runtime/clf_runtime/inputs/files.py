@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import IO
 
 import numpy as np
@@ -11,19 +12,22 @@ from clf_runtime.errors import ImageError
 from clf_runtime.inputs.arrays import BLOCK, MAX_ARRAY_BYTES, MAX_BLOCK_BYTES, check_header
 from clf_runtime.inputs.npy import read_data, read_header, read_rows
 from clf_runtime.inputs.picture_formats import LOOK, NAMES, format_of
-from clf_runtime.inputs.pictures import MAX_FILE_BYTES, decode_picture
+from clf_runtime.inputs.pictures import MAX_FILE_BYTES, Room, decode_picture
 from clf_runtime.model.card import ModelCard
 
 
 def read_images(
-    path: str | os.PathLike[str], card: ModelCard, note: Callable[[str], object] = lambda text: None
+    path: str | os.PathLike[str],
+    card: ModelCard,
+    note: Callable[[str], object] = lambda text: None,
+    room: Room = nullcontext,
 ) -> Iterator[tuple[int | None, np.ndarray]]:
     """Yield a file's images as `to_batch` takes them: (None, one image), or (index of the first, block of a batch).
 
     The format is told by the first bytes, not by the name. An `.npz` holds its images in an array `images`, or in the
-    only one that it has. `note` is told in a sentence what else a picture holds. Raises ImageError if the file cannot
-    be read or is neither a `.npy` or `.npz` of images for the model nor a picture, MissingExtraError if Pillow is
-    needed and absent.
+    only one that it has. `note` is told in a sentence what else a picture holds, and `room` is asked for the memory
+    that it takes. Raises ImageError if the file cannot be read or is neither a `.npy` or `.npz` of images for the model
+    nor a picture, MissingExtraError if Pillow is needed and absent.
     """
     where = as_path(path)
     try:
@@ -38,7 +42,7 @@ def read_images(
                 data = read_bounded(stream, MAX_FILE_BYTES)
                 if data is None:
                     raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
-                yield None, picture_to_input(data, where, card, note)
+                yield None, picture_to_input(data, where, card, note, room)
             else:
                 raise ImageError(f"{where}: neither a .npy or .npz array nor a picture ({NAMES})")
     except OSError as error:
@@ -50,14 +54,18 @@ def read_images(
 
 
 def picture_to_input(
-    data: bytes, where: str, card: ModelCard, note: Callable[[str], object] = lambda text: None
+    data: bytes,
+    where: str,
+    card: ModelCard,
+    note: Callable[[str], object] = lambda text: None,
+    room: Room = nullcontext,
 ) -> np.ndarray:
     """The bytes of a picture as the image that a model takes, uint8 [channels, height, width].
 
     Raises what `decode_picture` does.
     """
     channels, *size = card.image_shape
-    pixels = decode_picture(data, where, channels, (size[0], size[1]), card.picture_geometry, note)
+    pixels = decode_picture(data, where, channels, (size[0], size[1]), card.picture_geometry, note, room)
     return pixels.transpose(2, 0, 1)
 
 

@@ -6,7 +6,8 @@ from clf_runtime.bounded import as_path
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs import picture_formats
 
-SUFFIXES = (".npy", ".npz", *picture_formats.SUFFIXES)
+ARRAYS = (".npy", ".npz")
+SUFFIXES = (*ARRAYS, *picture_formats.SUFFIXES)
 MAX_FILES = 1_000_000  # of a folder or a pattern; more can be named on standard input
 
 

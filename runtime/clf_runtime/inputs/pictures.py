@@ -10,7 +10,7 @@ import math
 import struct
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -30,6 +30,9 @@ _16_BIT_AS_32 = ("PNG", "PPM")  # formats whose 16 bits Pillow may keep in 32: P
 
 Picture = Any  # PIL.Image.Image, of a package that need not be there
 
+Room = Callable[[int], AbstractContextManager[object]]
+"""Waits until there is memory for so many pixels, and holds it while its block lasts; see parallel."""
+
 
 def is_picture(image: object) -> TypeGuard[Picture]:
     """Whether this is a picture of Pillow's, which is not imported for the question."""
@@ -44,27 +47,23 @@ def decode_picture(
     size: tuple[int, int] | None = None,
     geometry: Geometry = UNSTATED,
     note: Callable[[str], object] = lambda text: None,
+    room: Room = nullcontext,
+    measured: Callable[[tuple[int, int]], object] = lambda size: None,
 ) -> np.ndarray:
     """Decode a picture of a known format into uint8 [height, width, channels], upright, in RGB order or grey.
 
     With `size` (height, width) the picture becomes so large as its `geometry` says. 16 bits a channel lose the lower
-    eight. Of a moving picture or one of several pages the first is taken, and `note` is told so.
+    eight. Of a moving picture or one of several pages the first is taken, and `note` is told so. `room` is asked for
+    memory once the size is known, and `measured` is told the (height, width) that `picture_size` gives.
     Raises ImageError if it is damaged, too large, or of a kind that has no 8-bit form.
     """
     try:
         picture, turned, known = _open(data, where, channels)
+        measured(_upright(picture, turned))
         if getattr(picture, "is_animated", False):
             note(f"{where}: holds several pictures: the first is taken")
-        picture.load()
-        turned = turned or _orientation(picture.info.pop("exif", None) or b"")
-        if turned is not None:
-            picture.info["exif"] = _EXIF + struct.pack(
-                ">2sHIHHHIHHI", b"MM", 42, 8, 1, _ORIENTATION, 3, 1, turned, 0, 0
-            )
-        from PIL import ImageOps
-
-        ImageOps.exif_transpose(picture, in_place=True)  # without a copy: pixels take 4 bytes in Pillow
-        return to_input(_to_8_bits(picture, known), channels, size, geometry)
+        with room(math.prod(picture.size)):
+            return _decode(picture, turned, known, channels, size, geometry)
     except (ImageError, MissingExtraError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
@@ -75,13 +74,32 @@ def picture_size(data: bytes, where: str) -> tuple[int, int]:
     """The (height, width) of a picture, upright, by its header. Raises ImageError if it has none that is read."""
     try:
         picture, turned, _ = _open(data, where, 3)
-        turned = turned or _orientation(picture.info.get("exif") or b"")
+        return _upright(picture, turned)
     except (ImageError, MissingExtraError, MemoryError):
         raise
     except Exception as error:
         raise ImageError(f"{where}: does not decode: {brief(error, 120)}") from None
+
+
+def _upright(picture: Picture, turned: int | None) -> tuple[int, int]:
+    """The (height, width) of an opened picture once it is upright."""
+    turned = turned or _orientation(picture.info.get("exif") or b"")
     width, height = picture.size
     return (width, height) if turned in (5, 6, 7, 8) else (height, width)
+
+
+def _decode(
+    picture: Picture, turned: int | None, known: str, channels: int, size: tuple[int, int] | None, geometry: Geometry
+) -> np.ndarray:
+    """Decode an opened picture. Raises what its plugin raises."""
+    picture.load()
+    turned = turned or _orientation(picture.info.pop("exif", None) or b"")
+    if turned is not None:
+        picture.info["exif"] = _EXIF + struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, _ORIENTATION, 3, 1, turned, 0, 0)
+    from PIL import ImageOps
+
+    ImageOps.exif_transpose(picture, in_place=True)  # without a copy: pixels take 4 bytes in Pillow
+    return to_input(_to_8_bits(picture, known), channels, size, geometry)
 
 
 def _open(data: bytes, where: str, channels: int) -> tuple[Picture, int | None, str]:

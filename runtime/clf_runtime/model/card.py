@@ -117,7 +117,8 @@ class ModelCard:
     `float32`, `value_range` the lowest and highest valid value of an image. `mean` and `std` (one per channel, in the
     units of the image) and `temperature` are already in the graph, and here for information only. `precision` is that
     of the weights, `float32` or `int8`. `geometry` says how a picture of another size is resized to the input; it is
-    None for files of schema 2, and for those without a card.
+    None for files of schema 2, and for those without a card. `input` is `tensor`, a batch of such images, or `photo`:
+    the geometry is in the graph too, which takes one picture uint8 [1, height, width, 3] of any size.
 
     Raises ModelError, naming the field, for an invalid value.
     """
@@ -132,6 +133,7 @@ class ModelCard:
     temperature: float = 1.0
     layout: str = "NCHW"
     geometry: Geometry | None = None
+    input: str = "tensor"
     precision: str = "float32"
     description: str = ""
     license: str = ""
@@ -144,6 +146,9 @@ class ModelCard:
     parameters: int = 0
     test_images: int = 0
     test_accuracy: float | None = None  # a fraction in [0, 1], PyTorch's at the end of the training
+    fold_count: int = 0  # of its training in folds, 0 if there were none
+    fold_images: int = 0
+    fold_accuracy: float | None = None  # a fraction in [0, 1], of nets that had not seen the images
     parity: Parity | None = None
     int8: Int8 | None = None
     golden: Golden | None = None
@@ -151,6 +156,14 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         _check(self)
+
+    @property
+    def parity_is_of_training(self) -> bool:
+        """Whether the images of `parity` are those that the net was trained on: folds stand in for a test part."""
+        found = self.parity
+        return bool(self.fold_count and not self.test_images and found) and (
+            found.data_fingerprint == self.data_fingerprint  # type: ignore[union-attr]
+        )
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -203,12 +216,20 @@ def _check(card: ModelCard) -> None:
         "one positive number per channel, as many as mean",
     )
     demand(_is(card.temperature, float) and card.temperature > 0, "temperature", "a positive number")
+    demand(card.input in ("tensor", "photo"), "input", "tensor or photo")
+    if card.input == "photo":
+        is_photo = card.geometry is not None and (card.dtype, card.layout, channels) == ("uint8", "NHWC", 3)
+        demand(is_photo, "input", "tensor where the images are not uint8, NHWC, of 3 channels, with a geometry")
     demand(card.geometry is None or type(card.geometry) is Geometry, "geometry", "a fit, a background and a filter")
-    for field in ("parameters", "test_images"):
+    for field in ("parameters", "test_images", "fold_count", "fold_images"):
         demand(_is(getattr(card, field), int), field, "an integer")
     accuracy = card.test_accuracy
     demand(accuracy is None or _is_share(accuracy), "test_accuracy", "in 0..1")
     demand(accuracy is None or card.test_images > 0, "test_images", "1 or more where there is a test_accuracy")
+    accuracy = card.fold_accuracy
+    demand(accuracy is None or _is_share(accuracy), "fold_accuracy", "in 0..1")
+    folded = (accuracy is not None, card.fold_count > 0, card.fold_images > 0)
+    demand(all(folded) or not any(folded), "fold_count", "there with fold_images and fold_accuracy, or none of them")
     demand(_fits(card.parity, Parity), "parity", "the record of a comparison")
     if card.parity is not None:
         shares = (

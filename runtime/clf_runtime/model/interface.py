@@ -56,7 +56,13 @@ def _match(card: ModelCard, engine: Engine, where: str) -> None:
     """Raise ModelError unless the graph's inputs and outputs are those of its card."""
     taken = ", ".join(map(str, engine.inputs)) or "nothing"
     given = ", ".join(map(str, engine.outputs)) or "nothing"
-    if [(i.dtype, len(i.shape), i.shape[1:]) for i in engine.inputs] != [(card.dtype, 4, card.input_shape)]:
+    if card.input == "photo":
+        fits = [(i.dtype, len(i.shape), i.shape[:1], i.shape[3:]) for i in engine.inputs] == [("uint8", 4, (1,), (3,))]
+        if not fits or any(isinstance(side, int) for side in engine.inputs[0].shape[1:3]):
+            raise ModelError(
+                f"{where}: its card says a photo, uint8 [1, height, width, 3], but its graph takes {taken}"
+            )
+    elif [(i.dtype, len(i.shape), i.shape[1:]) for i in engine.inputs] != [(card.dtype, 4, card.input_shape)]:
         raise ModelError(f"{where}: its card says {card.dtype} {list(card.input_shape)}, but its graph takes {taken}")
     if [(o.dtype, o.shape[1:]) for o in engine.outputs[:1]] != [("float32", (len(card.names),))]:
         raise ModelError(f"{where}: its card names {len(card.names)} classes, but its graph gives {given}")

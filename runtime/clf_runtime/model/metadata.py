@@ -19,7 +19,7 @@ from clf_runtime.model.names import read_names
 PREFIX = "clf_edge."
 SCHEMA = 3
 _READ = (2, SCHEMA)
-_SINCE_3 = ("geometry", "golden_picture")
+_SINCE_3 = ("geometry", "golden_picture", "input")
 MAX_CARD = 64 * MAX_CLASSES  # characters of a whole card; parsed they take up to 60 bytes each
 _RECORDS = {"parity": Parity, "int8": Int8, "golden": Golden, "golden_picture": GoldenPicture, "geometry": Geometry}
 _BYTES = {"golden": "images", "golden_picture": "data"}  # fields in base64

@@ -12,10 +12,12 @@ from PIL import Image
 
 from clf_export import export_run
 from clf_export.errors import ParityError
+from clf_export.proof.photos import TOLERANCE
 from clf_export.proof.pictures import prove_pictures
 from clf_runtime import Classifier
 from clf_runtime.evaluation.self_test import self_test
 from clf_runtime.inputs import geometry
+from clf_runtime.inputs.pictures import decode_picture
 from clf_runtime.model.geometry import Geometry
 from clf_runtime.model.integrity import CHECKSUM_KEY
 from clf_train import find_recipe, read_source, train
@@ -117,3 +119,20 @@ def test_a_device_without_pillow_says_that_it_tried_no_picture(exported, monkeyp
     monkeypatch.setitem(sys.modules, "PIL.PngImagePlugin", None)
     result = self_test(Classifier.load(folder / "m.onnx"))
     assert (result.passed, result.picture) == (True, "no Pillow")
+
+
+def test_a_file_for_photographs_answers_as_the_one_for_tensors(exported):
+    folder, dataset, _ = exported
+    export = export_run(folder / "run", dataset, folder / "photo.onnx", photo=True)
+    assert export.pictures == len(dataset.test)
+    assert export.photos.photographs > 10
+    assert export.photos.differing_pixels < 0.05
+    tensor, photo = Classifier.load(folder / "m.onnx"), Classifier.load(folder / "photo.onnx")
+    assert (photo.card.input, photo.card.layout) == ("photo", "NHWC")
+    assert self_test(photo).picture == "agrees"
+    files = [*(folder / "photos").rglob("*.png")]
+    mine, theirs = (c.predict_batch(files).probabilities for c in (photo, tensor))
+    np.testing.assert_allclose(mine, theirs, atol=1e-5)
+    raw = decode_picture(files[1].read_bytes(), "x", 3, None, photo.card.geometry)  # as another engine would give it
+    np.testing.assert_allclose(photo.probabilities(raw[None]).max(), mine[1], atol=TOLERANCE)
+    np.testing.assert_allclose(photo.predict(raw).probability, mine[1], atol=1e-5)

@@ -12,13 +12,15 @@ from clf_train.loop.fit import Watcher
 from clf_train.models.recipe import Recipe
 from clf_train.models.registry import Model
 
+_FEW = 50  # validation images, of which one is two points of accuracy
+
 
 def follow(
-    name: str, dataset: Dataset, seed: int, bars: ExitStack, quiet: bool, stopping: Callable[[], bool]
+    name: str, dataset: Dataset, seed: int, bars: ExitStack, quiet: bool, stopping: Callable[[], bool], folds: int = 0
 ) -> Callable[[Model, Recipe, str], Watcher]:
     """The `on_start` of `train`: a progress bar per model on a terminal, which `bars` closes, else lines on stderr.
 
-    `name` is the command's, which lines begin with. A bar shows epoch, loss and images/s.
+    `name` is the command's, which lines begin with. A bar shows epoch, loss and images/s, those of `folds` included.
     """
 
     def on_start(model: Model, recipe: Recipe, device: str) -> Watcher:
@@ -26,12 +28,15 @@ def follow(
 
         bars.close()
         held_out = validation_rows(dataset, recipe, seed)
+        count = 0 if held_out is None else len(held_out)
         if not quiet:
             say(name, f"training {model} with recipe {recipe.name} on {device}")
             if held_out is None and recipe.validation_share:
                 say(name, "a class has only one training image, so nothing is held out: the last epoch is kept")
+            if 0 < count < _FEW:
+                say(name, f"{count} validation images are few to choose an epoch by; --folds 5 gives better figures")
         is_terminal = sys.stderr.isatty()
-        total = max(1, recipe.epochs) * (len(dataset.train) - (0 if held_out is None else len(held_out)))
+        total = max(1, recipe.epochs) * (len(dataset.train) - count) * (folds if folds and recipe.epochs else 1)
         hidden = quiet or not is_terminal
         bar = bars.enter_context(tqdm(total=total, unit=" images", unit_scale=True, disable=hidden, dynamic_ncols=True))
 

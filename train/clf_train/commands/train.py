@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NoReturn, cast
 
 import typer
 
+from clf_runtime.commands.progress import following
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
 from clf_runtime.model.geometry import USUAL, Fit, Geometry
@@ -15,7 +16,15 @@ from clf_train.commands.geometry import parse_colour, parse_size
 from clf_train.errors import RecipeError, RunError, Stopped
 from clf_train.loop.process import configure_process
 from clf_train.loop.signals import stopping_on_signals
-from clf_train.models.recipe import ClassWeights, Optimizer, Precision, Schedule, change
+from clf_train.models.recipe import (
+    LEAST_FOLDS,
+    MOST_FOLDS,
+    ClassWeights,
+    Optimizer,
+    Precision,
+    Schedule,
+    change,
+)
 from clf_train.models.registry import MODELS, Model, find_recipe, is_own, refuse_missing
 
 NAME = "clf-train"
@@ -73,6 +82,14 @@ def train(
     ] = None,
     patience: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after N epochs without improvement; 0: never.")
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="For few images: train K nets, each without a fold of the images, to measure accuracy and choose "
+            "epoch and temperature; then one on all.",
+        ),
     ] = None,
     class_weights: Annotated[
         ClassWeights | None, typer.Option(help="balanced: rare classes count as much as common ones.")
@@ -167,6 +184,7 @@ def train(
     size, geometry = parse_size(image_size), Geometry(fit, parse_colour(background))
     for again in _BESIDE.keys() & given:
         _refuse_beside(again, given)
+    _refuse_beside_folds(folds, given)
     begins_with = None
     if init is not None:  # of a run of one model, which then need not be named
         from clf_train.runs.init import find_init
@@ -229,27 +247,39 @@ def train(
                 refuse_early(out, overwrite)
         if not quiet:
             say(NAME, f"reading {place}")
-        if plan is None:
-            sides, are_pictures = typical_size(place)
-            if "model" not in given and init is None:
-                model_of_size, said = default_model(size or sides, recipe)
-                if model_of_size is not None:
-                    recipes = {model_of_size: change(find_recipe(recipe, model_of_size), changes)}
-                if said and not quiet:
-                    say(NAME, said)
-            if size is None and are_pictures:
-                its_run = None if begins_with is None else read_run(Path(begins_with.folder))
-                size = default_size(recipes) if its_run is None else its_run.image_shape[1:]
-            dataset = read_source(place, names, size=size, geometry=geometry, skip_bad=skip_bad)
-        else:
-            dataset = read_source(
-                place,
-                plan.names,
-                size=plan.size,
-                geometry=plan.geometry,
-                skip_bad=plan.skip_bad,
-                as_before=plan.as_before,
-            )
+        with following(NAME, quiet) as watch:
+            if plan is None:
+                sides, are_pictures = typical_size(place)
+                if "model" not in given and init is None:
+                    model_of_size, said = default_model(size or sides, recipe)
+                    if model_of_size is not None:
+                        recipes = {model_of_size: change(find_recipe(recipe, model_of_size), changes)}
+                    if said and not quiet:
+                        say(NAME, said)
+                if size is None and are_pictures:
+                    its_run = None if begins_with is None else read_run(Path(begins_with.folder))
+                    size = default_size(recipes) if its_run is None else its_run.image_shape[1:]
+                dataset = read_source(
+                    place,
+                    names,
+                    size=size,
+                    geometry=geometry,
+                    skip_bad=skip_bad,
+                    watch=watch,
+                    undivided=folds is not None,
+                )
+            else:
+                dataset = read_source(
+                    place,
+                    plan.names,
+                    size=plan.size,
+                    geometry=plan.geometry,
+                    skip_bad=plan.skip_bad,
+                    as_before=plan.as_before,
+                    watch=watch,
+                    undivided=bool(plan.folds),
+                )
+                folds = plan.folds
         if not quiet:
             for note in (*dataset.notes, *dataset.doubts):
                 say(NAME, note)
@@ -264,7 +294,7 @@ def train(
             label = "-".join(folder_name(m) for m in recipes)
             out = free_name(Path("artifacts"), f"{stem(dataset.source)}-{label}-{datetime.now():%Y%m%d-%H%M%S}")
         with stopping_on_signals() as stop, ExitStack() as bars:
-            on_start = follow(NAME, dataset, seed if plan is None else plan.seed, bars, quiet, stop.asked)
+            on_start = follow(NAME, dataset, seed if plan is None else plan.seed, bars, quiet, stop.asked, folds or 0)
             try:
                 if resume is not None:
                     trained = training.resume(dataset, out, on_start=on_start, world=world)
@@ -283,6 +313,7 @@ def train(
                         on_start=on_start,
                         world=world,
                         init=begins_with if plan is None else plan.init,
+                        folds=folds or 0,
                     )
             except Stopped as stopped:
                 bars.close()
@@ -310,6 +341,21 @@ def _refuse_beside(again: str, given: set[str]) -> None:
     for name in sorted(given - {again} - _BESIDE[again]):
         beside = ", ".join(f"--{n}" for n in sorted(_BESIDE[again]))
         raise RecipeError(f"--{name.replace('_', '-')} cannot be combined with --{again}; these can: {beside}")
+
+
+def _refuse_beside_folds(folds: int | None, given: set[str]) -> None:
+    """Refuse a number of folds that is none, and what folds take the place of."""
+    if folds is None:
+        return
+    if not LEAST_FOLDS <= folds <= MOST_FOLDS:
+        raise RecipeError(f"--folds must be {LEAST_FOLDS} to {MOST_FOLDS}, not {folds}")
+    for name, why in (
+        ("validation_share", "the folds choose epoch and temperature"),
+        ("patience", "each fold is trained to the end"),
+        ("show", "it trains nothing"),
+    ):
+        if name in given:
+            raise RecipeError(f"--{name.replace('_', '-')} cannot be combined with --folds: {why}")
 
 
 app = make_app(train)

@@ -4,7 +4,7 @@ Letters in shapes: N images, C channels, H height, W width.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +29,13 @@ _WIDE_BYTES = 1 << 20  # of a chunk as float64, small enough for the cache
 class Part:
     """One of the parts of a source as it was read: images [N, C, H, W] or [N, H, W, C] or [N, H, W].
 
-    `where` names its files in errors.
+    `where` names its files in errors, and `place(i)` image i, if it has a better name than its number there.
     """
 
     images: np.ndarray
     labels: np.ndarray
     where: str
+    place: Callable[[int], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Dataset:
     none. `skipped` are the pictures that were left out since they cannot be read. `as_before` is read_source's.
     `geometry` is how pictures became the images, and how others become such on a device.
     `doubts` are sentences on what is wrong with the images or their labels: see doubts.
+    `undivided` is read_source's: without a test part of its own the source's `test` is then `train` itself.
+    `place(i)` is what to call training image i: a file, or its number in one.
     """
 
     source: str
@@ -92,6 +95,13 @@ class Dataset:
     as_before: bool = False
     doubts: tuple[str, ...] = ()
     geometry: Geometry = USUAL
+    undivided: bool = False
+    place: Callable[[int], str] = "image {}".format
+
+    @property
+    def has_test(self) -> bool:
+        """Whether the test images are others than the training images."""
+        return self.test is not self.train
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -111,15 +121,24 @@ def assemble(
     names: tuple[str, ...] | None = None,
     as_before: bool = False,
     geometry: Geometry = USUAL,
+    undivided: bool = False,
 ) -> Dataset:
     """Check the parts of a source and make them one Dataset; `names` stand in for the source's own.
+
+    `undivided` holds nothing out of the training images, and adds a validation part to them.
 
     Raises DataError, naming the part, for a wrong shape or dtype, unequal lengths, NaN, labels that are not 0..n-1, a
     class without training images, or names that do not fit.
     """
     notes = list(parts.notes)
     train = Split(as_images(parts.train), _as_labels(parts.train, is_train=True))
-    if parts.test is None:
+    place = _placing(parts.train)
+    if parts.test is None and undivided:
+        test = train
+        notes.append("there is no test part, and none is held out: the predictions in folds stand in for it")
+    elif parts.test is None:
+        kept, _ = split_rows(train.labels, TEST_SHARE, SPLIT_SEED, parts.train.where)
+        place = _placing(parts.train, kept)
         train, test = split_off(train, TEST_SHARE, SPLIT_SEED, parts.train.where)
         notes.append(
             f"there is no test part: {len(test):,} of {len(train) + len(test):,} images are held out for it "
@@ -139,12 +158,19 @@ def assemble(
     if validation is not None and parts.validation is not None:
         _refuse_untrained(validation, parts.validation.where, len(names))
         digest.update(f"validation {len(validation)}\n".encode())
+        place = _one_after_the_other(place, len(train), _placing(parts.validation))
         train = _joined(train, validation)
-        notes.append(f"the {len(validation):,} images of the validation part are held out, in place of a share")
+        what = "join the training images" if undivided else "are held out, in place of a share"
+        notes.append(f"the {len(validation):,} images of the validation part {what}")
+    held = 0 if validation is None or undivided else len(validation)
     hashes, test_hashes = (np.empty(len(part), np.uint64) for part in (train, test))
     low, high, mean, std = _scan(train, parts.train.where, digest, hashes)
     test_where = parts.test.where if parts.test else parts.train.where
-    test_low, test_high, _, _ = _scan(test, test_where, digest, test_hashes)
+    test_low, test_high = low, high
+    if parts.test is None and undivided:
+        test, test_hashes = train, test_hashes[:0]
+    else:
+        test_low, test_high, _, _ = _scan(test, test_where, digest, test_hashes)
     value_range = (0.0, 255.0) if train.images.dtype == np.uint8 else _find_range(low, high)
     slack = 1e-3 * (value_range[1] - value_range[0])
     if test_low < value_range[0] - slack or test_high > value_range[1] + slack:
@@ -162,14 +188,24 @@ def assemble(
         std,
         digest.hexdigest(),
         tuple(notes),
-        None if validation is None else len(validation),
+        held or None,
         parts.skipped,
         as_before,
-        find_doubts(
-            hashes, train.labels, test_hashes, test.labels, names, 0 if validation is None else len(validation)
-        ),
+        find_doubts(hashes, train.labels, test_hashes, test.labels[: len(test_hashes)], names, held),
         geometry,
+        undivided,
+        place,
     )
+
+
+def _placing(part: Part, rows: np.ndarray | None = None) -> Callable[[int], str]:
+    """What to call image i of a part, or of some `rows` of it."""
+    place = part.place or (lambda i: f"{part.where}[{i}]")
+    return place if rows is None else lambda i: place(int(rows[i]))
+
+
+def _one_after_the_other(first: Callable[[int], str], count: int, second: Callable[[int], str]) -> Callable[[int], str]:
+    return lambda i: first(i) if i < count else second(i - count)
 
 
 def _like_train(part: Part, train: Split, train_where: str) -> Split:

@@ -1,17 +1,15 @@
 """Pictures of any size made images of one: which size, by what is there, and what is said of it."""
 
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from clf_runtime.datasets import layouts
-from clf_runtime.datasets.source import Reading
-from clf_runtime.errors import ImageError
+from clf_runtime.datasets.source import Decoded, Pictures, Reading
 from clf_runtime.inputs.geometry import array_to_input
-from clf_runtime.inputs.pictures import decode_picture, picture_size
+from clf_runtime.inputs.pictures import Room, decode_picture, picture_size
 from clf_runtime.model.geometry import Geometry
 from clf_train.data import spill
 from clf_train.errors import DataError
@@ -24,31 +22,46 @@ _LARGEST = 256  # up to which pictures of one size keep it
 _SAMPLE = 200  # pictures whose headers are looked at
 
 
+@dataclass(frozen=True)
+class Met:
+    """What was met in pictures: the sizes that they had, and what is said of those of several, by their names."""
+
+    sizes: set[Size] = field(default_factory=set)
+    moving: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: "Met") -> None:
+        """Take in what was met elsewhere."""
+        self.sizes.update(other.sizes)
+        self.moving.update(other.moving)
+
+
 class Decoder:
-    """Decodes pictures into uint8 [height, width, 3] of one size, and counts what it met."""
+    """Decodes pictures into uint8 [height, width, 3] of one size, and holds what it met; threads may share it."""
 
     def __init__(self, size: Size | None, geometry: Geometry) -> None:
         """Decode to `size` as `geometry` says; None is for sources without pictures."""
-        self._size, self._geometry = size, geometry
-        self._sizes: Counter[Size] = Counter()
-        self._moving: dict[str, None] = {}
+        self.size, self.geometry = size, geometry
+        self.met = Met()
 
-    def decode(self, data: bytes, where: str) -> np.ndarray:
+    def decode(self, data: bytes, where: str, room: Room) -> np.ndarray:
         """Decode one picture; `where` names it in errors. Raises ImageError as `decode_picture` does."""
-        self._sizes[picture_size(data, where)] += 1
-        return decode_picture(data, where, 3, self._size, self._geometry, self._moving.setdefault)
+
+        def note(text: str) -> None:
+            self.met.moving[where] = text
+
+        return decode_picture(data, where, 3, self.size, self.geometry, note, room, self.met.sizes.add)
 
     def notes(self) -> tuple[str, ...]:
         """What was done to the pictures, in sentences: nothing where all had the size already."""
         notes = []
-        if set(self._sizes) - {self._size} and self._size is not None:
-            (least, most), geometry = _span(list(self._sizes)), self._geometry
+        if self.met.sizes - {self.size} and self.size is not None:
+            (least, most), geometry = _span(self.met.sizes), self.geometry
             sizes = f"{_x(least)}" if least == most else f"{_x(least)} to {_x(most)}"
             done = {"stretch": "stretched to", "pad": "padded to", "crop": "cut to the middle, at"}[geometry.fit]
-            notes.append(f"pictures of {sizes} pixels were {done} {_x(self._size)} (see --image-size and --fit)")
-        if self._moving:
-            more = f", and {len(self._moving) - 1:,} more" * (len(self._moving) > 1)
-            notes.append(f"{next(iter(self._moving))}{more}")
+            notes.append(f"pictures of {sizes} pixels were {done} {_x(self.size)} (see --image-size and --fit)")
+        if moving := self.met.moving:
+            more = f", and {len(moving) - 1:,} more" * (len(moving) > 1)
+            notes.append(f"{moving[min(moving)]}{more}")
         return tuple(notes)
 
 
@@ -58,21 +71,26 @@ def sample_sizes(source: Path) -> tuple[list[Size], bool]:
     Pictures that cannot be read are left out here. Raises ImageError if the layout is not known.
     """
     sizes: list[Size] = []
+    found: list[Pictures] = []
+    blank = np.zeros((3, 1, 1), np.uint8)
 
-    def measure(data: bytes, where: str) -> np.ndarray:
-        with suppress(ImageError):
-            sizes.append(picture_size(data, where))
-        return np.zeros((1, 1, 3), np.uint8)
+    def measure(data: bytes, where: str, room: Room) -> np.ndarray:
+        sizes.append(picture_size(data, where))
+        return blank
 
-    looked = layouts.open_source(source, Reading(measure))
+    def keep(pictures: Pictures) -> Decoded:
+        found.append(pictures)
+        return lambda rows: iter([blank] * len(rows))  # so none is looked for that cannot be read
+
+    looked = layouts.open_source(source, Reading(measure, skip_bad=True, keep=keep))
     opened = looked.train or looked.test
     assert opened is not None
     part = opened()
     if part.image_shape is not None:
         return [_size_of(part.image_shape)], False
-    keep = np.zeros(part.count, bool)
-    keep[np.linspace(0, part.count - 1, min(part.count, _SAMPLE)).astype(int)] = True
-    for _ in part.blocks(1, keep):
+    [pictures] = found
+    rows = np.linspace(0, pictures.count - 1, min(pictures.count, _SAMPLE)).astype(int).tolist()
+    for _ in pictures.decoded(rows):
         pass
     return sizes, True
 
@@ -121,8 +139,8 @@ def _size_of(shape: tuple[int, ...]) -> Size:
     return (shape[0], shape[1]) if len(shape) == 2 else (0, 0)
 
 
-def _span(sizes: Sequence[Size]) -> tuple[Size, Size]:
-    by_area = sorted(sizes, key=lambda size: size[0] * size[1])
+def _span(sizes: Set[Size]) -> tuple[Size, Size]:
+    by_area = sorted(sizes, key=lambda size: (size[0] * size[1], size))
     return by_area[0], by_area[-1]
 
 

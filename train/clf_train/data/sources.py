@@ -5,7 +5,8 @@ device has: the word `cifar10`, which is downloaded, tensors that only PyTorch r
 """
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,14 @@ from pathlib import Path
 from clf_runtime.datasets import layouts
 from clf_runtime.datasets.class_names import names_beside, read_names
 from clf_runtime.datasets.order import as_people_count
-from clf_runtime.datasets.source import Memory, Reading, load
+from clf_runtime.datasets.source import Memory, Reading, Watch, load
 from clf_runtime.datasets.source import Part as OnDisk
+from clf_runtime.engine.threads import usable_threads
 from clf_runtime.errors import ClfError
 from clf_runtime.model.geometry import USUAL, Geometry
 from clf_train.data import cifar10, legacy_tensors, scaling, spill
 from clf_train.data.dataset import Dataset, Part, Parts, as_images, assemble, check_names
+from clf_train.data.picture_cache import keeping
 from clf_train.errors import DataError
 
 WORDS = (*layouts.WORDS, cifar10.WORD)
@@ -32,6 +35,8 @@ def read_source(
     geometry: Geometry = USUAL,
     skip_bad: bool = False,
     as_before: bool = False,
+    watch: Callable[[str], object] = lambda text: None,
+    undivided: bool = False,
 ) -> Dataset:
     """Read a source of labelled images: a folder or file in any known layout, or the word `digits` or `cifar10`.
 
@@ -41,7 +46,10 @@ def read_source(
     Pictures, and arrays of uint8, become (height, width) `size` as `geometry` says; without a `size` they keep theirs,
     and where it is not the same for all they get the one that `scaling.usual_size` chooses. With `skip_bad` pictures
     that cannot be read are left out, and the notes say which. `as_before` reads as the first runs of clf-edge did:
-    class folders in the order of their letters, and no validation part.
+    class folders in the order of their letters, and no validation part. Pictures are decoded by as many threads as this
+    process may use, and kept in the user's cache folder if that takes long (see picture_cache); `watch` is told how
+    far it is, in words. `undivided` is for a training in folds: no fifth is held out of a source without a test part,
+    and a validation part joins the training images.
     Raises DataError, in one line that names the file, if anything about the source is wrong.
     """
     path = _as_path(source)
@@ -49,11 +57,12 @@ def read_source(
         named = _parse_names(names) if isinstance(names, str) else tuple(names) if names else None
         if isinstance(source, str) and source in WORDS:
             place: str | Path = cifar10.download() if source == cifar10.WORD else source
-            return assemble(source, _read(place, size, geometry, skip_bad, as_before), named, as_before, geometry)
-        parts = _read(path, size, geometry, skip_bad, as_before)
+            parts = _read(place, size, geometry, skip_bad, as_before, watch)
+            return assemble(source, parts, named, as_before, geometry, undivided)
+        parts = _read(path, size, geometry, skip_bad, as_before, watch)
         if named is None and parts.names is None:
             named = names_beside(path)
-        return assemble(os.path.realpath(path), parts, named, as_before, geometry)
+        return assemble(os.path.realpath(path), parts, named, as_before, geometry, undivided)
 
 
 def typical_size(source: str | Path) -> tuple[tuple[int, int], bool]:
@@ -93,7 +102,12 @@ def _data_errors(path: Path) -> Iterator[None]:
 
 
 def _read(
-    source: str | Path, size: tuple[int, int] | None, geometry: Geometry, skip_bad: bool, as_before: bool
+    source: str | Path,
+    size: tuple[int, int] | None,
+    geometry: Geometry,
+    skip_bad: bool,
+    as_before: bool,
+    watch: Callable[[str], object],
 ) -> Parts:
     if isinstance(source, Path):
         if not os.path.exists(source):  # unlike Path.exists it raises for no path whatever
@@ -106,11 +120,19 @@ def _read(
             sizes, are_pictures = scaling.sample_sizes(source)
             size = scaling.usual_size(sizes) if are_pictures else None
     decoder = scaling.Decoder(size, geometry)
-    looked = layouts.open_source(source, Reading(decoder.decode, sorted if as_before else as_people_count, skip_bad))
+    reading = Reading(
+        decoder.decode,
+        sorted if as_before else as_people_count,
+        skip_bad,
+        usable_threads(0),
+        keeping(decoder),
+        _told(watch, "looking for pictures that cannot be read: {}"),
+    )
+    looked = layouts.open_source(source, reading)
     if looked.train is None:
         raise DataError(f"{looked.where}: holds a test part alone, and no training images")
     opened = [part and part() for part in (looked.train, looked.validation if not as_before else None, looked.test)]
-    train, validation, test = (_load(part, size, geometry) if part else None for part in opened)
+    train, validation, test = (_load(part, size, geometry, watch) if part else None for part in opened)
     assert train is not None
     notes = [note for part in opened if part for note in part.notes]
     skipped = [picture for part in opened if part for picture in part.skipped]
@@ -118,9 +140,25 @@ def _read(
     return Parts(looked.layout, train, test, looked.names, tuple(notes), validation, tuple(skipped))
 
 
-def _load(part: OnDisk, size: tuple[int, int] | None, geometry: Geometry) -> Part:
-    loaded = Part(load(part, Memory(spill.empty, spill.SPILL_BYTES)), part.labels(), part.where)
+def _load(part: OnDisk, size: tuple[int, int] | None, geometry: Geometry, watch: Callable[[str], object]) -> Part:
+    images = load(part, Memory(spill.empty, spill.SPILL_BYTES), _told(watch, "reading {}"))
+    loaded = Part(images, part.labels(), part.where, part.place)
     return loaded if part.image_shape is None else _of_size(loaded, size, geometry)
+
+
+def _told(watch: Callable[[str], object], sentence: str) -> Watch:
+    """Tell `watch` how many pictures of how many have been read, and how long the others will take, in words."""
+    start = time.monotonic()
+
+    def tell(done: int, of: int) -> None:
+        nonlocal start
+        if done == 1:
+            start = time.monotonic()
+        left = (time.monotonic() - start) / done * (of - done)
+        pictures = f"{done:,} of {of:,} pictures, {left // 60:.0f}:{left % 60:02.0f} left"
+        watch(sentence.format(pictures))
+
+    return tell
 
 
 def _of_size(part: Part, size: tuple[int, int] | None, geometry: Geometry) -> Part:

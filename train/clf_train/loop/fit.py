@@ -58,16 +58,31 @@ class HeadFit:
 
 
 @dataclass(frozen=True)
+class OutOfFold:
+    """Scores for every training image by a net that had not seen it.
+
+    `scores` are float32 [N, K], `fold` int64 [N] is which of the nets each is of, and `epochs` how many epochs each net
+    had been trained for, chosen by the other folds.
+    """
+
+    scores: np.ndarray
+    fold: np.ndarray
+    epochs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Fit:
     """The result of a training: its epochs, and the one whose weights the net has.
 
-    `head` says how a head was fitted without gradient steps, `temperature` is the one fitted on its folds.
+    `head` says how a head was fitted without gradient steps. `temperature` and the predictions `out_of_fold` are those
+    of a training in folds, or of a head that was fitted in folds.
     """
 
     history: tuple[Epoch, ...]
     best_epoch: int
     head: HeadFit | None = None
     temperature: float | None = None
+    out_of_fold: OutOfFold | None = None
 
 
 def fit(
@@ -83,6 +98,8 @@ def fit(
     world: World = ALONE,
     probe_images: np.ndarray | None = None,
     tricks: Mapping[str, Trick] = {},
+    last_epoch: int | None = None,
+    scores: np.ndarray | None = None,
 ) -> Fit:
     """Train `net`, which is on `device`, in place, on the images of `split` that are not among the rows `held_out`.
 
@@ -90,7 +107,8 @@ def fit(
     the highest accuracy on these rows, or the lowest loss at equal accuracy. With a `state_file` the state is saved
     after each epoch, and an existing one is resumed from, if the net's outputs on the `probe_images` [P, C, H, W] are
     still those saved with it. In a `world` of several processes each takes its part of every batch, and all end with
-    the same weights. `tricks` are those of the net's architecture.
+    the same weights. `tricks` are those of the net's architecture. The training ends after `last_epoch` of the recipe's
+    epochs, if that is given. `scores`, float32 [epochs, M, K], gets the net's for the rows held out after each epoch.
     Raises RecipeError if the recipe does not suit the net; TrainError if the loss becomes NaN or infinite, or another
     process is lost; Stopped, after saving the state, if the watcher asks for it; RunError if the state cannot be read;
     OSError if it cannot be written.
@@ -118,19 +136,20 @@ def fit(
         state_file,
         probe_images,
         on_device,
+        recipe.epochs if last_epoch is None else last_epoch,
     )
     _go_on(job, state)
     watcher.begin(state.history)
     synchronised = world.synchronise(net, device)
-    while not _finished(state, recipe):
+    while not _finished(job, state):
         epoch = _train_epoch(job, state, synchronised)
         if held_out is not None:
-            epoch = validate_epoch(state, epoch, split, held_out, normalise, device, world, weights)
+            epoch = validate_epoch(state, epoch, split, held_out, normalise, device, world, weights, scores)
         state.history.append(epoch)
         watcher.epoch(epoch)
         state.begin_next_epoch()
         _save(job, state)
-        if world.sum((watcher.stopping(),))[0] and not _finished(state, recipe):
+        if world.sum((watcher.stopping(),))[0] and not _finished(job, state):
             raise Stopped(state.epoch)
     if state.best is not None:
         net.load_state_dict(state.best.weights)
@@ -158,6 +177,7 @@ class _Job:
     state_file: Path | None
     probe_images: np.ndarray | None
     weights: Tensor | None
+    epochs: int
 
     @property
     def count(self) -> int:
@@ -201,10 +221,10 @@ def _save(job: _Job, state: State) -> None:
         checkpoint.save(state, job.recipe, job.seed, job.probe(state.net), job.state_file)
 
 
-def _finished(state: State, recipe: Recipe) -> bool:
-    done = state.epoch - 1
-    waited = recipe.patience and state.best is not None and done - state.best.epoch >= recipe.patience
-    return done >= recipe.epochs or bool(waited)
+def _finished(job: _Job, state: State) -> bool:
+    done, patience = state.epoch - 1, job.recipe.patience
+    waited = patience and state.best is not None and done - state.best.epoch >= patience
+    return done >= job.epochs or bool(waited)
 
 
 def _train_epoch(job: _Job, state: State, synchronised: nn.Module) -> Epoch:

@@ -22,7 +22,7 @@ from clf_train.data.preparation import class_weights, validation_rows
 from clf_train.errors import Stopped
 from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, fit_temperature
 from clf_train.loop.checkpoint import Epoch
-from clf_train.loop.fit import Fit, HeadFit, Watcher
+from clf_train.loop.fit import Fit, HeadFit, OutOfFold, Watcher
 from clf_train.models.recipe import Recipe
 
 FOLDS = 5
@@ -50,12 +50,13 @@ def fit_head(
     watcher: Watcher,
     held_out: np.ndarray | None,
     recipe: Recipe,
+    count: int = FOLDS,
 ) -> Fit:
     """Fit the head of `net`, which is on `device`, in place, to the images of `split`; the rest stays as it is.
 
     `net` has `features`, images [B, C, H, W] to float32 [B, F], and `head`, linear [F] to [K] on them. Without
-    `held_out` (int64 [M]) every image fits the head in the end. Raises Stopped if the watcher wants it; nothing is
-    saved then, since there is little to do again.
+    `held_out` (int64 [M]) every image fits the head in the end, and `count` folds choose the penalty. Raises Stopped if
+    the watcher wants it; nothing is saved then, since there is little to do again.
     """
     begun = time.perf_counter()
     head = net.head
@@ -64,11 +65,12 @@ def fit_head(
     fitted = np.setdiff1d(np.arange(len(y)), () if held_out is None else held_out)
     of_class = class_weights(y[fitted], head.out_features, recipe)
     counts = np.ones(len(y)) if of_class is None else of_class[y]  # as how many images each counts
-    found = regress(x, y, head.out_features, seed, held_out, watcher.stopping, counts)
+    found = regress(x, y, head.out_features, seed, held_out, watcher.stopping, counts, count)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(found.weight))
         head.bias.copy_(torch.from_numpy(found.bias))
     own = x[fitted] @ found.weight.T + found.bias
+    judging = found.scores if found.fold is None else nested(found.tried, y, found.fold, counts)
     seconds = time.perf_counter() - begun
     epoch = Epoch(
         epoch=1,
@@ -78,13 +80,16 @@ def fit_head(
         seconds=seconds,
         images_per_second=len(own) / seconds,
         validation_loss=cross_entropy(found.scores, y[found.rows], counts[found.rows]),
-        validation_accuracy=_accuracy(found.scores, y[found.rows]),
+        validation_accuracy=_accuracy(judging, y[found.rows]),
     )
     how = "images held out" if held_out is not None else f"images in {found.folds} folds"
-    right = stated(_accuracy(found.scores, y[found.rows]), len(found.rows), how)
+    right = stated(_accuracy(judging, y[found.rows]), len(found.rows), how)
     watcher.note(f"the head is fitted: accuracy {right}, {seconds:.1f} s")
-    temperature = fit_temperature(torch.from_numpy(found.scores), y) if held_out is None else None
-    return Fit((epoch,), 1, HeadFit(found.penalty, found.folds, len(found.rows)), temperature)
+    how_fitted = HeadFit(found.penalty, found.folds, len(found.rows))
+    if found.fold is None:
+        return Fit((epoch,), 1, how_fitted)
+    out_of_fold = OutOfFold(judging.astype(np.float32), found.fold, (1,) * found.folds)
+    return Fit((epoch,), 1, how_fitted, fit_temperature(torch.from_numpy(found.scores), y), out_of_fold)
 
 
 @torch.inference_mode()
@@ -111,7 +116,9 @@ def features(
 class Regression:
     """A logistic regression: `weight` float64 [K, F] and `bias` [K], under `penalty`.
 
-    That was chosen by `scores`, float64 [M, K], for the `rows`, int64 [M], by weights that were not fitted to them.
+    That was chosen by `scores`, float64 [M, K], for the `rows`, int64 [M], by weights that were not fitted to them;
+    `tried`, [penalties, M, K], are those under each. `fold`, int64 [N], tells which fold each image was in; it is None
+    where rows were held out.
     """
 
     weight: np.ndarray
@@ -120,6 +127,8 @@ class Regression:
     folds: int
     rows: np.ndarray
     scores: np.ndarray
+    tried: np.ndarray
+    fold: np.ndarray | None
 
 
 def regress(
@@ -130,20 +139,22 @@ def regress(
     held_out: np.ndarray | None = None,
     stopping: Callable[[], bool] = lambda: False,
     counts: np.ndarray | None = None,
+    count: int = FOLDS,
 ) -> Regression:
     """Fit a regression to features [N, F] and labels int64 [N], under the penalty that has the least cross-entropy.
 
-    It is measured on the rows `held_out`, or without them on each fold in turn. `counts`, float64 [N], is as how many
-    images each counts; 1 without. Raises Stopped if it is `stopping`.
+    It is measured on the rows `held_out`, or without them on each of `count` folds in turn. `counts`, float64 [N], is as
+    how many images each counts; 1 without. Raises Stopped if it is `stopping`.
     """
     counts = np.ones(len(labels)) if counts is None else counts
     fits = np.ones(len(labels), bool)
+    fold: np.ndarray | None
     if held_out is None:
-        fold = folds(labels, FOLDS, seed)
+        fold = folds(labels, count, seed)
         parts = [(fold != i, fold == i) for i in range(int(fold.max()) + 1)]
     else:
         fits[held_out] = False
-        parts = [(fits, ~fits)]
+        fold, parts = None, [(fits, ~fits)]
     rotated, rotation, centre = rotate(x, fits)
     scores = np.zeros((len(PENALTIES), len(labels), classes))
     for fitted, others in parts:
@@ -156,7 +167,14 @@ def regress(
     *_, (weight, bias) = solve(rotated[fits], labels[fits], classes, PENALTIES[: best + 1], counts[fits])
     turned = weight @ rotation.T
     return Regression(
-        turned, bias - turned @ centre, PENALTIES[best], len(parts) * (held_out is None), rows, scores[best, rows]
+        turned,
+        bias - turned @ centre,
+        PENALTIES[best],
+        0 if fold is None else len(parts),
+        rows,
+        scores[best, rows],
+        scores[:, rows],
+        fold,
     )
 
 
@@ -167,6 +185,19 @@ def folds(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     fold = np.empty(len(labels), np.int64)
     fold[order] = np.arange(len(labels)) % count
     return fold
+
+
+def nested(scores: np.ndarray, labels: np.ndarray, fold: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Of scores [penalties, N, K] those of each fold by the penalty that is best on the other folds, [N, K].
+
+    What is measured on them is not made better by the choice. Each image counts as so many, float64 [N].
+    """
+    chosen = np.empty(scores.shape[1:])
+    for i in range(int(fold.max()) + 1):
+        rest = fold != i
+        best = int(np.argmin([cross_entropy(some[rest], labels[rest], counts[rest]) for some in scores]))
+        chosen[~rest] = scores[best, ~rest]
+    return chosen
 
 
 def rotate(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

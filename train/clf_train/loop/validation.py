@@ -25,12 +25,15 @@ def validate_epoch(
     device: torch.device,
     world: World,
     weights: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
 ) -> Epoch:
     """Add the validation figures to an epoch, and keep the weights if they are the best so far.
 
-    Images are weighted by class if `weights`, float64 [K], are given.
+    Images are weighted by class if `weights`, float64 [K], are given. The net's scores for the images are stored in
+    `scores`, float32 [epochs, M, K], if given.
     """
-    figures = validate(state.net, split, held_out, normalise, device, weights) if world.writes else (0.0, 0.0)
+    into = None if scores is None else scores[epoch.epoch - 1]
+    figures = validate(state.net, split, held_out, normalise, device, weights, into) if world.writes else (0.0, 0.0)
     loss, accuracy = world.broadcast(figures)
     if state.best is None or (accuracy, -loss) > (state.best.accuracy, -state.best.loss):
         kept = {name: value.clone() for name, value in state.net.state_dict().items()}
@@ -45,10 +48,11 @@ def validate(
     normalise: Normalisation,
     device: torch.device,
     weights: np.ndarray | None = None,
+    into: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """The mean cross-entropy (nats) and accuracy of a net, in evaluation mode, on some rows of a split.
 
-    Images are weighted by class if `weights`, float64 [K], are given.
+    Images are weighted by class if `weights`, float64 [K], are given; the scores are stored in `into`, float32 [M, K].
     """
     block = max(1, _MOST_SCORES // (int(split.labels.max()) + 1))
     loss, accuracy = 0.0, 0.0
@@ -57,6 +61,8 @@ def validate(
         some = rows[first : first + block]
         scores = class_scores(net, split.images, normalise, device, some)
         labels = torch.from_numpy(split.labels[some])
+        if into is not None:
+            into[first : first + block] = scores.numpy()
         if weights is not None:
             each = torch.from_numpy(weights[split.labels[some]] / total)
             loss += float(each @ F.cross_entropy(scores, labels, reduction="none").double())

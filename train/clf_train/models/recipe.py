@@ -17,6 +17,7 @@ Precision = Literal["float32", "bf16"]
 ClassWeights = Literal["balanced", "off"]
 
 TRICKS = ("low_frequencies", "freeze_after")  # fields that are read by a trick of the model (see architecture.py)
+LEAST_FOLDS, MOST_FOLDS = 2, 20  # of a training: see loop/folds.py
 _WARM_UP = 0.2  # the share of a one-cycle run in which the learning rate rises
 
 

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from clf_runtime.evaluation.interval import span, stated
 from clf_train.evaluation.metrics import ConfusedPair, most_confused
 from clf_train.report.plots import DPI
-from clf_train.report.text import calibration_line, comparison_rows, percent, recall, worst_classes
+from clf_train.report.text import calibration_line, comparison_rows, folds_lines, percent, recall, worst_classes
 from clf_train.runs.run import Run, folder_name
 
 _MOST_ROWS = 100  # in a table of classes, if there are too many for a confusion matrix
@@ -83,8 +83,10 @@ def _environment() -> Environment:
     environment.globals["most_rows"] = _MOST_ROWS
     environment.filters |= {
         "calibration_line": calibration_line,
+        "capitalize_first": lambda text: text[:1].upper() + text[1:],
         "classes": _classes,
         "confused_pairs": _confused_pairs,
+        "folds_lines": folds_lines,
         "hardest": _hardest,
         "making": _making,
         "percent": percent,

@@ -20,7 +20,8 @@ def text_report(run: Run) -> list[str]:
     is_few = len(names) <= _MANY
     listed = list(range(len(names))) if is_few else worst_classes(test, _FEW)
     width = max(len(names[i]) for i in (*listed, *(c for a in test.first for c in (a.label, a.predicted))))
-    lines = [f"{run.model}: test accuracy {stated(test.accuracy, test.images)}", ""]
+    lines = [f"{run.model}: {'test accuracy' if run.has_test else 'accuracy'} {stated(test.accuracy, test.images)}"]
+    lines += [*folds_lines(run), ""]
     lines += ["recall by class" if is_few else f"lowest recall of {len(names):,} classes"]
     lines += [f"  {names[i]:<{width}}  {recall(test, i)}" for i in listed]
     if is_few and test.confusion is not None:
@@ -37,7 +38,7 @@ def text_report(run: Run) -> list[str]:
         lines += (
             ["", "most confused", *(f"  {pair}" for pair in pairs)] if pairs else ["", "no image was misclassified"]
         )
-    lines += ["", f"the first {len(test.first)} test images: true class, prediction, probability"]
+    lines += ["", f"the first {len(test.first)} {'test ' * run.has_test}images: true class, prediction, probability"]
     lines += [
         f"  {a.index:>2}  {names[a.label]:<{width}}  {names[a.predicted]:<{width}}  {a.probability:.3f}"
         + ("" if a.label == a.predicted else "  wrong")
@@ -54,7 +55,8 @@ def worst_classes(test: TestMetrics, most: int) -> list[int]:
 
 def comparison_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     """A table that compares runs, the heading first."""
-    heading: tuple[str, ...] = ("model", "parameters", "recipe", "epochs", "training", "images/s", "test accuracy")
+    measured = "test accuracy" if runs[0].has_test else "accuracy in folds"
+    heading: tuple[str, ...] = ("model", "parameters", "recipe", "epochs", "training", "images/s", measured)
     return [heading] + [
         (
             run.model,
@@ -94,9 +96,37 @@ def recall(test: TestMetrics, label: int) -> str:
     return f"{percent(share):>8}  ({span(share, images)}, {images:,} image{'s' * (images != 1)})"
 
 
+def folds_lines(run: Run) -> list[str]:
+    """What the folds of a training are, and what was found in them, in sentences; none without folds."""
+    if run.folds is None:
+        return []
+    folds, images = run.folds, run.data.train_images
+    count = len(folds.images)
+    each = ", ".join(f"{100 * accuracy:.1f}" for accuracy in folds.accuracies)
+    spread = f"mean {percent(folds.mean)}, standard deviation {100 * folds.deviation:.2f} points ({each})"
+    if run.has_test:
+        spread += f"; together {stated(folds.accuracy, images)}"
+    epochs = "" if not run.recipe.epochs else f", for the {len(run.history)} epochs that the folds chose"
+    return [
+        f"{count} folds: {spread}",
+        f"each of these images was predicted by one of {count} nets that had not seen it; the net of this run was then "
+        f"trained on all {images:,}{epochs}",
+    ]
+
+
 def calibration_line(run: Run) -> str:
     """The temperature and its effect on the expected calibration error, in a sentence."""
     error = f"expected calibration error {percent(run.calibration.error_before)}"
+    if not run.has_test:
+        return (
+            f"{error} at a temperature of 1, {percent(run.calibration.error)} at those fitted to the other folds; the "
+            f"net's is {run.temperature:.3f}, fitted to all"
+        )
+    if run.folds is not None:
+        return (
+            f"{error} at a temperature of 1, {percent(run.calibration.error)} at {run.temperature:.3f}, fitted to the "
+            f"predictions for {run.data.train_images:,} training images by nets that had not seen them"
+        )
     if run.head is not None and run.head.folds and not run.recipe.epochs:
         return (
             f"{error} at a temperature of 1, {percent(run.calibration.error)} at {run.temperature:.3f}, fitted to the "

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from clf_train.errors import RunError
-from clf_train.loop import checkpoint
+from clf_train.loop import checkpoint, folds
 from clf_train.runs import plan
 from clf_train.runs.advice import resume_command
 from clf_train.runs.run import RECORD
@@ -170,14 +170,14 @@ def _is_a_training_s(folder: Path) -> bool:
 
 
 def holds_state(partial: Path) -> bool:
-    """Whether a partial folder can be resumed from: it has a saved state, or a finished model."""
-    return any(_found(partial, checkpoint.FILE)) or any(_found(partial, RECORD))
+    """Whether a partial folder can be resumed from: it has a saved state, a finished fold or model."""
+    return any(any(_found(partial, name)) for name in (checkpoint.FILE, folds.FILES, RECORD))
 
 
 def _found(folder: Path, name: str) -> Iterator[bool]:
-    """Look for a file in a folder and in its models' subfolders."""
-    yield (folder / name).is_file()
-    yield from (file.is_file() for file in folder.glob(f"[!.]*/{name}"))
+    """Look for files of a name, or a pattern of names, in a folder and in its models' subfolders."""
+    for pattern in (name, f"[!.]*/{name}"):
+        yield from (file.is_file() for file in folder.glob(pattern))
 
 
 def free_name(parent: Path, stem: str) -> Path:

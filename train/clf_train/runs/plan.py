@@ -24,11 +24,11 @@ def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _upgrade_4(raw: dict[str, Any]) -> dict[str, Any]:
-    """A plan of schema 4 as one of this: no class weights."""
+    """A plan of schema 4 as one of this: no class weights, no folds."""
     recipes = raw.get("recipes")
     if isinstance(recipes, dict):
         recipes = {model: complete_recipe(recipe) for model, recipe in recipes.items()}
-    return {**raw, "recipes": recipes}
+    return {"folds": 0, **raw, "recipes": recipes}
 
 
 _OLDER = {3: _upgrade, 4: _upgrade_4}
@@ -41,7 +41,8 @@ class Plan:
     `source` is a word or an absolute path, `names` and `fingerprint` are the dataset's, `recipes` has one per model in
     the order of training, `device` is cpu or cuda, `threads` is the number of PyTorch threads in each of the
     `processes`. `size` (height, width), `geometry`, `skip_bad` and `as_before` say how the source was read: see
-    read_source. `init` is the run whose weights the training starts from, if any.
+    read_source. `init` is the run whose weights the training starts from, if any, and `folds` the number of folds of
+    its cross-validation, 0 for none.
     """
 
     schema: int
@@ -60,6 +61,7 @@ class Plan:
     skip_bad: bool = False
     as_before: bool = False
     init: Init | None = None
+    folds: int = 0
 
     def __post_init__(self) -> None:
         if not (1 <= self.threads <= 4096 and 1 <= self.processes <= 1 << 20 and 0 <= self.seed < 1 << 32):
@@ -108,6 +110,7 @@ def plan_like(runs: Sequence[Run]) -> Plan:
             skip_bad=bool(data.skipped),
             as_before=data.as_before,
             init=first.init,
+            folds=0 if first.folds is None else len(first.folds.images),
         )
     except ValueError as error:
         raise RunError(f"the run cannot be repeated: {error}") from None

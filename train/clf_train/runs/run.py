@@ -19,6 +19,7 @@ from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_train.data.normalisation import Normalisation
 from clf_train.errors import RunError
 from clf_train.evaluation.calibration import Calibration
+from clf_train.evaluation.folds import Folds
 from clf_train.evaluation.metrics import TestMetrics
 from clf_train.files import whole_file
 from clf_train.loop import probe
@@ -74,7 +75,8 @@ class Run:
     describe_machine's. `threads` is the number of PyTorch threads in each of the `processes`. `created` is ISO 8601 in
     UTC, `seconds` the time of the training loop alone. The two SHA-256 are of the files beside it; runs of versions
     without a probe have none. `pretrained` is the source and licence of the pretrained weights, of the net or of the
-    run `init` that it started from, if any, and `head` how a head was fitted without gradient steps.
+    run `init` that it started from, if any, and `head` how a head was fitted without gradient steps. `folds` are those
+    of a training in folds: if the source has no test part, `test` is of their predictions for all images.
     """
 
     schema: int
@@ -106,6 +108,12 @@ class Run:
     pretrained: str
     init: Init | None
     head: HeadFit | None
+    folds: Folds | None
+
+    @property
+    def has_test(self) -> bool:
+        """Whether `test` is of the net itself, on images that it was not trained on, and not of nets in folds."""
+        return self.folds is None or not self.folds.stands_in
 
     def __post_init__(self) -> None:
         if self.model not in MODELS and not is_own(self.model):
@@ -156,14 +164,14 @@ def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(raw.get("data"), dict):
         raise ValueError("it names no data")
     unknown = {"weights_sha256": None, "probe_sha256": None, "pretrained": "", "init": None, "head": None}
+    raw = _upgrade_6(raw)
     data = {**raw["data"], "skipped": [], "as_before": True}
-    recipe = complete_recipe(raw.get("recipe"))
-    return {**unknown, **raw, "recipe": recipe, "data": data, "geometry": asdict(UNSTATED)}
+    return {**unknown, **raw, "data": data, "geometry": asdict(UNSTATED)}
 
 
 def _upgrade_6(raw: dict[str, Any]) -> dict[str, Any]:
-    """A record of schema 6 as one of this: no class weights."""
-    return {**raw, "recipe": complete_recipe(raw.get("recipe"))}
+    """A record of schema 6 as one of this: no class weights, no folds."""
+    return {"folds": None, **raw, "recipe": complete_recipe(raw.get("recipe"))}
 
 
 _OLDER = {4: _upgrade, 5: _upgrade, 6: _upgrade_6}

@@ -1,0 +1,110 @@
+"""A file of the cache: pixels and a record, written along a reading, checked when it is opened, bounded in all.
+
+A line that says what it is, the pixels, a record in JSON, its length, and the SHA-256 of all before.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from clf_train.files import whole_file
+
+START = b"clf-edge: decoded pictures, 1\n"
+MOST_BYTES = 20 << 30  # of all entries, or half of what would be free without them if that is less
+_HELD_BYTES = 64 << 20  # of pixels before an entry is begun
+_DIGEST_BYTES, _LENGTH_BYTES, _PIECE_BYTES = 32, 8, 1 << 20
+
+
+def read_record(stream: IO[bytes]) -> dict[str, Any]:
+    """The record of an entry that is as it was written. Raises ValueError if it is not, OSError as the system does."""
+    size = os.fstat(stream.fileno()).st_size
+    left, digest = size - _DIGEST_BYTES, hashlib.sha256()
+    while left > 0 and (piece := stream.read(min(left, _PIECE_BYTES))):
+        digest.update(piece)
+        left -= len(piece)
+    if left or stream.read() != digest.digest():
+        raise ValueError("damaged")
+    stream.seek(size - _DIGEST_BYTES - _LENGTH_BYTES)
+    length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+    stream.seek(size - _DIGEST_BYTES - _LENGTH_BYTES - length)
+    record: dict[str, Any] = json.loads(stream.read(length))
+    return record
+
+
+class EntryWriter:
+    """An entry in the making: held until it is begun, and dropped without a word if the disk will not have it."""
+
+    def __init__(self, file: Path, size: int) -> None:
+        """Nothing is written yet; `size` is how many bytes of pixels will come at most."""
+        self._file, self._size = file, size
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._digest = hashlib.sha256()
+        self._whole = ExitStack()
+        self._stream: IO[bytes] | None = None
+        self._is_over = False
+
+    def add(self, pixels: np.ndarray, *, is_worth: bool) -> None:
+        """Take the pixels of the next picture; the entry is begun when it `is_worth` it, or much is held."""
+        if self._is_over:
+            return
+        self._held.append(pixels.tobytes())
+        self._held_bytes += len(self._held[-1])
+        if is_worth or self._held_bytes > _HELD_BYTES:
+            try:
+                self._write()
+            except OSError:
+                self.drop()
+
+    def finish(self, record: dict[str, object]) -> None:
+        """Name the entry, if it was begun. Raises OSError as the system does."""
+        if self._stream is None or self._is_over:
+            return
+        text = json.dumps(record).encode()
+        self._held += [text, len(text).to_bytes(_LENGTH_BYTES, "little")]
+        self._write()
+        self._stream.write(self._digest.digest())
+        self._stream.close()
+        self._whole.close()
+
+    def drop(self) -> None:
+        """Leave nothing of it, unless it has its name."""
+        self._is_over = True
+        self._held.clear()
+        with suppress(OSError):
+            if self._stream is not None:
+                self._stream.close()
+        self._whole.__exit__(OSError, OSError(), None)
+
+    def _write(self) -> None:
+        if self._stream is None:
+            _make_room(self._file.parent, self._size)
+            self._stream = self._whole.enter_context(whole_file(self._file)).open("wb")
+            self._held.insert(0, START)
+        for data in self._held:
+            self._digest.update(data)
+            self._stream.write(data)
+        self._held.clear()
+        self._held_bytes = 0
+
+
+def _make_room(place: Path, size: int) -> None:
+    """Remove the entries that were not used for longest, so that one of so many bytes fits. Raises OSError if not."""
+    place.mkdir(parents=True, exist_ok=True)
+    entries = sorted(((entry, entry.stat()) for entry in place.iterdir()), key=lambda each: each[1].st_mtime)
+    used = sum(status.st_size for _, status in entries)
+    most = min(MOST_BYTES, (shutil.disk_usage(place).free + used) // 2)
+    if size > most:
+        raise OSError(errno.ENOSPC, "no room")
+    for entry, status in entries:
+        if used + size <= most:
+            break
+        entry.unlink(missing_ok=True)
+        used -= status.st_size
