@@ -21,6 +21,7 @@ from clf_train.errors import RunError
 from clf_train.evaluation.calibration import Calibration
 from clf_train.evaluation.folds import Folds
 from clf_train.evaluation.metrics import TestMetrics
+from clf_train.evaluation.suspects import Suspects
 from clf_train.files import whole_file
 from clf_train.loop import probe
 from clf_train.loop.checkpoint import Epoch
@@ -77,6 +78,7 @@ class Run:
     clf-edge before the probe have none. `pretrained` is the source and licence of the weights that the net, or the run
     it began with, came with, if any; `init` is that run, and `head` how a head was fitted without steps. `folds` are
     those of a training in folds: where the source has no test part, `test` is of their predictions for all images.
+    `suspects` are the labels that may be wrong, where there are predictions by nets that had not seen the images.
     """
 
     schema: int
@@ -109,6 +111,7 @@ class Run:
     init: Init | None
     head: HeadFit | None
     folds: Folds | None
+    suspects: Suspects | None
 
     @property
     def has_test(self) -> bool:
@@ -171,7 +174,7 @@ def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _upgrade_6(raw: dict[str, Any]) -> dict[str, Any]:
     """A record of schema 6 as one of this: no class weights, no folds."""
-    return {"folds": None, **raw, "recipe": complete_recipe(raw.get("recipe"))}
+    return {"folds": None, "suspects": None, **raw, "recipe": complete_recipe(raw.get("recipe"))}
 
 
 _OLDER = {4: _upgrade, 5: _upgrade, 6: _upgrade_6}
