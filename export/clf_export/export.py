@@ -39,10 +39,10 @@ from clf_train.runs.run import load_net, read_run
 class Export:
     """What an export wrote: the float32 file with its proof, and the int8 file, if it is recommended.
 
-    `as_trained` says what shows that the net is the one that was trained and tested. As many raw `pictures` went
-    through the whole path of a device; 0 where the images are arrays.
-    `quantised` holds all that was tried for int8; it is None if none was asked for, or `int8_problem` says why none
-    could be made. `hint` is what whoever made the net should know of it (see models.hint).
+    `as_trained` says how the net was verified to be the one that was trained and tested. `pictures` is the number of
+    picture files that were decoded and classified as on a device; 0 if the images are arrays.
+    `quantised` holds everything that was tried for int8; it is None if int8 is off, or if none could be made, in which
+    case `int8_problem` says why. `hint` is advice to the author of the net (see models.own.softmax_hint).
     """
 
     model: ModelFile

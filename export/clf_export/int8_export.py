@@ -70,7 +70,7 @@ def write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelCa
         return write_model(
             files, path, quantised.model, with_golden_picture(quantised.model, int8_card(card, own, golden)), check
         )
-    except ParityError as error:  # it is not the float32 file that is rejected
+    except ParityError as error:  # another type: the float32 file is not what is rejected
         raise QuantisationError(f"int8: {error}") from None
 
 

@@ -74,7 +74,7 @@ class InPieces(io.BufferedIOBase):
     """
 
     def __init__(self, stream: IO[bytes], most: int = _PIECE) -> None:
-        """Read from `stream`, which stays its opener's to close, at most `most` bytes at once."""
+        """Read from `stream`, which the caller closes, at most `most` bytes at once."""
         self._stream, self._most = stream, most
         self.seek: Callable[..., int] = stream.seek
         self.tell: Callable[[], int] = stream.tell
@@ -84,7 +84,7 @@ class InPieces(io.BufferedIOBase):
         return True
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read as a file does, but no more than a piece if no size is given."""
+        """Read `size` bytes, or at most 1 MiB if no size is given."""
         if size is not None and size > self._most:
-            raise ValueError(f"{size:,} bytes at once, of which it has no need")
+            raise ValueError(f"a read of {size:,} bytes at once")
         return self._stream.read(_PIECE if size is None or size < 0 else size)

@@ -19,10 +19,10 @@ from clf_runtime.inputs.stream import Records, foreign_kind, read_paths
 from clf_runtime.model.card import ModelCard
 from clf_runtime.prediction import Prediction, Predictions
 
-_LOOK = 512  # bytes of a stream that tell what it holds
-_EMPTY = "standard input: is empty: it holds neither .npy records nor paths, nor a picture"
+_LOOK = 512  # bytes of a stream that show what it holds
+_EMPTY = "standard input: is empty; expected .npy records, a picture, or paths"
 
-Note = Callable[[str], object]  # is told, in a sentence, what else a picture holds than what is answered
+Note = Callable[[str], object]  # called with a sentence on what a picture holds beside the image that is classified
 
 
 def _unheard(text: str) -> None:
@@ -122,10 +122,9 @@ def answer_files(
 ) -> Iterator[Answer]:
     """Classify image files, folders and patterns, as `find_files` takes them, in order; `paths` may also be just one.
 
-    `distribution` and `reject_below` are those of `Classifier.predict`; `note` is told what else a picture holds (of a
-    moving one the first picture is answered). So many `threads` decode and answer pictures at a time; arrays are
-    answered by one, in batches. Memory does not grow with what is read. Raises nothing that concerns an image: that is
-    in its answer.
+    `distribution` and `reject_below` are those of `Classifier.predict`; `note` is called with what is not classified
+    of a picture (of an animation all but the first frame). Pictures are decoded and classified in `threads` threads,
+    arrays in one, in batches. Memory is constant. Errors that concern an image are not raised but in its answer.
     """
 
     def answer(path: str, note: Note, room: Room) -> Iterator[Answer]:
@@ -189,10 +188,10 @@ def answer_stream(
 ) -> Iterator[Answer]:
     r"""Classify a stream, such as standard input, as it arrives: each image as soon as its last byte has been read.
 
-    The first bytes tell what the stream holds: `.npy` records, one after another as `numpy.save` writes them; one
-    picture; or lines, each the path of one file. Ends when the stream does. A damaged record or a missing file is an
-    answer with an error, and the rest goes on; so is, but once, a stream without anything in it, of an archive or of
-    other binary data, of text instead of bytes, or one that cannot be read.
+    The first bytes decide what the stream holds: `.npy` records, one after another as `numpy.save` writes them; one
+    picture; or lines, each the path of a file. Ends with the stream. A damaged record or a missing file gives an answer
+    with an error, and the next ones are not affected; a stream that is empty, cannot be read, is text instead of bytes,
+    or holds an archive or other binary data gives a single one.
     """
     try:
         first = stream.read(1)
@@ -211,9 +210,8 @@ def answer_stream(
             yield from _answers("-", found)
             return
         if kind := foreign_kind(first):
-            raise ImageError(
-                f"standard input: holds {kind}: give .npy records, one picture, or the paths of files, one a line"
-            )
+            expected = "expected .npy records, one picture, or paths of files, one per line"
+            raise ImageError(f"standard input: holds {kind}; {expected}")
         yield from _answer_paths(classifier, stream, first, distribution, reject_below, note)
     except ImageError as error:
         yield Answer("-", None, error=error)

@@ -33,7 +33,7 @@ def test_from_pictures_to_predictions(command, pictures, tmp_path, monkeypatch):
     assert ended.code == 0, ended.err
     ended = command(export, "run", "--quiet")
     assert ended.code == 0, ended.err
-    assert "proven against PyTorch" in ended.out
+    assert "verified against PyTorch" in ended.out
     card = Classifier.load("run.onnx").card
     assert card.pretrained == str(WEIGHTS)
     assert ("Apache-2.0" in card.pretrained, "ImageNet" in card.pretrained) == (True, True)

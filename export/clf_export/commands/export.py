@@ -133,15 +133,15 @@ def export(
             made.append(export)
     for export, file in zip(made, files, strict=True):
         written = export.model
-        print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, proven against PyTorch"))
-        lines = (f"the net that was trained         {export.as_trained}", *_proof_lines(export))
+        print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, verified against PyTorch"))
+        lines = (f"net as trained                   {export.as_trained}", *_proof_lines(export))
         if export.photos is not None:
             steps = f"{export.photos.differing_pixels:.2%} of their pixels differ from Pillow's, by one step"
             same = f"{export.photos.photographs}; {steps}; probabilities by {export.photos.max_difference:.1e}"
             lines = (*lines, f"photographs of many sizes        {same}")
         if export.pictures:
-            same = f"{export.pictures:,} from their bytes on, every pixel as in training"
-            lines = (*lines, f"pictures, on a device's path      {same}")
+            same = f"{export.pictures:,} decoded as on a device, every pixel as in training"
+            lines = (*lines, f"pictures                         {same}")
         for line in (*lines, *_golden_lines(written), *_int8_lines(export)):
             print(f"  {one_line(line)}")
         small = int8_beside(file)
@@ -164,12 +164,14 @@ def _golden_lines(file: "ModelFile") -> list[str]:
     golden = file.card.golden
     lines = [f"sha256                           {file.sha256}"]
     if golden is None:
-        return ["golden cases                     none: the images are too large, or all answers near ties", *lines]
-    noticed = file.damages - len(file.unnoticed)
+        return ["golden cases                     none: images too large, or all predictions near ties", *lines]
     picture = " and a picture" * (file.card.golden_picture is not None)
-    found = f"the self-test passes, and notices {noticed} of {file.damages} damaged weights"
-    text = f"{len(golden.probabilities)}{picture}; {found}"
-    return [f"golden cases                     {text}", *(f"  not noticed: {what}" for what in file.unnoticed), *lines]
+    detected = f"{file.damages - len(file.unnoticed)} of {file.damages}"
+    return [
+        f"golden cases                     {len(golden.probabilities)}{picture}, self-test passed",
+        f"damage detection                 checksum: any flipped bit; golden cases alone: {detected} in weights",
+        *lines,
+    ]
 
 
 def _int8_lines(made: "Export") -> list[str]:

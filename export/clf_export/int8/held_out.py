@@ -38,9 +38,9 @@ def choose_images(
 ) -> HeldOut:
     """Choose from the training part of `dataset`, deterministically by the run's seed.
 
-    The validation images are those that the run held out, or a tenth of the training images if it held out none; both
-    at most `most_validation`, and fewer where images are large. At most `most_calibration` of the others calibrate.
-    Each class is in either by its share, and no image in both. The test part is not looked at.
+    The validation images are those that the run held out, or a tenth of the training images if it held out none, at
+    most `most_validation`. At most `most_calibration` of the others are for calibration. Both are fewer if images are
+    large, stratified by class, and disjoint. The test part is not used.
     Raises DataError if there is no room for copies: see spill.
     """
     labels = dataset.train.labels

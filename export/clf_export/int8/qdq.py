@@ -22,8 +22,8 @@ from clf_runtime.engine.ort_library import import_onnxruntime
 
 Scheme = Literal["U8S8 reduced, per channel", "U8S8 reduced, per tensor", "weights only, per channel"]
 Placement = Literal["all", "first in float", "last in float", "first and last in float"]
-_MOST_IN_FLOAT = 0.5  # of the weights: a file that keeps more of them is hardly smaller
-_BATCH = 64  # images of a step of the calibration, fewer where they are large
+_MOST_IN_FLOAT = 0.5  # of the weights: a file with more in float is hardly smaller
+_BATCH = 64  # images per calibration step, fewer if they are large
 
 
 @dataclass(frozen=True)

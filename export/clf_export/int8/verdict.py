@@ -247,9 +247,9 @@ def _as_meant(model: bytes, images: np.ndarray) -> np.ndarray:
 def speed_ratio(float_model: bytes, int8_model: bytes, images: np.ndarray, batch: int, seconds: float = 1.0) -> float:
     """The int8 model's images/s relative to the float model's, in batches of `batch`, on one thread.
 
-    The two take turns, some milliseconds each, for about `seconds`, five times at least; the median of the pairs is
-    returned, so that other work on the machine meets both. Images [N, C, H, W] are repeated to fill a batch,
-    which is smaller where they are large.
+    The two alternate, a few milliseconds each, for about `seconds` and at least five times; the median ratio of the
+    pairs is returned, so that other load on the machine affects both. Images [N, C, H, W] are repeated to fill a batch,
+    which is smaller if they are large.
     """
     block = np.ascontiguousarray(images[np.arange(at_once(images.shape[1:], batch)) % len(images)])
     engines = [open_engine(model, "a model", device="cpu") for model in (float_model, int8_model)]

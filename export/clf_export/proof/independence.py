@@ -24,10 +24,10 @@ from clf_train.models.own import describe_error
 SIZES = (2, 3, 7, 64, 100, 257, 300)
 _BESIDE = (2, 7, 257)  # sizes of the batches whose neighbours are changed
 _GRADIENTS = (2, 5, 33)
-_MOST_BYTES = 40 << 20  # of a batch in float32; larger batches of large images are left out
-_MOST_GRADIENT_BYTES = 4 << 20  # the same where all that a net makes of a batch is kept
-_ROUNDING = 1e-3  # of the span of an image's scores (or of 1): what the size of a batch may change
-_NOTHING = 1e-6  # the same where the size is the same
+_MOST_BYTES = 40 << 20  # of a batch in float32; larger batches of large images are skipped
+_MOST_GRADIENT_BYTES = 4 << 20  # the same where all activations of a batch are kept
+_ROUNDING = 1e-3  # of the range of an image's scores (or of 1): tolerance between batch sizes
+_NOTHING = 1e-6  # the same at equal batch size
 _REAL, _NOISE, _FAINT = 20, 6, 8
 
 Scores = Callable[[np.ndarray], np.ndarray]

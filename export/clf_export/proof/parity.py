@@ -78,12 +78,12 @@ class Comparison:
 
 
 def at_once(shape: tuple[int, ...], most: int = TEST_BATCH) -> int:
-    """How many images of a shape [C, H, W] are answered together: `most`, or fewer that are large."""
+    """The number of images [C, H, W] that are run as one batch: `most`, or fewer if they are large."""
     return max(1, min(most, MOST_BYTES // (4 * math.prod(shape))))
 
 
 def run_onnx(model: bytes, images: np.ndarray, *, batch: int | None = None, optimised: bool = True) -> np.ndarray:
-    """Answer images [N, C, H, W], `batch` or `at_once` at a time, with onnxruntime on the CPU: float32 [N, K].
+    """Run images [N, C, H, W], `batch` or `at_once` at a time, with onnxruntime on the CPU: float32 [N, K].
 
     Without `optimised`, graph optimisations are off. Raises ModelError if the model cannot be loaded or run.
     """

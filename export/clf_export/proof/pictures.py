@@ -1,4 +1,4 @@
-"""Raw pictures through the whole path of a device, and the one that goes into the file.
+"""Picture files decoded and classified as on a device, and the golden picture of the model file.
 
 Letters in shapes: N images, C channels, H height, W width, K classes.
 """
@@ -25,12 +25,12 @@ _COLOURS = 63  # of the golden picture, beside the transparent one: a PNG of som
 
 
 def prove_pictures(model: bytes, dataset: Dataset, evidence: Evidence) -> int:
-    """Answer up to 200 test pictures of a source as a device does, from their bytes on; returns how many there were.
+    """Decode and classify up to 200 test pictures of a source as a device does; returns their number.
 
-    `model` is a whole file with its card. Each picture must become the very image that was tested, to the last pixel,
-    and its probabilities be PyTorch's within the tolerance. A source of arrays has none, one that was read as before
-    or without its broken pictures is not compared.
-    Raises ParityError, naming the picture, if one does not.
+    `model` is a complete file with its card. Each picture must become exactly the image that was tested, pixel for
+    pixel, and its probabilities must equal PyTorch's within the tolerance. The result is 0 for a source of arrays, and
+    for one that was read in an earlier version's order or without its broken pictures.
+    Raises ParityError, naming the picture, if one differs.
     """
     if dataset.as_before or dataset.skipped or not os.path.exists(dataset.source):
         return 0
@@ -49,7 +49,7 @@ def prove_pictures(model: bytes, dataset: Dataset, evidence: Evidence) -> int:
         differences = np.abs(answers - evidence.reference[done : done + count]).max(axis=1)
         if differences.max() > TOLERANCE:
             worst = int(differences.argmax())
-            raise ParityError(f"{block.places[worst]}: its answer on a device differs by {differences[worst]:.1e}")
+            raise ParityError(f"{block.places[worst]}: probabilities on a device differ by {differences[worst]:.1e}")
         done += count
         if done == MOST:
             break
@@ -57,9 +57,9 @@ def prove_pictures(model: bytes, dataset: Dataset, evidence: Evidence) -> int:
 
 
 def make_golden_picture(model: bytes, card: ModelCard, golden: Golden | None) -> GoldenPicture | None:
-    """Make a picture of another size and shape than the input from the first golden case, and answer it.
+    """Make a picture from the first golden case, with another size and aspect ratio than the input, and classify it.
 
-    It has few colours, and a transparent corner. None where a device takes no pictures by a stated geometry, or
+    It has few colours, and a transparent corner. None if the card has no geometry or the input is not a picture, or
     without Pillow.
     """
     channels, height, width = card.image_shape
@@ -88,5 +88,5 @@ def make_golden_picture(model: bytes, card: ModelCard, golden: Golden | None) ->
 
 
 def with_golden_picture(model: bytes, card: ModelCard) -> ModelCard:
-    """The card with a golden picture that `model`, which it is of, has answered; without where there can be none."""
+    """The card of `model` with a golden picture and its probabilities, or without one if there can be none."""
     return replace(card, golden_picture=make_golden_picture(model, card, card.golden))

@@ -77,7 +77,7 @@ def self_test_lines(result: SelfTest) -> list[str]:
     if result.passed:
         cases, largest = len(result.cases), result.max_difference
         passed = f"self-test passed: {cases} golden cases{_picture(result)} on {where}"
-        return [f"{passed}; largest difference {largest:.1e}, {least}"]
+        return [f"{passed}; max. difference {largest:.1e}, {least}"]
     lines = [f"self-test FAILED on {where}: {result.problem}"]
     for i, case in enumerate(result.cases, 1):
         if not case.agrees(result.tolerance):

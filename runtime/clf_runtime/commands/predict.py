@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "clf-predict"
 IMAGES = (
-    ".npy or .npz files of one image or a batch, pictures (PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, HEIC), folders of "
+    ".npy or .npz files with one image or a batch, pictures (PNG, JPEG, WebP, BMP, GIF, TIFF, PPM, HEIC), folders of "
     "them, patterns such as 'shots/*.png', or - for standard input."
 )
 OPTIONS = (
@@ -77,12 +77,12 @@ def predict(
     """Classify images with an ONNX model: class, name and probability of each.
 
     Arrays are [channels, height, width] or [height, width, channels], or a batch of either, in the dtype and range that
-    the model was trained on; uint8 images and floats in 0..1 stand for each other. An .npz holds them in an array
-    `images`, or in its only one. Pictures of any size, and uint8 arrays [height, width, 3], become the model's input as
-    its card says (see --card).
+    the model was trained on; uint8 images and floats in 0..1 are converted into each other. An .npz file holds them in
+    the array `images`, or in its only array. Pictures of any size, and uint8 arrays [height, width, 3], are resized to
+    the model's input as its card says (see --card).
 
-    Standard input is a stream of .npy records, as numpy.save writes them one after another, one picture, or lines that
-    are paths. Each is answered as soon as it is there.
+    Standard input is a stream of .npy records, as numpy.save writes them one after another, or one picture, or paths,
+    one per line. Each image is classified as soon as it arrives.
 
     Errors are printed on stderr, with --json and --csv also in the record of the image.
 
@@ -158,7 +158,7 @@ def _print_answers(
     code, top = 0, min(top, len(classifier.card.names))
     options: Any = {"distribution": top > 1 or form == "json", "reject_below": reject_below, "note": note}
     answers = _answers(classifier, images, options, threads)
-    with suppress(BrokenPipeError):  # nobody reads on; what went wrong until then stays wrong
+    with suppress(BrokenPipeError):  # the reader has gone; errors until then still count
         if form == "csv":
             print(csv_header(top))
         for answer, is_live in answers:

@@ -34,8 +34,8 @@ class GoldenCase:
 class SelfTest:
     """The result of a self-test. `problem` says why it failed, and is None if it passed.
 
-    `measured` tells whether the tolerance was measured for the provider that ran, or is another provider's. `picture`
-    tells whether the golden picture `agrees`, or why it was not tried: the file has `none`, or the device `no Pillow`.
+    `measured` says whether the tolerance was measured on the provider that ran, or on another one. `picture` says
+    whether the golden picture `agrees` or `differs`, or why it was not run: `none` in the file, or `no Pillow`.
     """
 
     cases: tuple[GoldenCase, ...]
@@ -56,9 +56,9 @@ class SelfTest:
 def self_test(classifier: Classifier) -> SelfTest:
     """Run a model's golden cases, one by one and in one batch, and compare the results with those in the file.
 
-    It fails if the likeliest class of a case differs, a probability differs by more than the card's tolerance, or the
-    model does not answer at all; and if the golden picture becomes another input here, or gets another answer.
-    Raises ModelError if the file carries no golden cases.
+    It fails if the predicted class of a case differs, if a probability differs by more than the card's tolerance, if
+    the golden picture is decoded to another input or its probabilities differ, or if the model fails.
+    Raises ModelError if the file has no golden cases.
     """
     golden = classifier.card.golden
     if golden is None:
@@ -84,18 +84,15 @@ def self_test(classifier: Classifier) -> SelfTest:
 
 
 def _try_picture(classifier: Classifier, tolerance: float) -> tuple[Picture, str | None]:
-    """Answer the golden picture, from its bytes on; what became of it, and what is wrong, in words."""
+    """Decode and classify the golden picture; returns the outcome and, if it differs, what is wrong."""
     picture = classifier.card.golden_picture
     if picture is None:
         return "none", None
     try:
         image = picture_to_input(picture.data, "the golden picture", classifier.card)
         if hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() != picture.input_sha256:
-            other = "another Pillow or another build of it, perhaps"
-            return (
-                "differs",
-                f"the golden picture becomes another input here than where the file was exported ({other})",
-            )
+            other = "perhaps another version or build of Pillow"
+            return "differs", f"the golden picture is decoded to another input than at the export ({other})"
         answer = classifier.probabilities(to_batch(image, classifier.card))[0]
     except MissingExtraError:
         return "no Pillow", None
@@ -105,7 +102,7 @@ def _try_picture(classifier: Classifier, tolerance: float) -> tuple[Picture, str
     agrees = difference <= tolerance
     return (
         "agrees" if agrees else "differs",
-        None if agrees else f"the golden picture's answer differs by {difference:.1e}",
+        None if agrees else f"the probabilities of the golden picture differ by {difference:.1e}",
     )
 
 

@@ -15,8 +15,8 @@ MAX_CLASSES = 100_000
 MAX_PIXELS = 1 << 24  # channels x height x width of one image
 MAX_GOLDEN = 64
 MAX_PICTURE_BYTES = 1 << 20  # of the golden picture
-# Of a probability, by the precision of the weights: what a file may allow itself. Float sums differ by some 1e-6 from
-# processor to processor; int8's are rounded to 256 steps, and where answers differ by more the file is not to be used.
+# The largest tolerance of a probability that a card may state, by the precision of the weights. Float results differ by
+# some 1e-6 between processors; int8's are rounded to 256 steps. A file that differs by more should not be used.
 MOST_TOLERANCE = {"float32": 0.01, "int8": 0.1}
 ITEM_BYTES = {"uint8": 1, "float32": 4}
 _SLACK = 1e-3  # of a sum of probabilities
@@ -113,12 +113,12 @@ class Int8:
 class ModelCard:
     """A model's inputs and outputs, its origin, and its accuracy.
 
-    `image_shape` is (channels, height, width); images go in as NCHW, channels in RGB order. `dtype` is `uint8` or
-    `float32`, `value_range` the lowest and highest value that an image may hold. `mean` and `std` (one a channel, in
-    the units of the image) and `temperature` are already in the graph; they stand here to be read, not applied.
-    `precision` is that of the weights, `float32` or `int8`. `geometry` tells how a picture of another size becomes the
-    input; it is None for files of schema 2, and for those without a card. `input` is `tensor`, a batch of such images,
-    or `photo`: the geometry is in the graph too, which takes one picture uint8 [1, height, width, 3] of any size.
+    `image_shape` is (channels, height, width); images are NCHW with channels in RGB order. `dtype` is `uint8` or
+    `float32`, `value_range` the lowest and highest valid value of an image. `mean` and `std` (one per channel, in the
+    units of the image) and `temperature` are already in the graph, and here for information only. `precision` is that
+    of the weights, `float32` or `int8`. `geometry` says how a picture of another size is resized to the input; it is
+    None for files of schema 2, and for those without a card. `input` is `tensor`, a batch of such images, or `photo`:
+    the geometry is in the graph too, which takes one picture uint8 [1, height, width, 3] of any size.
 
     Raises ModelError, naming the field, for an invalid value.
     """
@@ -298,7 +298,7 @@ def _check(card: ModelCard) -> None:
             and abs(sum(picture.probabilities) - 1) <= _SLACK
         ),
         "golden_picture",
-        "a PNG with the SHA-256 of its input and a probability a class, beside golden cases",
+        "a PNG with the SHA-256 of its input and a probability per class, beside golden cases",
     )
 
 

@@ -102,7 +102,7 @@ def test_several_runs_are_exported_together_or_not_at_all(command, make_run, tmp
     refused("no run here is of the model 'nets:tiny'", "--model", "nets:tiny")
     refused("no run here is of the model ''", "--model", ",")
     for name in ("z.onnx", "z.ONNX"):
-        refused("there are 2 models; give a folder", "--out", tmp_path / name)
+        refused("there are 2 models; pass a folder", "--out", tmp_path / name)
 
     nets = []  # the second fails its proof
     monkeypatch.setattr(

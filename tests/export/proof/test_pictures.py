@@ -77,7 +77,7 @@ def torch_is_undecided(dataset):
 
 def test_an_answer_that_differs_is_refused(exported):
     folder, dataset, _ = exported
-    with pytest.raises(ParityError, match=r"\.png: its answer on a device differs by"):
+    with pytest.raises(ParityError, match=r"\.png: probabilities on a device differ by"):
         prove_pictures((folder / "m.onnx").read_bytes(), dataset, torch_is_undecided(dataset))
 
 
@@ -108,10 +108,10 @@ def test_a_device_whose_geometry_differs_notices(exported):
     folder = exported[0]
     result = self_test(changed(folder, geometry={"fit": "stretch"}))
     assert (result.passed, result.picture) == (False, "differs")
-    assert result.problem.startswith("the golden picture becomes another input here than where the file was exported")
+    assert result.problem.startswith("the golden picture is decoded to another input than at the export")
     result = self_test(changed(folder, golden_picture={"probabilities": [0.25, 0.75]}))
     assert (result.passed, result.picture) == (False, "differs")
-    assert result.problem.startswith("the golden picture's answer differs by ")
+    assert result.problem.startswith("the probabilities of the golden picture differ by ")
 
 
 def test_a_device_without_pillow_says_that_it_tried_no_picture(exported, monkeypatch):

@@ -124,7 +124,7 @@ def test_a_start_across_two_blocks_is_found(classifier):
 def test_nothing_is_one_error(classifier):
     [(image, index, error)] = answered(classifier, b"")
     assert (image, index) == ("-", None)
-    assert error == "standard input: is empty: it holds neither .npy records nor paths, nor a picture"
+    assert error == "standard input: is empty; expected .npy records, a picture, or paths"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WebP", "BMP", "GIF", "TIFF", "PPM"])
@@ -169,7 +169,7 @@ def test_a_stream_of_anything_else_is_one_error(classifier, data, says):
     [(image, index, error)] = answered(classifier, data)
     assert (image, index) == ("-", None)
     assert error.startswith(f"standard input: holds {says}")
-    assert error.endswith(": give .npy records, one picture, or the paths of files, one a line")
+    assert error.endswith("; expected .npy records, one picture, or paths of files, one per line")
 
 
 def test_a_stream_of_text_is_one_error(classifier):

@@ -42,8 +42,8 @@ def train(
         str,
         typer.Option(
             metavar="SOURCE",
-            help="Labelled images, in about any layout: folders of pictures, lists, arrays, tensors, tables, archives "
-            "of them, or one of the words digits (embedded) and cifar10 (downloaded once). It is found by looking.",
+            help="Labelled images in any common layout, which is detected: folders of pictures, lists, arrays, "
+            "tensors, tables, archives of them, or one of the words digits (embedded) and cifar10 (downloaded once).",
         ),
     ] = "digits",
     model: Annotated[

@@ -74,8 +74,8 @@ class OutOfFold:
 class Fit:
     """The result of a training: its epochs, and the one whose weights the net has.
 
-    `head` is how a head was fitted without steps. Of a training in folds, or a head that was fitted in such,
-    `temperature` and the predictions `out_of_fold` are theirs.
+    `head` says how a head was fitted without gradient steps. `temperature` and the predictions `out_of_fold` are those
+    of a training in folds, or of a head that was fitted in folds.
     """
 
     history: tuple[Epoch, ...]
@@ -162,7 +162,7 @@ def fit(
 
 @dataclass(frozen=True)
 class _Job:
-    """What stays constant in a training; it uses the images `rows`, or all if None, by the weights of their classes."""
+    """What stays constant in a training; it uses the images `rows`, or all if None, weighted by class."""
 
     images: Tensor
     labels: Tensor

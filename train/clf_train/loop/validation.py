@@ -29,8 +29,8 @@ def validate_epoch(
 ) -> Epoch:
     """Add the validation figures to an epoch, and keep the weights if they are the best so far.
 
-    Each image counts by the weight of its class, float64 [K], alike without `weights`. The net's scores for the images
-    are kept in `scores`, float32 [epochs, M, K], if that is given.
+    Images are weighted by class if `weights`, float64 [K], are given. The net's scores for the images are stored in
+    `scores`, float32 [epochs, M, K], if given.
     """
     into = None if scores is None else scores[epoch.epoch - 1]
     figures = validate(state.net, split, held_out, normalise, device, weights, into) if world.writes else (0.0, 0.0)
@@ -52,8 +52,7 @@ def validate(
 ) -> tuple[float, float]:
     """The mean cross-entropy (nats) and accuracy of a net, in evaluation mode, on some rows of a split.
 
-    Each image counts by the weight of its class, float64 [K], alike without `weights`; `into`, float32 [M, K], gets the
-    scores.
+    Images are weighted by class if `weights`, float64 [K], are given; the scores are stored in `into`, float32 [M, K].
     """
     block = max(1, _MOST_SCORES // (int(split.labels.max()) + 1))
     loss, accuracy = 0.0, 0.0

@@ -38,10 +38,11 @@ _OLDER = {3: _upgrade, 4: _upgrade_4}
 class Plan:
     """Everything that determines a training's results.
 
-    `source` is a word or an absolute path, `names` and `fingerprint` are the dataset's, `recipes` one a model in the
-    order of training, `device` is cpu or cuda, `threads` how many PyTorch uses in each of the `processes`. `size`
-    (height, width), `geometry`, `skip_bad` and `as_before` are how the source was read: see read_source. `init` is the
-    run whose weights it begins with, if any, and `folds` in how many it is measured, 0 if in none.
+    `source` is a word or an absolute path, `names` and `fingerprint` are the dataset's, `recipes` has one per model in
+    the order of training, `device` is cpu or cuda, `threads` is the number of PyTorch threads in each of the
+    `processes`. `size` (height, width), `geometry`, `skip_bad` and `as_before` say how the source was read: see
+    read_source. `init` is the run whose weights the training starts from, if any, and `folds` the number of folds of
+    its cross-validation, 0 for none.
     """
 
     schema: int

@@ -52,8 +52,8 @@ class Init:
 class DataRecord:
     """Where the images came from: a word or an absolute path, its layout, its fingerprint, and each part's size.
 
-    `train_images` are those that trained; the `validation_images` were held out of the training part. `skipped` are the
-    pictures that were left out since they cannot be read, `as_before` is how the others were read: see read_source.
+    `train_images` were trained on; `validation_images` were held out of the training part. `skipped` are the pictures
+    that were left out since they cannot be read, `as_before` says how the others were read: see read_source.
     """
 
     source: str
@@ -71,14 +71,14 @@ class Run:
     """One training of one model, as run.json holds it.
 
     `image_shape` is (channels, height, width); `dtype` and `value_range` are those of the images, and `normalisation`
-    is in the same units. `geometry` is how pictures became the images. `best_epoch` is the epoch that the weights are
-    of, `temperature` what the scores are divided by before the softmax: 1 where no images were held out to fit it to.
-    `machine` is machine.describe_machine's. `threads` is how many PyTorch used in each of the `processes`. `created` is
-    ISO 8601 in UTC, `seconds` the time of the training loop alone. The two SHA-256 are of the files beside it; runs of
-    clf-edge before the probe have none. `pretrained` is the source and licence of the weights that the net, or the run
-    it began with, came with, if any; `init` is that run, and `head` how a head was fitted without steps. `folds` are
-    those of a training in folds: where the source has no test part, `test` is of their predictions for all images.
-    `suspects` are the labels that may be wrong, where there are predictions by nets that had not seen the images.
+    is in the same units. `geometry` says how pictures were resized to the images. `best_epoch` is the epoch of the
+    weights, `temperature` divides the scores before the softmax: 1 if it was not fitted. `machine` is
+    describe_machine's. `threads` is the number of PyTorch threads in each of the `processes`. `created` is ISO 8601 in
+    UTC, `seconds` the time of the training loop alone. The two SHA-256 are of the files beside it; runs of versions
+    without a probe have none. `pretrained` is the source and licence of the pretrained weights, of the net or of the
+    run `init` that it started from, if any, and `head` how a head was fitted without gradient steps. `folds` are those
+    of a training in folds: if the source has no test part, `test` is of their predictions for all images. `suspects`
+    are the labels that may be wrong, where there are predictions by nets that had not seen the images.
     """
 
     schema: int
@@ -126,7 +126,7 @@ class Run:
         if not (len(mean) == len(std) == channels and all(s > 0 for s in std)):
             raise ValueError(f"normalisation must have a mean and a positive std for each of {channels} channels")
         if not (self.temperature > 0 and self.seconds > 0 and len(self.names) >= 2 and min(self.image_shape) > 0):
-            raise ValueError("temperature, seconds, names or image_shape hold an impossible value")
+            raise ValueError("temperature, seconds, names or image_shape is invalid")
         if self.schema >= _PROBED and None in (self.weights_sha256, self.probe_sha256):
             raise ValueError("the SHA-256 of the weights or the probe is missing")
 
