@@ -30,6 +30,8 @@ def test_no_accuracy_on_its_training_images_is_claimed_of_a_net(command, tmp_pat
     assert "each of these images was predicted by one of 3 nets that had not seen it" in trained.out
     assert "test accuracy" not in trained.out + (folder / "report.html").read_text()
     assert not list(folder.glob("fold-*"))
+    assert run.suspects.images == 60
+    assert "Labels that may be wrong" in (folder / "report.html").read_text()
 
     exported = command(export, folder, "--quiet")
     assert exported.code == 0, exported.err

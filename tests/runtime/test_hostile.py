@@ -35,15 +35,15 @@ ARRAY_LIMIT = 384 << 20  # where there are no pictures
 CHILD = """
 import resource, sys
 import clf_runtime, PIL.Image, PIL.PngImagePlugin, PIL.JpegImagePlugin
-from clf_runtime.inputs import npz, stream
+from clf_runtime.inputs import npz, parallel, stream
 classifier = clf_runtime.Classifier.load(sys.argv[1])
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]), size + int(sys.argv[2])))
-for name in sys.argv[3:]:
+for name in sys.argv[4:]:
     if name == "-":
         answers = clf_runtime.answer_stream(classifier, sys.stdin.buffer)
     else:
-        answers = clf_runtime.answer_files(classifier, [name])
+        answers = clf_runtime.answer_files(classifier, [name], threads=int(sys.argv[3]))
     count, error = 0, None
     for answer in answers:
         count, error = count + 1, error or answer.error
@@ -51,10 +51,15 @@ for name in sys.argv[3:]:
 """
 
 
-def in_bounds(model, *names, limit=LIMIT, stdin=None):
+def in_bounds(model, *names, limit=LIMIT, stdin=None, threads=1):
     """The outcome of each file, read by a child whose memory is limited: how many answers, and the first error."""
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, model, str(limit), *map(str, names)], input=stdin, capture_output=True
+        [sys.executable, "-c", CHILD, model, str(limit), str(threads), *map(str, names)],
+        input=stdin,
+        capture_output=True,
+        env=os.environ | {"MALLOC_ARENA_MAX": "1"}
+        if threads > 1
+        else None,  # or glibc keeps freed memory for each thread
     )
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode().splitlines()
@@ -129,6 +134,18 @@ def test_the_largest_picture_is_read_within_the_limit(tiny_file, tmp_path):
     worst = Image.new("CMYK", (7_000, 7_100), (0, 255, 255, 40))
     worst.save(tmp_path / "large.jpg", exif=exif, progressive=True, subsampling=0)
     assert in_bounds(tiny_file, tmp_path / "large.jpg") == ["1 None"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_threads_decode_large_pictures_within_the_limit_of_one(tiny_file, tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "large"
+    folder.mkdir()
+    Image.new("RGB", (7_000, 7_100), "red").save(folder / "0.png", compress_level=1)  # 190 MiB in Pillow
+    for i in range(1, 4):
+        os.link(folder / "0.png", folder / f"{i}.png")
+    assert in_bounds(tiny_file, folder, threads=4, limit=480 << 20) == ["4 None"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")

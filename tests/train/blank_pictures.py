@@ -21,7 +21,7 @@ def _blank(*arguments: object) -> None:
 def blank_pictures() -> Iterator[None]:
     """Make each picture of a run, and each sheet of samples, a PNG of one pixel."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("save_curves", "save_reliability", "save_confusion", "save_confused"):
+        for name in ("save_curves", "save_reliability", "save_confusion", "save_confused", "save_suspects"):
             patch.setattr(plots, name, _blank)
         patch.setattr(show, "save_sheet", _blank)
         yield

@@ -16,6 +16,7 @@ from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, calibration, f
 from clf_train.evaluation.folds import has_failed, held_out_probabilities, measure_folds
 from clf_train.evaluation.inference import class_scores, softmax
 from clf_train.evaluation.metrics import measure
+from clf_train.evaluation.suspects import find_suspects
 from clf_train.loop import probe
 from clf_train.loop.fit import Fit
 from clf_train.loop.rebuild import pack_weights, probe_rebuilt, sha256
@@ -75,6 +76,10 @@ def score(
         before = softmax(torch.from_numpy(folded.scores))
         after = held_out_probabilities(folded.scores, labels, folded.fold)
     test = measure(after, labels)
+    suspects = None
+    if folded is not None:
+        unseen = softmax(torch.from_numpy(folded.scores), temperature)
+        suspects = find_suspects(unseen, dataset.train.labels, dataset.place)
     parameters = count_parameters(net)
     weights = pack_weights(net)
     probed = probe.pack(probe_rebuilt(net, weights, model, probe.choose_images(dataset, wanted.seed), normalise))
@@ -119,11 +124,14 @@ def score(
         init=wanted.init,
         head=fitted.head,
         folds=folds,
+        suspects=suspects,
     )
     plots.save_curves(fitted.history, folder / "curves.png")
     plots.save_reliability(run.calibration, folder / "reliability.png")
     plots.save_confusion(test, dataset.names, folder / "confusion.png")
     plots.save_confused(dataset, after, folder / "confused.png")
+    if suspects is not None:
+        plots.save_suspects(dataset, suspects, folder / "suspects.png")
     (folder / "report.html").write_text(page.run_page(run, folder), "utf-8")
     write_run(folder, run, weights, probed)  # last: run.json marks a finished run
     return run

@@ -1,5 +1,6 @@
 """Parts become a Dataset: shapes, classes and names."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from small_arrays import COUNT, SHAPE, make_floats, make_images, make_labels
 
-from clf_train.data.dataset import Parts, assemble
+from clf_train.data.dataset import Part, Parts, assemble
 from clf_train.errors import DataError
 
 Make = Callable[..., Parts]
@@ -148,3 +149,23 @@ def test_a_test_part_that_does_not_fit_the_training_part_is_refused(
 def test_labels_without_axis(good_parts: Make) -> None:
     with pytest.raises(DataError, match="labels of shape"):
         assemble("s", good_parts(labels=np.array(3)))
+
+
+def test_each_training_image_has_its_place_when_others_are_held_out(good_parts: Callable[..., Parts]) -> None:
+    parts = dataclasses.replace(good_parts(), test=None)
+    named = dataclasses.replace(parts, train=dataclasses.replace(parts.train, place="{}.png".format))
+    divided, undivided = assemble("s", named), assemble("s", named, undivided=True)
+    for dataset in (divided, undivided):
+        for i, image in enumerate(dataset.train.images):
+            number = int(dataset.place(i).removesuffix(".png"))
+            np.testing.assert_array_equal(image, named.train.images[number])
+    assert (divided.has_test, undivided.has_test, len(undivided.train)) == (True, False, 12)
+    assert undivided.test is undivided.train
+    assert not [doubt for doubt in undivided.doubts if "test image" in doubt]
+
+
+def test_undivided_a_validation_part_joins_the_training_images(good_parts: Callable[..., Parts]) -> None:
+    held = dataclasses.replace(good_parts(), validation=Part(make_images(3, seed=5), np.arange(3), "VAL"))
+    dataset = assemble("s", held, undivided=True)
+    assert (len(dataset.train), dataset.validation_images, dataset.has_test) == (15, None, True)
+    assert (dataset.place(11), dataset.place(12)) == ("TRAIN[11]", "VAL[0]")

@@ -1,5 +1,7 @@
 """The cache of decoded pictures: it gives what decoding gives, and what it cannot vouch for is decoded anew."""
 
+import ast
+import inspect
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -157,3 +159,14 @@ def test_what_was_not_used_for_longest_makes_room(source: Path, cache: Path, mon
     read_source(source, size=(2, 2), skip_bad=True)
     assert not old.exists()
     assert used.exists()
+
+
+def test_all_code_that_decodes_is_part_of_the_name() -> None:
+    """Or pixels of other code would be found; what neither decodes nor scales is named here."""
+    names = {module.__name__ for module in picture_cache._CODE}
+    for module in picture_cache._CODE:
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("clf_runtime.inputs"):
+                assert node.module in names
+            elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("clf_runtime.model"):
+                assert node.module == "clf_runtime.model.geometry"

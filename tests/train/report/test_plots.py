@@ -4,7 +4,8 @@ from PIL import Image
 
 from clf_train.data.dataset import Part, Parts, assemble
 from clf_train.evaluation.metrics import measure
-from clf_train.report.plots import for_display, save_confused, save_confusion, save_sheet
+from clf_train.evaluation.suspects import find_suspects
+from clf_train.report.plots import for_display, save_confused, save_confusion, save_sheet, save_suspects
 
 RED_ABOVE_BLUE = np.zeros((3, 8, 8), np.uint8)
 RED_ABOVE_BLUE[0, :4] = 255
@@ -91,3 +92,18 @@ def test_without_a_mistake_there_is_no_picture(tmp_path):
     probabilities[0] = [1, 0]
     save_confused(dataset, probabilities, tmp_path / "c.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_suspected_label_is_shown_in_true_colours(tmp_path):
+    dataset, probabilities = mistaken(RED_ABOVE_BLUE, np.full_like(RED_ABOVE_BLUE, 255))
+    suspects = find_suspects(probabilities, dataset.train.labels, dataset.place)
+    assert suspects.count == 0  # the class that it is taken for has 1.0 elsewhere
+    assert save_suspects(dataset, suspects, tmp_path / "s.png") is None
+    assert list(tmp_path.iterdir()) == []
+    probabilities[0] = [0, 1]
+    suspects = find_suspects(probabilities, dataset.train.labels, dataset.place)
+    assert [suspect.place for suspect in suspects.first] == ["x[0]"]
+    save_suspects(dataset, suspects, tmp_path / "s.png")
+    shown = colours(tmp_path / "s.png")
+    red, white = ((shown == [*colour, 255]).all(1).sum() for colour in ((255, 0, 0), (255,) * 3))
+    assert (red > 5000, white) == (True, 0)

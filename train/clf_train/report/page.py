@@ -24,6 +24,7 @@ _SECTIONS = {
     "classes": "Classes",
     "confusion": "Confusion matrix",
     "mistakes": "Most confused classes",
+    "suspects": "Labels that may be wrong",
     "calibration": "Calibration",
     "answers": "First predictions",
     "making": "Training details",
@@ -45,9 +46,9 @@ class _Report:
     @property
     def sections(self) -> dict[str, str]:
         """The headings by anchor."""
-        return {
-            anchor: heading for anchor, heading in _SECTIONS.items() if anchor != "confusion" or self.run.test.confusion
-        }
+        left_out = {"confusion"} if self.run.test.confusion is None else set()
+        left_out |= {"suspects"} if self.run.suspects is None else set()
+        return {anchor: heading for anchor, heading in _SECTIONS.items() if anchor not in left_out}
 
 
 def run_page(run: Run, folder: Path) -> str:

@@ -16,12 +16,14 @@ from matplotlib.text import Text
 from clf_train.data.dataset import Dataset
 from clf_train.evaluation.calibration import Calibration
 from clf_train.evaluation.metrics import TestMetrics, confused_examples
+from clf_train.evaluation.suspects import Suspects
 from clf_train.loop.checkpoint import Epoch
 
 _SAMPLES = 10  # images of each class in a sheet
 _MOST_CLASSES = 20  # in a sheet, and with numbers in the cells of a confusion matrix
 _MOST_EXAMPLES = 8  # images of each confused pair
 _LONGEST_NAME = 40  # characters of a class's name in a heading
+_LONGEST_UNDER = 15  # the same of a single image
 DPI = 160
 _GREY = "#7b7f87"  # legible on white and on dark pages
 
@@ -159,15 +161,41 @@ def save_confused(dataset: Dataset, probabilities: np.ndarray, file: Path) -> No
     _save(figure, file, transparent=True)
 
 
+def save_suspects(dataset: Dataset, suspects: Suspects, file: Path) -> None:
+    """Draw the training images whose labels are suspected, numbered from 1 in their order, eight in a row.
+
+    Above each is its label, below it the class that it is taken for. Writes no file if there are none.
+    """
+    if not suspects.first:
+        return
+    cell, line, gap = 1.0, 0.17, 0.12  # inches
+    image = cell * min(max(dataset.image_shape[1] / dataset.image_shape[2], 0.5), 2)
+    rows = -(-len(suspects.first) // _MOST_EXAMPLES)
+    row_height = image + 3 * line
+    width, height = _MOST_EXAMPLES * cell + (_MOST_EXAMPLES - 1) * gap, rows * row_height
+    figure = Figure(figsize=(width, height))
+    for i, suspect in enumerate(suspects.first):
+        row, column = divmod(i, _MOST_EXAMPLES)
+        left, top = column * (cell + gap), height - row * row_height
+        axis = figure.add_axes((left / width, (top - line - image) / height, cell / width, image / height))
+        axis.set_axis_off()
+        shown = for_display(dataset.train.images[suspect.index], dataset.value_range)
+        axis.imshow(shown, cmap="gray", vmin=0, vmax=1)
+        label, taken_for = (_short(dataset.names[k], _LONGEST_UNDER) for k in (suspect.label, suspect.predicted))
+        for y, text in ((top - 0.13, f"{i + 1}: {label}"), (top - line - image - 0.14, f"or {taken_for}?")):
+            figure.text(left / width, y / height, text, color=_GREY, fontsize=7)
+    _save(figure, file, transparent=True)
+
+
 def _quiet(axis: Axes) -> None:
     axis.grid(alpha=0.3)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _short(name: str) -> str:
+def _short(name: str, longest: int = _LONGEST_NAME) -> str:
     name = " ".join(name.split())
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def _save(figure: Figure, file: Path, transparent: bool = False) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from clf_runtime.evaluation.interval import span, stated
 from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, images_to_fit
 from clf_train.evaluation.metrics import TestMetrics, most_confused
+from clf_train.evaluation.suspects import Suspect
 from clf_train.runs.run import Run
 
 _MANY = 20  # classes; of more, only the worst are listed
@@ -38,6 +39,7 @@ def text_report(run: Run) -> list[str]:
         lines += (
             ["", "most confused", *(f"  {pair}" for pair in pairs)] if pairs else ["", "no image was misclassified"]
         )
+    lines += suspects_lines(run)
     lines += ["", f"the first {len(test.first)} {'test ' * run.has_test}images: true class, prediction, probability"]
     lines += [
         f"  {a.index:>2}  {names[a.label]:<{width}}  {names[a.predicted]:<{width}}  {a.probability:.3f}"
@@ -94,6 +96,25 @@ def recall(test: TestMetrics, label: int) -> str:
         return f"{percent(share):>8}"
     images = sum(test.confusion[label])
     return f"{percent(share):>8}  ({span(share, images)}, {images:,} image{'s' * (images != 1)})"
+
+
+def suspects_lines(run: Run) -> list[str]:
+    """Up to ten suspected labels; none without predictions by nets that had not seen the images."""
+    found = run.suspects
+    if found is None:
+        return []
+    if not found.count:
+        return ["", f"no label of {found.images:,} training images is suspected to be wrong"]
+    few = f", the first {_FEW}" if found.count > _FEW else ""
+    labels = "labels that may be wrong" if found.count > 1 else "label that may be wrong"
+    lines = ["", f"{found.count:,} {labels} of {found.images:,} training images (look at them{few}):"]
+    return lines + [f"  {s.place}: {suspicion(run, s)}" for s in found.first[:_FEW]]
+
+
+def suspicion(run: Run, suspect: Suspect) -> str:
+    """The label of a suspect, and what it is taken for, with the probabilities of both."""
+    label, predicted = run.names[suspect.label], run.names[suspect.predicted]
+    return f"{label} ({suspect.label_probability:.3f}), or {predicted} ({suspect.probability:.3f})?"
 
 
 def folds_lines(run: Run) -> list[str]:

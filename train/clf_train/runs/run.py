@@ -21,6 +21,7 @@ from clf_train.errors import RunError
 from clf_train.evaluation.calibration import Calibration
 from clf_train.evaluation.folds import Folds
 from clf_train.evaluation.metrics import TestMetrics
+from clf_train.evaluation.suspects import Suspects
 from clf_train.files import whole_file
 from clf_train.loop import probe
 from clf_train.loop.checkpoint import Epoch
@@ -76,7 +77,8 @@ class Run:
     UTC, `seconds` the time of the training loop alone. The two SHA-256 are of the files beside it; runs of versions
     without a probe have none. `pretrained` is the source and licence of the pretrained weights, of the net or of the
     run `init` that it started from, if any, and `head` how a head was fitted without gradient steps. `folds` are those
-    of a training in folds: if the source has no test part, `test` is of their predictions for all images.
+    of a training in folds: if the source has no test part, `test` is of their predictions for all images. `suspects`
+    are the labels that may be wrong, where there are predictions by nets that had not seen the images.
     """
 
     schema: int
@@ -109,6 +111,7 @@ class Run:
     init: Init | None
     head: HeadFit | None
     folds: Folds | None
+    suspects: Suspects | None
 
     @property
     def has_test(self) -> bool:
@@ -171,7 +174,7 @@ def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _upgrade_6(raw: dict[str, Any]) -> dict[str, Any]:
     """A record of schema 6 as one of this: no class weights, no folds."""
-    return {"folds": None, **raw, "recipe": complete_recipe(raw.get("recipe"))}
+    return {"folds": None, "suspects": None, **raw, "recipe": complete_recipe(raw.get("recipe"))}
 
 
 _OLDER = {4: _upgrade, 5: _upgrade, 6: _upgrade_6}
