@@ -205,7 +205,7 @@ def test_lines_are_paths_and_bad_ones_do_not_stop_the_rest(classifier, tmp_path)
     assert [error.split(": ")[1][:20] for _, _, error in found[3:8]] == [
         "cannot be read",
         "line 5 is neither a ",
-        "line 6 has more than",
+        "line 6 exceeds the l",
         "cannot be read",
         "cannot be read",
     ]
