@@ -148,7 +148,7 @@ def test_a_python_is_looked_for_that_has_wheels_of_the_engine(compatibility, mon
     program(tmp_path / "bin" / "python3.12", "#!/bin/sh\necho a shim without a Python >&2; exit 127\n")
     program(tmp_path / "bin" / "python3.11", "#!/bin/sh\necho 3.11\n")
     assert compatibility.find_python("oldest", str(new)) == "python3.11"
-    assert f"oldest has no wheel for {new}: taking {tmp_path / 'bin' / 'python3.11'}" in capsys.readouterr().err
+    assert f"oldest has no wheel for {new}: using {tmp_path / 'bin' / 'python3.11'}" in capsys.readouterr().err
     assert compatibility.find_python("newest", str(new)) == str(new)
 
 
