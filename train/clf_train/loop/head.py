@@ -143,8 +143,8 @@ def regress(
 ) -> Regression:
     """Fit a regression to features [N, F] and labels int64 [N], under the penalty that has the least cross-entropy.
 
-    It is measured on the rows `held_out`, or without them on each of `count` folds in turn. `counts`, float64 [N], is
-    as how many images each counts; 1 without. Raises Stopped if it is `stopping`.
+    It is measured on the rows `held_out`, or without them on each of `count` folds in turn. `counts`, float64 [N],
+    is the weight of each image, 1 if None. Raises Stopped if it is `stopping`.
     """
     counts = np.ones(len(labels)) if counts is None else counts
     fits = np.ones(len(labels), bool)
