@@ -1,5 +1,6 @@
 """Parts become a Dataset: shapes, classes and names."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from small_arrays import COUNT, SHAPE, make_floats, make_images, make_labels
 
-from clf_train.data.dataset import Parts, assemble
+from clf_train.data.dataset import Part, Parts, assemble
 from clf_train.errors import DataError
 
 Make = Callable[..., Parts]
