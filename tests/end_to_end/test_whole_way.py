@@ -102,7 +102,7 @@ def test_test_accuracy_is_the_same_in_training_export_and_on_the_device(way, mod
     figures = json.loads((way.folder / model / "parity.json").read_text())["test"]
     assert trained == on_device == figures["onnx_accuracy"] == figures["torch_accuracy"]
     assert f"{model}: test accuracy {100 * trained:.2f} %" in way.trained
-    assert f"accuracy of onnxruntime          {100 * trained:.2f} %" in way.exported
+    assert f"accuracy, onnxruntime            {100 * trained:.2f} %" in way.exported
     assert trained > 0.5  # chance is 0.1
 
 

@@ -53,7 +53,16 @@ def test_the_middle_part_and_the_inner_size_have_the_proportions(h, w, high, wid
 
 def test_stretch_scales_all_of_it():
     pixels = noise(31, 17)
-    wanted = np.asarray(Image.fromarray(pixels).resize((12, 8), Image.Resampling.BILINEAR))
+    rows = Image.fromarray(pixels).resize((12, 31), Image.Resampling.BILINEAR)
+    wanted = np.asarray(rows.resize((12, 8), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(to_batch(pixels, with_fit("stretch"))[0].transpose(1, 2, 0), wanted)
+
+
+def test_rows_are_scaled_before_columns_whatever_pillow_prefers():
+    """Pillow 13 scales the columns of a tall picture first, which rounds otherwise: other pixels than on a device."""
+    pixels = noise(276, 17)
+    rows = Image.fromarray(pixels).resize((12, 276), Image.Resampling.BILINEAR)
+    wanted = rows.resize((12, 8), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(to_batch(pixels, with_fit("stretch"))[0].transpose(1, 2, 0), wanted)
 
 

@@ -26,6 +26,12 @@ def test_every_image_is_in_one_batch_of_an_epoch(shuffle, rows):
     assert (everything == expected) == (not shuffle)
 
 
+@pytest.mark.parametrize(("count", "sizes"), [(131, [64, 64, 3]), (130, [64, 66]), (129, [64, 65]), (2, [2])])
+def test_a_few_images_that_are_left_join_the_batch_before(count, sizes):
+    order = batches(count, replace(PLAIN, batch_size=64), torch.Generator().manual_seed(0))
+    assert [len(index) for index in order] == sizes
+
+
 @pytest.mark.parametrize("index", [slice(16, 21), torch.tensor([5, 3, 9, 1, 7])])
 def test_the_parts_of_a_batch_are_the_batch(index):
     parts = [of(pick(index, slice(rank, None, 3))) for rank in range(3)]

@@ -67,7 +67,7 @@ def test_npy_members(tmp_path, members):
 
 @pytest.mark.parametrize("names", [["a", "a"], ["a", ""], ["a", " "]])
 def test_npz_names_are_checked_like_others(tmp_path, names):
-    with pytest.raises(DataError, match=r"there twice|is empty"):
+    with pytest.raises(DataError, match=r"duplicate class name|is empty|empty"):
         read_source(npz(tmp_path / "a.npz", names=npy(np.array(names))))
 
 

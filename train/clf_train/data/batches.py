@@ -11,6 +11,8 @@ from torch import Tensor
 
 from clf_train.models.recipe import Recipe
 
+_TINY = 32  # such a part of a batch joins the one before: the gradient of so few is noise, at the full learning rate
+
 
 def batches(
     count: int, recipe: Recipe, generator: torch.Generator, rows: Tensor | None = None
@@ -22,7 +24,7 @@ def batches(
         return
     order = torch.randperm(count, generator=generator) if recipe.shuffle else torch.arange(count)
     split = list(torch.split(order if rows is None else rows[order], size))
-    if len(split) > 1 and len(split[-1]) == 1:  # batch norm makes nothing of one image
+    if len(split) > 1 and len(split[-1]) <= max(1, size // _TINY):  # of one image batch norm makes nothing at all
         split[-2:] = [torch.cat(split[-2:])]
     yield from split
 

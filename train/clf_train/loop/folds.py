@@ -87,7 +87,7 @@ def fit_folds(
             _write(done[-1], file)
         last = done[-1].history[-1]
         right = stated(float((done[-1].scores[-1].argmax(1) == split.labels[rows]).mean()), len(rows))
-        watcher.note(f"fold {i + 1} of {count}: accuracy {right} after {last.epoch} epochs")
+        watcher.note(f"fold {i + 1} of {count}: accuracy {right} after {last.epoch} epoch{'s' * (last.epoch > 1)}")
     sizes = np.bincount(fold)
     scores = np.empty((len(split), classes), np.float32)
     epochs = []

@@ -127,7 +127,8 @@ def folds_lines(run: Run) -> list[str]:
     spread = f"mean {percent(folds.mean)}, standard deviation {100 * folds.deviation:.2f} points ({each})"
     if run.has_test:
         spread += f"; together {stated(folds.accuracy, images)}"
-    epochs = "" if not run.recipe.epochs else f", for the {len(run.history)} epochs that the folds chose"
+    plural = "s" * (len(run.history) > 1)
+    epochs = f", for {len(run.history)} epoch{plural}, as the folds chose" if run.recipe.epochs else ""
     return [
         f"{count} folds: {spread}",
         f"each of these images was predicted by one of {count} nets that had not seen it; the net of this run was then "
