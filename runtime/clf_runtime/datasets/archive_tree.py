@@ -1,4 +1,4 @@
-"""The files of an archive as places, like those of a folder: nothing is extracted, and no path in it leads anywhere."""
+"""The files of an archive as places, like those of a folder: nothing is extracted, and no path in it is followed."""
 
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,11 +14,11 @@ _MAX_DEPTH = 32
 _MAX_NAME = 1024
 
 Node = dict[str, Any]
-"""A folder: its entries by name, folders or what the archive knows a file by."""
+"""A folder: its entries by name, each a folder or the archive's key of a file."""
 
 
 class Archive(Protocol):
-    """What a kind of archive has: its path for errors, the tree of its files, and their bytes."""
+    """An archive: its path for errors, the tree of its files, and their bytes."""
 
     where: str
     root: Node
@@ -33,12 +33,12 @@ class Archive(Protocol):
 
 
 class Inside:
-    """A file or folder of an archive; see Place and Archived. There may be a million, so it is kept light."""
+    """A file or folder of an archive; see Place and Archived. There may be a million, so it is small."""
 
     __slots__ = ("archive", "name", "node", "path")
 
     def __init__(self, archive: Archive, path: str, name: str, node: Any) -> None:
-        """What `path` is in an archive, and `node` in its tree; `name` is the last part."""
+        """The place `path` in an archive, with its `node` in the tree; `name` is the last part."""
         self.archive, self.path, self.name, self.node = archive, path, name, node
 
     def __str__(self) -> str:
@@ -46,12 +46,12 @@ class Inside:
 
     @property
     def stem(self) -> str:
-        """The name without its ending."""
+        """The name without its extension."""
         return posixpath.splitext(self.name)[0]
 
     @property
     def suffix(self) -> str:
-        """The ending of the name, with its dot."""
+        """The extension of the name, with its dot."""
         return posixpath.splitext(self.name)[1]
 
     @property
@@ -68,7 +68,7 @@ class Inside:
         return self.node is not None and not self.is_dir()
 
     def iterdir(self) -> Iterator[Self]:
-        """What lies in a folder."""
+        """The entries of a folder."""
         for name, node in self.node.items():
             yield self._inner(name, node)
 
@@ -88,14 +88,14 @@ class Inside:
 
 
 def root_of(archive: Archive) -> Inside:
-    """The folder that an archive is."""
+    """The root folder of an archive."""
     return Inside(archive, "", "", archive.root)
 
 
 def make_tree(members: Iterable[tuple[str, Any]], where: str) -> Node:
-    """The tree of members, each a path and what the archive knows it by, None for a folder.
+    """The tree of members, each a path and the archive's key of it, None for a folder.
 
-    Raises ImageError for a path that leads out of the archive, one that is there twice, or too many or too long ones.
+    Raises ImageError for a path that leads out of the archive, a duplicate, and too many or too long ones.
     """
     root: Node = {}
     for count, (name, key) in enumerate(members):
@@ -103,9 +103,9 @@ def make_tree(members: Iterable[tuple[str, Any]], where: str) -> Node:
             raise ImageError(f"{where}: more than {MAX_MEMBERS:,} members")
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if ".." in parts or name.startswith("/") or "\0" in name:
-            raise ImageError(f"{where}: holds {name[:200]!r}, a path that leads out of the archive; pack it anew")
+            raise ImageError(f"{where}: contains {name[:200]!r}, a path that leads out of the archive; pack it again")
         if len(parts) > _MAX_DEPTH or len(name) > _MAX_NAME:
-            raise ImageError(f"{where}: holds {name[:60]!r}..., a path that is longer than any set has")
+            raise ImageError(f"{where}: contains {name[:60]!r}..., a path that exceeds the limits")
         if not parts:
             continue
         *folders, last = parts
@@ -113,9 +113,9 @@ def make_tree(members: Iterable[tuple[str, Any]], where: str) -> Node:
         for folder in (*folders, last) if key is None else folders:
             node = node.setdefault(folder, {})
             if not isinstance(node, dict):
-                raise ImageError(f"{where}: {name[:200]} lies in what is a file")
+                raise ImageError(f"{where}: {name[:200]} is inside of a file, not a folder")
         if key is not None:
             if last in node:
-                raise ImageError(f"{where}: {name[:200]} is there twice")
+                raise ImageError(f"{where}: duplicate {name[:200]}")
             node[last] = key
     return root

@@ -1,4 +1,4 @@
-"""Folders of pictures, of lists, of idx files and tables, in a `.zip` or `.tar`, packed or not, read where they are."""
+"""Folders of pictures, lists, idx files and tables in a `.zip` or `.tar`, compressed or not; nothing is extracted."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +13,8 @@ from clf_runtime.datasets.tar_archive import TarArchive
 from clf_runtime.datasets.zip_archive import ZipArchive, is_zip
 from clf_runtime.errors import ImageError
 
-KNOWN = "a .zip or .tar.gz of class-named folders, of a list with its pictures, of idx files or tables of pixels"
-
 
 class _Inner(Protocol):
-    KNOWN: str
-
     def recognises(self, path: Place) -> bool: ...
 
     def look(self, path: Place, reading: Reading) -> Source: ...
@@ -28,14 +24,14 @@ _INNER: tuple[_Inner, ...] = (idx, lists, pixels, folders)
 
 
 def recognises(path: Path) -> bool:
-    """Whether a file begins as a zip or tar archive."""
+    """Whether a file starts like a zip or tar archive."""
     return path.is_file() and (is_zip(path) or tar.is_tar(path))
 
 
 def look(path: Path, reading: Reading) -> Source:
-    """Look at what is in an archive. Raises ImageError if it is damaged, hostile, or of no layout that is known."""
+    """Inspect the content of an archive. Raises ImageError if it is damaged, hostile, or of an unknown layout."""
     archive = ZipArchive(path) if is_zip(path) else TarArchive(path)
-    said = [f"{path}: left out, since links in an archive are not followed: {archive.links:,}"] if archive.links else []
+    said = [f"{path}: skipped, since links in an archive are not followed: {archive.links:,}"] if archive.links else []
     for folder in down(root_of(archive)):
         for layout in _INNER:
             if layout.recognises(folder):
@@ -44,5 +40,4 @@ def look(path: Path, reading: Reading) -> Source:
         if folder.is_dir() and (left := left_out([folder])):
             said.append(left)
     names = ", ".join(sorted(archive.root)[:5]) or "nothing"
-    known = "; ".join(layout.KNOWN for layout in _INNER)
-    raise ImageError(f"{path}: an archive of no layout that is known (found {names}); known within one are: {known}")
+    raise ImageError(f"{path}: unknown layout of an archive (found {names}); see docs/sources.md")

@@ -1,7 +1,7 @@
-"""CIFAR-10 as its authors give it: the binary and the python version, folders or packed, or one batch of the binary.
+"""CIFAR-10 as its authors publish it: the binary and the python version, folders or archives, or one binary batch.
 
 A binary batch is records of one label byte and 3,072 bytes, planes R, G, B; a python batch is a pickle of the same
-(https://www.cs.toronto.edu/~kriz/cifar.html). Of a folder `test_batch` is enough, with or without the names.
+(https://www.cs.toronto.edu/~kriz/cifar.html). In a folder `test_batch` is enough, with or without the names.
 """
 
 import functools
@@ -19,7 +19,6 @@ from clf_runtime.datasets.pickles import unpickle
 from clf_runtime.datasets.source import Part, Reading, Source, kept, part_of
 from clf_runtime.errors import ImageError
 
-KNOWN = "the CIFAR-10 binary or python version, a folder or packed, or its test batch alone"
 _FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
 _RECORD = 1 + 3 * 32 * 32
 _MAX_MEMBER_BYTES = 256 << 20
@@ -47,7 +46,7 @@ _PYTHON = _Version("python", _BATCHES, "test_batch", "batches.meta")
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder, or an archive's folder in it, holds a batch; or a file is one, or a tar archive with one."""
+    """Whether a folder, or an archive's folder in it, contains a batch; or a file is one, or a tar archive with one."""
     if path.is_dir():
         return _folder(path) is not None
     return path.is_file() and (
@@ -56,7 +55,7 @@ def recognises(path: Path) -> bool:
 
 
 def look(path: Path, reading: Reading) -> Source:
-    """Look which batches are there, and read the class names; an archive is read in one pass, nothing is extracted."""
+    """Find the batches, and read the class names; an archive is read in one pass, nothing is extracted."""
     if path.is_dir():
         folder = _folder(path)
         assert folder is not None
@@ -69,7 +68,7 @@ def look(path: Path, reading: Reading) -> Source:
 
 
 def _folder(path: Path) -> Path | None:
-    """Where the batches lie: the folder itself, or the one folder in it that is named as in the official archives."""
+    """The folder of the batches: this one, or the only one in it that is named as in the official archives."""
     if any((path / name).is_file() for name in (*_BINARY.files, *_PYTHON.files)):
         return path
     inner = [path / name for name in _FOLDERS if (path / name).is_dir()]
@@ -87,7 +86,7 @@ def _look_at_folder(path: Path) -> Source:
 
 
 def _is_whole(path: Path, version: _Version, there: set[str]) -> bool:
-    """Whether all batches are there, and not the test batch alone. Raises ImageError if only some are."""
+    """Whether all batches exist, not only the test batch. Raises ImageError if some are missing."""
     if version.test in there and not there.intersection(version.train):
         return False
     for name in version.files:
@@ -106,17 +105,17 @@ def _parse_names(version: _Version, meta: bytes, file: Path) -> tuple[str, ...]:
     else:
         listed = unpickle(meta, str(file)).get("label_names")
         if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-            raise ImageError(f"{file}: no list of texts named label_names")
+            raise ImageError(f"{file}: contains no list of strings label_names")
         names = tuple(listed)
     if len(names) < 2 or len(set(names)) < len(names):
-        raise ImageError(f"{file}: no list of class names")
+        raise ImageError(f"{file}: not a list of different class names")
     return names
 
 
 def _read(file: Path) -> bytes:
     data = read_bounded(file, _MAX_MEMBER_BYTES)
     if data is None:
-        raise ImageError(f"{file}: larger than a batch of CIFAR-10 may be")
+        raise ImageError(f"{file}: exceeds the limit of {_MAX_MEMBER_BYTES >> 20} MiB for a batch of CIFAR-10")
     return data
 
 
@@ -157,21 +156,21 @@ def _look_at_batch(file: Path) -> _Batch:
 
 def _check_size(size: int, where: str) -> None:
     if not size or size % _RECORD:
-        raise ImageError(f"{where}: {size:,} bytes, not a whole number of records of {_RECORD:,}")
+        raise ImageError(f"{where}: {size:,} bytes, not a multiple of the record size {_RECORD:,}")
 
 
 def _records(batches: Sequence[_Batch], size: int) -> Iterator[np.ndarray]:
-    """Yield uint8 [n, 3073]; the files are read, not mapped, since they may shrink meanwhile."""
+    """Yield uint8 [n, 3073]; the files are read, not mapped, since they may shrink in the meantime."""
     for batch in batches:
         with open_regular(batch.file) as stream:
             if stamp(os.fstat(stream.fileno())) != batch.stamp:
-                raise ImageError(f"{batch.file}: another file than the one that was looked at, or changed since")
+                raise ImageError(f"{batch.file}: the file was replaced or modified while it was read")
             for first in range(0, batch.count, size):
                 wanted = min(size, batch.count - first) * _RECORD
                 data = stream.read(wanted)
                 if len(data) < wanted:
                     there = os.fstat(stream.fileno()).st_size
-                    raise ImageError(f"{batch.file}: cut short while it was read, at byte {there:,}")
+                    raise ImageError(f"{batch.file}: truncated while it was read, at byte {there:,}")
                 yield np.frombuffer(data, np.uint8).reshape(-1, _RECORD)
 
 
@@ -198,9 +197,9 @@ def _decode_python(data: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
     batch = unpickle(data, where)
     images, labels = batch.get("data"), batch.get("labels")
     if not isinstance(images, np.ndarray) or images.ndim != 2 or images.shape[1] != _RECORD - 1:
-        raise ImageError(f"{where}: no array named data of N x 3072")
+        raise ImageError(f"{where}: contains no array data of N x 3072")
     if not isinstance(labels, list) or not all(type(label) is int and 0 <= label < 256 for label in labels):
-        raise ImageError(f"{where}: no list of numbers named labels")
+        raise ImageError(f"{where}: contains no list of integers labels")
     if len(labels) != len(images):
         raise ImageError(f"{where}: {len(images):,} images, but {len(labels):,} labels")
     return images.reshape(-1, 3, 32, 32), np.array(labels, np.int64)
@@ -226,8 +225,8 @@ def _archived(members: dict[str, bytes], names: Sequence[str], path: Path, decod
 
 
 def _unpack(path: Path, wanted: Sequence[str]) -> dict[str, bytes]:
-    """The batches that are there, empty but for those that are wanted."""
+    """The batches in an archive; those that are not in `wanted` are empty."""
     members = tar.read_members(path, (*_BINARY.files, *_PYTHON.files), wanted, _MAX_MEMBER_BYTES)
     if not members:
-        raise ImageError(f"{path}: an archive without the batches of CIFAR-10")
+        raise ImageError(f"{path}: an archive without batches of CIFAR-10")
     return members

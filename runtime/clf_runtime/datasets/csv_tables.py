@@ -1,7 +1,7 @@
-"""Tables of text, `.csv` or `.tsv`: which columns they have, and their rows, in bounded lines.
+"""Text tables, `.csv` or `.tsv`: their columns, and their rows, in lines of bounded length.
 
-A list has a column of paths or ids and one of labels; a table of pixels has a column a pixel and one of labels. A row
-is one line: a line break within quotes is an error, since nothing would bound it.
+A list has a column of paths or ids and one of labels; a table of pixels has a column per pixel and one of labels. A
+row is one line: a line break within quotes is an error, since its length would be unbounded.
 """
 
 import csv
@@ -29,7 +29,7 @@ _LABELS = (
     *("target", "targets", "y", "breed", "species", "diagnosis", "dx"),
 )  # fmt: skip
 _SPLITS = ("split", "set", "subset", "part", "partition")
-_INDEXES = ("", "id", "index", "unnamed: 0")  # columns that pandas writes and that say nothing of pixels
+_INDEXES = ("", "id", "index", "unnamed: 0")  # index columns, as pandas writes them
 _PIXEL = re.compile(r"(?:pixel|pix|px|p|x)?[ _]?\d+|\d+x\d+")
 _FEWEST_PIXELS = 16
 _WORDS = re.compile("[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -38,9 +38,9 @@ _FEW = 8
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its delimiter, how many lines come before its rows, and where its columns are.
+    """A table: its delimiter, whether it has a header, and the indices of its columns.
 
-    `path` is None for a table of pixels, `pixels` is empty for a list. `part` is what the file's name says.
+    `path` is None for a table of pixels, `pixels` is empty for a list. `part` is derived from the file name.
     """
 
     file: Place
@@ -53,7 +53,7 @@ class Table:
     part: str | None
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The number of each line that is not blank, from 1, and its fields. Raises ImageError if it is no row."""
+        """The number of each non-blank line, from 1, and its fields. Raises ImageError for an invalid row."""
         most = MAX_LINE_BYTES if self.pixels else MAX_LIST_LINE_BYTES
         least = 1 + max(self.label, self.path or 0, self.split or 0, *self.pixels[-1:])
         for number, line in lines(self.file, most):
@@ -61,7 +61,7 @@ class Table:
                 continue
             fields = fields_of(line, self.delimiter, f"{self.file}, line {number}")
             if len(fields) < least:
-                raise ImageError(f"{self.file}, line {number}: {len(fields)} columns, wanted {least} or more")
+                raise ImageError(f"{self.file}, line {number}: {len(fields)} columns, expected at least {least}")
             label = fields[self.label]
             if not 0 < len(label) <= MAX_LABEL_CHARACTERS:
                 fault = f"a label of {len(label):,} characters" if label else "no label"
@@ -70,13 +70,13 @@ class Table:
 
 
 def lines(file: Place, most: int) -> Iterator[tuple[int, str]]:
-    """The lines of a text that are not blank, numbered from 1. Raises ImageError for one of more than `most` bytes."""
+    """The non-blank lines of a text, numbered from 1. Raises ImageError for one of more than `most` bytes."""
     with open_place(file) as stream:
         number = 0
         while line := stream.readline(most + 1):
             number += 1
             if len(line) > most:
-                raise ImageError(f"{file}, line {number}: longer than {most:,} bytes; is this a table of text?")
+                raise ImageError(f"{file}, line {number}: exceeds the limit of {most:,} bytes; is this a text table?")
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
@@ -86,18 +86,18 @@ def lines(file: Place, most: int) -> Iterator[tuple[int, str]]:
 
 
 def fields_of(line: str, delimiter: str, where: str) -> list[str]:
-    """The fields of a line, stripped. Raises ImageError if its quotes do not match."""
+    """The fields of a line, stripped. Raises ImageError for unbalanced quotes."""
     if '"' not in line:
         return [field.strip() for field in line.split(delimiter)]
     try:
         (row,) = csv.reader([line], delimiter=delimiter, strict=True)
     except (csv.Error, ValueError):
-        raise ImageError(f"{where}: quotes that do not match, or a line break within them") from None
+        raise ImageError(f"{where}: unbalanced quotes, or a line break within them") from None
     return [field.strip() for field in row]
 
 
 def look_at(file: Place) -> Table | str:
-    """Find the columns of a table by its first line; a text says why it is none. Raises ImageError as `lines`."""
+    """Find the columns of a table from its first line; a str says why it is none. Raises ImageError as `lines` does."""
     first = next(lines(file, MAX_LINE_BYTES), None)
     if first is None:
         return "it is empty"
@@ -117,9 +117,9 @@ def look_at(file: Place) -> Table | str:
         label, path = (1 - path, path) if path is not None else (label, 1 - (label or 0))
     found = ", ".join(fields[:_FEW]) + ", ..." * (len(fields) > _FEW)
     if path is None or path == label:
-        return f"it has no column of paths or ids that is known, such as filename or id, and no pixels (it has {found})"
+        return f"it has neither a column of paths or ids, such as filename or id, nor pixels (columns: {found})"
     if label is None:
-        return f"it has no column of labels that is known, such as label or class (it has {found})"
+        return f"it has no column of labels, such as label or class (columns: {found})"
     return Table(file, delimiter, True, label, path, split, (), part)
 
 
@@ -127,13 +127,13 @@ def _without_header(file: Place, delimiter: str, names: Sequence[str], part: str
     paths = [i for i, name in enumerate(names) if name.endswith(SUFFIXES)]
     if len(names) == 2 and len(paths) == 1:
         return Table(file, delimiter, False, 1 - paths[0], paths[0], None, (), part)
-    if not paths and len(names) > _FEWEST_PIXELS:  # as MNIST is handed on
+    if not paths and len(names) > _FEWEST_PIXELS:  # as MNIST is distributed
         return Table(file, delimiter, False, 0, None, None, tuple(range(1, len(names))), part)
-    return "it has no line of column names, and is neither path and label nor label and pixels"
+    return "it has no header, and neither path and label nor label and pixels"
 
 
 def _first(names: Sequence[str], known: Sequence[str]) -> int | None:
-    """The place of the first of the known names that is there."""
+    """The index of the first of the known names that exists."""
     return next((names.index(name) for name in known if name in names), None)
 
 
@@ -145,25 +145,25 @@ def _are_numbers(fields: Iterable[str]) -> bool:
 
 
 def part_of_words(stem: str) -> str | None:
-    """Which part the words of a name say, as in trainLabels, labels_test or Val; None if none, or several."""
+    """The part that the words of a name mean, as in trainLabels, labels_test or Val; None if none, or several."""
     found = {part for word in _WORDS.findall(stem) if (part := part_of_name(word)) is not None}
     return found.pop() if len(found) == 1 else None
 
 
 def tables_in(folder: Place) -> tuple[list[Table], list[str]]:
-    """The tables that lie in a folder, and what to say of those that are left out. Raises ImageError if parts clash."""
+    """The tables in a folder, and notes about files that are skipped. Raises ImageError if parts are ambiguous."""
     tables: list[Table] = []
     said: list[str] = []
     for file in visible(folder):
         if file.suffix.lower() not in SUFFIX or not file.is_file():
             continue
-        table = "it is a form for answers" if "submission" in file.stem.lower() else look_at(file)
+        table = "it is a submission form" if "submission" in file.stem.lower() else look_at(file)
         if isinstance(table, str):
-            said.append(f"{file}: left out, since {table}")
+            said.append(f"{file}: skipped: {table}")
         else:
             tables.append(table)
     parts = [table.part for table in tables]
     if len(tables) > 1 and (None in parts or len(set(parts)) < len(parts)):
         names = ", ".join(table.file.name for table in tables)
-        raise ImageError(f"{folder}: {len(tables)} tables ({names}); keep one, or one a part, named train, val, test")
+        raise ImageError(f"{folder}: {len(tables)} tables ({names}); keep one, or one per part, named train, val, test")
     return tables, said

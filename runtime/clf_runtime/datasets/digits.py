@@ -1,6 +1,6 @@
-"""The word `digits`: scikit-learn's 1,797 handwritten digits (8x8, 17 greys), drawn as 3x32x32.
+"""The word `digits`: scikit-learn's 1,797 handwritten digits (8x8, 17 greys), enlarged to 3x32x32.
 
-scikit-learn is not imported: its package holds them as a text of numbers, one digit a line, the label last.
+scikit-learn is not imported: its package contains them as a text file, one digit per line, the label last.
 """
 
 import gzip
@@ -16,13 +16,13 @@ WORD = "digits"
 
 
 def look() -> Source:
-    """Find the digits: uint8 [1797, 3, 32, 32], each of the 8x8 squares drawn as 4x4 pixels, in file order.
+    """Find the digits: uint8 [1797, 3, 32, 32], each of the 8x8 values repeated as 4x4 pixels, in file order.
 
     Raises MissingExtraError if scikit-learn is not installed.
     """
     package = find_spec("sklearn")
     if package is None or package.origin is None:
-        raise MissingExtraError("digits: they are scikit-learn's, which is not installed: pip install scikit-learn")
+        raise MissingExtraError("digits: needs scikit-learn: pip install scikit-learn")
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
     return Source("scikit-learn's digits", WORD, lambda: _read(file))
 

@@ -21,13 +21,12 @@ from clf_runtime.datasets.source import Part, Reading, Source
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.picture_formats import NAMES, SUFFIXES
 
-KNOWN = "class-named folders of pictures, below train/, val/ and test/ or alone"
 _LAYOUT = "class-named folders"
-_TESTS = ("test", "validation")  # what may stand for a test part, the first that is there
+_TESTS = ("test", "validation")  # what is used as the test part: the first that exists
 
 
 def recognises(path: Place) -> bool:
-    """Whether a folder holds folders of pictures, or a folder named as a part that does."""
+    """Whether a folder contains folders of pictures, or a folder named like a part that does."""
     if not path.is_dir():
         return False
     parts = (entry for entry in visible(path) if part_of_name(entry.name) is not None)
@@ -35,12 +34,12 @@ def recognises(path: Place) -> bool:
 
 
 def look(path: Place, reading: Reading) -> Source:
-    """Look at a folder; the classes are its (training) folders that are not empty, as people count.
+    """Inspect a folder; the classes are its non-empty (training) folders, in natural order.
 
-    Raises ImageError where it is not clear which part is meant, or something lies there that is no class.
+    Raises ImageError if parts are ambiguous, or the folder contains anything that is not a class.
     """
     parts = part_folders(path)
-    has_train = "train" in parts and _has_classes(parts["train"])  # else there is none, or it is the class of trains
+    has_train = "train" in parts and _has_classes(parts["train"])  # else there is none, or it is a class of trains
     tests = [part for part in _TESTS if part in parts and (has_train or _has_classes(parts[part]))]
     if not has_train and not tests:
         names, notes = _classes(path, reading)
@@ -68,12 +67,12 @@ def _has_classes(folder: Place) -> bool:
 
 
 def _classes(folder: Place, reading: Reading) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the folders of a part that are not empty, in order, and what to say of the others."""
+    """The names of the non-empty folders of a part, in order, and a note about the others."""
     there = class_folders(folder)
     refuse_extra(folder, [c.name for c in there], _LAYOUT)
     empty = [c.name for c in there if not visible(c)]
     names = tuple(reading.order({c.name for c in there}.difference(empty)))
-    return names, (f"left out, since they are empty: {', '.join(f'{folder / name}' for name in empty)}",) * bool(empty)
+    return names, (f"skipped, since they are empty: {', '.join(f'{folder / name}' for name in empty)}",) * bool(empty)
 
 
 def _open(folder: Place, names: Sequence[str], reading: Reading) -> Part:
@@ -98,5 +97,5 @@ def _pictures(folder: Place) -> list[Place]:
     for picture in pictures:
         is_named = picture.suffix.lower() in SUFFIXES
         if not picture.is_file() or not (is_named or is_picture_file(picture)):
-            raise ImageError(f"{picture}: no picture of a format that is read ({NAMES}); move it away")
+            raise ImageError(f"{picture}: not a picture in a known format ({NAMES}); remove it")
     return pictures

@@ -1,8 +1,8 @@
-"""The test part that a source without one gets: the same rows wherever it is made, when training and on a device.
+"""The test part of a source without one: the same rows everywhere, in training and on a device.
 
 The rows are those of scikit-learn's stratified shuffle split (the largest-remainder share of each class, drawn by
-numpy's legacy generator, whose stream is frozen: https://numpy.org/neps/nep-0019-rng-policy.html), which numpy alone
-finds too; a test holds them to scikit-learn.
+numpy's legacy generator, whose stream is frozen: https://numpy.org/neps/nep-0019-rng-policy.html), computed
+with numpy alone; a test compares them with scikit-learn's.
 """
 
 import numpy as np
@@ -12,13 +12,13 @@ SPLIT_SEED = 0  # the same in every run, so that export and device find the imag
 
 
 def hold_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Choose a share of each class at random from `seed`: sorted rows, int64, at least one a class.
+    """Choose a share of each class at random from `seed`: sorted rows, int64, at least one per class.
 
     `labels` are int64 [N]. Raises ValueError if a class has a single image, which cannot be on both sides.
     """
     _, of_row, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.min(initial=2) < 2:
-        raise ValueError("a class has one image, too few to hold one out")
+        raise ValueError("a class has only one image, so none can be held out")
     held = max(round(share * len(labels)), len(counts))
     generator = np.random.RandomState(seed)
     kept_counts = _apportion(counts, len(labels) - held, generator)
@@ -32,7 +32,7 @@ def hold_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def _apportion(counts: np.ndarray, draws: int, generator: np.random.RandomState) -> np.ndarray:
-    """Share `draws` out to classes in proportion to `counts`, the rest by the largest remainders, ties by lot."""
+    """Distribute `draws` to classes in proportion to `counts`, the rest by the largest remainders, ties at random."""
     exact = counts / counts.sum() * draws
     given: np.ndarray = np.floor(exact)
     remainder = exact - given

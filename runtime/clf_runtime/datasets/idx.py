@@ -1,7 +1,7 @@
-"""MNIST's idx files, packed by gzip or not: train-images-idx3-ubyte and train-labels-idx1-ubyte, t10k-... beside them.
+"""MNIST's idx files, with gzip or without: train-images-idx3-ubyte, train-labels-idx1-ubyte, and t10k-...
 
 A file is two zeros, a code of the dtype, the number of axes, their lengths, and the values, all numbers big-endian
-(https://yann.lecun.com/exdb/mnist/). The test part is called t10k or test; Fashion-MNIST's and EMNIST's are so too.
+(https://yann.lecun.com/exdb/mnist/). The test part is called t10k or test, also in Fashion-MNIST and EMNIST.
 """
 
 import functools
@@ -21,7 +21,6 @@ from clf_runtime.errors import ClfError, ImageError, brief
 from clf_runtime.inputs.arrays import MAX_ARRAY_BYTES
 from clf_runtime.inputs.npy import NpyHeader, read_data, read_rows
 
-KNOWN = "MNIST's idx files, train-images-idx3-ubyte and its like, packed or not"
 _LAYOUT = "idx arrays"
 _NAME = re.compile(
     r"(?P<set>.*?)(?P<part>train|t10k|test|val|valid)[-_](?P<kind>images|labels)[-._]idx[1-4][-_]ubyte(?:\.gz)?", re.I
@@ -35,12 +34,12 @@ Pair = dict[str, Place]
 
 
 def recognises(path: Place) -> bool:
-    """Whether a folder holds a file that is named as MNIST's are."""
+    """Whether a folder contains a file that is named like MNIST's."""
     return path.is_dir() and any(_NAME.fullmatch(entry.name) for entry in visible(path))
 
 
 def look(path: Place, reading: Reading) -> Source:
-    """Look which files are there. Raises ImageError if one of a pair is missing, or there are several sets."""
+    """Find the files. Raises ImageError if one of a pair is missing, or there are several sets."""
     pairs: dict[str, Pair] = {}
     sets: dict[str, str] = {}
     for entry in visible(path):
@@ -50,14 +49,14 @@ def look(path: Place, reading: Reading) -> Source:
         sets.setdefault(match["set"].lower(), entry.name)
         pair = pairs.setdefault(_PARTS[match["part"].lower()], {})
         kind = match["kind"].lower()
-        if kind not in pair or pair[kind].suffix == ".gz":  # both are there where torchvision has unpacked them
+        if kind not in pair or pair[kind].suffix == ".gz":  # torchvision leaves both
             pair[kind] = entry
     if len(sets) > 1:
         raise ImageError(f"{path}: several sets ({', '.join(sorted(sets.values()))}); keep one of them in the folder")
     for part, pair in pairs.items():
         for missing in {"images", "labels"} - pair.keys():
             (there,) = pair.values()
-            raise ImageError(f"{there}: the {missing} of the {part} part are missing beside it")
+            raise ImageError(f"{there}: the {missing} of the {part} part are missing")
     parts = {part: functools.partial(_open, pair["images"], pair["labels"]) for part, pair in pairs.items()}
     return source_of(_LAYOUT, str(path), {**parts})
 
@@ -65,7 +64,7 @@ def look(path: Place, reading: Reading) -> Source:
 def _open(images: Place, labels: Place) -> Part:
     header = _check(images)
     if len(header.shape) not in (3, 4):
-        raise ImageError(f"{images}: an array of {len(header.shape)} axes; wanted: images x height x width")
+        raise ImageError(f"{images}: an array with {len(header.shape)} axes; expected images x height x width")
     return Part(
         str(images),
         header.shape[0],
@@ -86,12 +85,12 @@ def _labels(file: Place) -> np.ndarray:
 def _blocks(file: Place, same: NpyHeader, size: int, keep: np.ndarray | None) -> Iterator[np.ndarray]:
     with _open_values(file) as stream:
         if _header(stream, file) != same:
-            raise ImageError(f"{file}: another file than the one that was looked at, or changed since")
+            raise ImageError(f"{file}: the file was replaced or modified while it was read")
         yield from kept(read_rows(stream, same, str(file), size, MAX_ARRAY_BYTES), keep)
 
 
 def _check(file: Place) -> NpyHeader:
-    """The header of a file, held against all that follows it; of a packed one up to its checksum."""
+    """The header of a file, compared with the size of its data; of a compressed one up to its checksum."""
     with _open_values(file) as stream:
         header, there = _header(stream, file), 0
         while piece := stream.read(_PIECE_BYTES):
@@ -100,7 +99,7 @@ def _check(file: Place) -> NpyHeader:
                 break
     if there != header.data_bytes:
         raise ImageError(
-            f"{file}: damaged or cut short: its header says {header.data_bytes:,} bytes, there are "
+            f"{file}: damaged or truncated: its header says {header.data_bytes:,} bytes, there are "
             f"{'more' if there > header.data_bytes else f'{there:,}'}"
         )
     return header
@@ -109,17 +108,17 @@ def _check(file: Place) -> NpyHeader:
 def _header(stream: IO[bytes], file: Place) -> NpyHeader:
     start = stream.read(4)
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _DTYPES or not 1 <= start[3] <= _MAX_AXES:
-        raise ImageError(f"{file}: no idx file, or damaged in its first bytes")
+        raise ImageError(f"{file}: not an idx file, or damaged in its first bytes")
     lengths = stream.read(4 * start[3])
     if len(lengths) < 4 * start[3]:
-        raise ImageError(f"{file}: cut short in its first bytes")
+        raise ImageError(f"{file}: truncated in its first bytes")
     shape, dtype = tuple(np.frombuffer(lengths, ">u4").tolist()), np.dtype(_DTYPES[start[2]])
     return NpyHeader(shape, dtype, False, math.prod(shape) * dtype.itemsize)
 
 
 @contextmanager
 def _open_values(file: Place) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked if they are packed."""
+    """The bytes of a file, decompressed if they are compressed."""
     with open_place(file) as stream:
         is_packed = stream.read(2) == b"\x1f\x8b"
         stream.seek(0)
@@ -132,4 +131,4 @@ def _open_values(file: Place) -> Iterator[IO[bytes]]:
         except (ClfError, MemoryError):
             raise
         except Exception as error:  # BadGzipFile, EOFError, zlib.error
-            raise ImageError(f"{file}: damaged or cut short: {brief(error, 120)}") from None
+            raise ImageError(f"{file}: damaged or truncated: {brief(error, 120)}") from None

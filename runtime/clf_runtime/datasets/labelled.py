@@ -1,4 +1,4 @@
-"""Labelled images that test a model on a device: the test part of a source, read a block at a time."""
+"""Labelled images to evaluate a model on a device: the test part of a source, read a block at a time."""
 
 import math
 import os
@@ -18,13 +18,13 @@ from clf_runtime.inputs.arrays import is_of_another_size, to_batch
 from clf_runtime.inputs.pictures import Room, decode_picture
 from clf_runtime.model.card import ITEM_BYTES, ModelCard
 
-TEST_BATCH = 500  # images that the export answers at a time, and the evaluation too: the same sums in the same order
-_MAX_BLOCK_BYTES = 64 << 20  # of images of a block, for each thread; large ones come in smaller blocks
+TEST_BATCH = 500  # batch size of the export and of the evaluation, so that both sum in the same order
+_MAX_BLOCK_BYTES = 64 << 20  # of images per block and thread; large images have smaller blocks
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some images in a row, as the model takes them, their labels, int64 [n], and what to call each in words."""
+    """Consecutive images as the model takes them, their labels, int64 [n], and the name of each in messages."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -33,9 +33,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled images that fit a model: how many of a source are read, and `part`, which of them, in words.
+    """Labelled images for a model: the number that is read of a source, and `part`, which of them, in words.
 
-    `notes` are sentences for people.
+    `notes` are messages for the user.
     """
 
     source: Source
@@ -49,14 +49,14 @@ class Labelled:
 
     @property
     def at_once(self) -> int:
-        """How many images are answered at a time, fewer if they are large."""
+        """The batch size, smaller if images are large."""
         image_bytes = math.prod(self.card.image_shape) * ITEM_BYTES[self.card.dtype]
         return max(1, min(TEST_BATCH, _MAX_BLOCK_BYTES // image_bytes))
 
     def blocks(self, threads: int = 1) -> Iterator[Block]:
         """Yield the images as the model takes them (see `to_batch`), with its own labels, `at_once` for each thread.
 
-        Raises ImageError, naming the image, for one that the model does not take, or a label that it does not know.
+        Raises ImageError, naming the image, for one that is not valid for the model, or an unknown label.
         """
         size = self.at_once * threads
         try:
@@ -90,13 +90,13 @@ def open_labelled(
     threads: int = 1,
     watch: Watch = unwatched,
 ) -> Labelled:
-    """Look at labelled images and choose those that test a model: the test part of their source.
+    """Inspect labelled images and choose those to evaluate a model on: the test part of their source.
 
-    With `skip_bad` pictures that cannot be read are left out, and `notes` says which; `watch` is told of the search for
-    them. So many `threads` decode pictures at a time.
+    With `skip_bad` pictures that cannot be read are skipped, and `notes` says which; `watch` is called with the
+    progress of the search for them. Pictures are decoded in `threads` threads.
 
-    Where a source has none, clf-train held a fifth of each class out, and the number of test images on the model's card
-    tells whether all images are meant or that fifth; if it fits neither, all are taken, and `notes` says so.
+    If a source has no test part, clf-train held out a fifth of each class, and the number of test images on the model's
+    card decides between all images and that fifth; if it matches neither, all are used, with a note.
     Raises ImageError if the layout is unknown, or the images or classes are not the model's.
     """
     channels, *size = card.image_shape
@@ -117,7 +117,7 @@ def open_labelled(
 
 
 def part_labels(part: Part) -> np.ndarray:
-    """The labels of a part, int64 [N]. Raises ImageError if they are none, or not one an image."""
+    """The labels of a part, int64 [N]. Raises ImageError if they are invalid, or not one per image."""
     labels = as_labels(part.labels(), part.where)
     if len(labels) != part.count:
         raise ImageError(f"{part.where}: {part.count:,} images, but {len(labels):,} labels")
@@ -125,7 +125,7 @@ def part_labels(part: Part) -> np.ndarray:
 
 
 def recut(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The same images in blocks of `size`, the last one perhaps of fewer; of none if there are none."""
+    """The same images in blocks of `size`, the last one possibly smaller; no block if there are none."""
     held: list[np.ndarray] = []
     for block in blocks:
         held.append(block)
@@ -142,7 +142,7 @@ def _joined(blocks: list[np.ndarray]) -> np.ndarray:
 
 
 def _choose(source: Source, card: ModelCard) -> tuple[Part, np.ndarray | None, str, str | None]:
-    """Which images of a source are the test images: their part, bool [N] or None for all, in words, what is in doubt.
+    """The test images of a source: their part, bool [N] or None for all, a description, and a doubt or None.
 
     Raises ImageError if the images have another shape than the model's.
     """
@@ -171,21 +171,21 @@ def _choose(source: Source, card: ModelCard) -> tuple[Part, np.ndarray | None, s
         keep = np.zeros(part.count, bool)
         keep[held] = True
         return part, keep, f"the fifth of {part.count:,} images that clf-train holds out", None
-    doubt = "it is not known which of these images test the model, so all are taken; trained on some it looks better"
+    doubt = "cannot tell the test images apart, so all are used; images trained on inflate the accuracy"
     return part, None, "all images", doubt
 
 
 def _fitting(part: Part, card: ModelCard) -> Part:
     channels, height, width = card.image_shape
     if part.image_shape is not None and is_of_another_size((part.count, *part.image_shape), np.dtype(np.uint8), card):
-        return part  # scaled if its values are uint8, and refused if not
+        return part  # resized if its values are uint8, else refused
     fitting = [(channels, height, width), (height, width, channels)] + [(height, width)] * (channels == 1)
     if not part.count:
-        raise ImageError(f"{part.where}: holds no image")
+        raise ImageError(f"{part.where}: contains no images")
     if part.image_shape is not None and part.image_shape not in fitting:
         found = "x".join(map(str, (part.count, *part.image_shape)))
         wanted = "x".join(map(str, card.image_shape))
-        raise ImageError(f"{part.where}: images of shape {found}, the model wants N x {wanted}")
+        raise ImageError(f"{part.where}: images of shape {found}, the model expects N x {wanted}")
     return part
 
 

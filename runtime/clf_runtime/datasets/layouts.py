@@ -1,7 +1,7 @@
-"""The layouts that labelled images come in, told apart by looking, never by a flag: one module each, one line here.
+"""The layouts of labelled images, detected, never chosen by a flag: one module each, one line here.
 
-The one reader of clf-train and clf-eval. A layout's module has `KNOWN`, which says what it reads, `recognises(path)`,
-which looks at names, and `look(path, reading)`, which gives the Source. A word is a source that is no path.
+The one reader of clf-train and clf-eval. A layout's module has `recognises(path)`, which looks at names, and
+`look(path, reading)`, which returns the Source. A word is a source that is not a path. docs/sources.md describes all.
 """
 
 import os
@@ -32,16 +32,14 @@ _FEW = 5
 
 
 class Layout(Protocol):
-    """What the module of a layout has."""
-
-    KNOWN: str
+    """The interface of a layout's module."""
 
     def recognises(self, path: Path) -> bool:
         """Whether a file or folder looks like this layout; its content may be anything."""
         ...
 
     def look(self, path: Path, reading: Reading) -> Source:
-        """Look at what was recognised. Raises ImageError if it is damaged, incomplete, or holds more than is read."""
+        """Inspect what was recognised. Raises ImageError if it is damaged, incomplete, or has unknown content."""
         ...
 
 
@@ -50,15 +48,15 @@ WORDS: dict[str, Callable[[], Source]] = {digits.WORD: digits.look}
 
 
 def open_source(source: str | os.PathLike[str], reading: Reading) -> Source:
-    """Look at a folder or file in any layout, or take the word `digits`, which wins over a path only as plain text.
+    """Inspect a folder or file in any layout, or the word `digits`, which takes precedence over a path if it is a str.
 
-    `reading` says how.
+    `reading` says how images are read.
     Raises ImageError, in one line that names the file; OSError if the system refuses a file.
     """
     if isinstance(source, str) and source in WORDS:
         return WORDS[source]()
     path = Path(source)
-    if not os.path.exists(path):  # unlike Path.exists it raises for no path whatever
+    if not os.path.exists(path):  # unlike Path.exists it never raises
         raise ImageError(f"{path}: no such file or folder")
     said: list[str] = []
     for folder in down(path):
@@ -68,12 +66,11 @@ def open_source(source: str | os.PathLike[str], reading: Reading) -> Source:
                 return replace(found, notes=(*said, *found.notes))
         if folder.is_dir() and (left := left_out([folder])):
             said.append(left)
-    known = "; ".join(layout.KNOWN for layout in LAYOUTS)
-    raise ImageError(f"{path}: no layout that is known{_found(path)}; known are: {known}; or the word digits")
+    raise ImageError(f"{path}: unknown layout{_found(path)}; see docs/sources.md")
 
 
 def _found(path: Path) -> str:
-    """What there is instead, and why a table of text is none that is read."""
+    """What was found instead, and why a table is not recognised."""
     if path.suffix.lower() in csv_tables.SUFFIX and path.is_file():
         return f" ({csv_tables.look_at(path)})"
     if not path.is_dir():

@@ -1,6 +1,6 @@
 """Lists of pictures: a table with a path or an id and a label, and the pictures below its folder.
 
-One list for all, with or without a column that says the part, or one a part: train.csv, val.csv, test.csv.
+One list for all, with or without a column for the part, or one per part: train.csv, val.csv, test.csv.
 """
 
 import functools
@@ -19,13 +19,12 @@ from clf_runtime.errors import ImageError
 from clf_runtime.inputs.paths import MAX_FILES
 from clf_runtime.inputs.picture_formats import SUFFIXES
 
-KNOWN = "a .csv with the path or id and the label of each picture below its folder"
 _LAYOUT = "a list of pictures"
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A row of a list: the path of its picture in the folder, None if it is not there, its label, and what it says."""
+    """A row of a list: the path of its picture in the folder, None if missing, its label, and the path as written."""
 
     path: str | None
     label: str
@@ -40,7 +39,7 @@ class _Part:
 
 
 def recognises(path: Place) -> bool:
-    """Whether a file is a list by its first line, or a folder holds one. Raises ImageError if it is no text."""
+    """Whether a file is a list by its first line, or a folder contains one. Raises ImageError if it is not text."""
     if path.is_dir():
         return any(table.path is not None for table in tables_in(path)[0])
     if path.suffix.lower() not in SUFFIX or not path.is_file():
@@ -57,11 +56,11 @@ def look(path: Place, reading: Reading) -> Source:
     else:
         table = look_at(path)
         assert isinstance(table, Table)
-        assert isinstance(path, Path)  # within an archive a folder is looked at
+        assert isinstance(path, Path)  # in an archive it is always a folder
         folder, tables, said = path.parent, [table], list[str]()
     for table in tables:
         if table.path is None:
-            raise ImageError(f"{table.file}: a table of pixels beside lists of pictures; move it away")
+            raise ImageError(f"{table.file}: a table of pixels beside lists of pictures; remove it")
     pool = Pool(folder)
     parts: dict[str, _Part] = {}
     count = 0
@@ -74,13 +73,13 @@ def look(path: Place, reading: Reading) -> Source:
     missing = [f"{p.where}, line {e.line} ({e.text})" for p in parts.values() for e in p.entries if e.path is None]
     if missing and not reading.skip_bad:
         raise ImageError(
-            f"{folder}: {len(missing):,} picture{'s' * (len(missing) > 1)} of the list cannot be found: "
-            f"{list_names(missing)}; bring them, or go on without them by --skip-bad"
+            f"{folder}: {len(missing):,} picture{'s' * (len(missing) > 1)} of the list are missing: "
+            f"{list_names(missing)}; add them, or pass --skip-bad to skip them"
         )
     named = {entry.path for part in parts.values() for entry in part.entries}
     unnamed = sum(path not in named and path.lower().endswith(SUFFIXES) for path in pool.files)
     if unnamed:
-        said.append(f"left out, since no list names them: {unnamed:,} pictures below {folder}")
+        said.append(f"skipped, since no list names them: {unnamed:,} pictures below {folder}")
     names = classes_of({part: [entry.label for entry in p.entries] for part, p in parts.items()}, reading.order)
     opened = {part: functools.partial(_open, p, pool, names, reading) for part, p in parts.items()}
     is_test = not path.is_dir() and tables[0].part == "test"
@@ -99,7 +98,7 @@ def _entries(table: Table, pool: Pool) -> Iterator[tuple[str, _Entry]]:
         if part is None and table.split is not None:
             part = part_of_name(fields[table.split])
             if part is None:
-                raise ImageError(f"{where}: {fields[table.split][:60]!r} is no part; wanted train, val or test")
+                raise ImageError(f"{where}: {fields[table.split][:60]!r} is not a part; expected train, val or test")
         label = labels.take(fields[table.label], where)
         yield part or "train", _Entry(pool.find(text, part, where), label, text[:200], number)
 
@@ -109,6 +108,6 @@ def _open(part: _Part, pool: Pool, names: Sequence[str], reading: Reading) -> Pa
     lost = tuple(f"{part.where}, line {entry.line} ({entry.text})" for entry in part.entries if entry.path is None)
     labels = numbered([entry.label for entry in there], names, part.where)
     files = [pool.files[entry.path or ""] for entry in there]
-    said = (f"left out, since they cannot be found: {list_names(lost)}",) if lost else ()
+    said = (f"skipped, since they are missing: {list_names(lost)}",) if lost else ()
     opened = part_of_files(part.where, files, labels, reading, said)
     return replace(opened, skipped=(*lost, *opened.skipped))

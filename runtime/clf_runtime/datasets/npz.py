@@ -1,6 +1,6 @@
 """`.npz` archives of numpy: one file with images, labels and names, of one part or several (see array_names).
 
-Or a folder with train.npz, test.npz and perhaps val.npz, or one of them.
+Or a folder with train.npz, test.npz and optionally val.npz, or one of them.
 """
 
 import functools
@@ -18,7 +18,6 @@ from clf_runtime.errors import ImageError
 from clf_runtime.inputs.arrays import MAX_ARRAY_BYTES
 from clf_runtime.inputs.npz import as_texts, open_npz
 
-KNOWN = ".npz with images and labels, or train.npz and test.npz"
 _LAYOUT = "npz arrays"
 _MAX_NAMES_BYTES = 64 << 20
 
@@ -38,7 +37,7 @@ def recognises(path: Path) -> bool:
 
 
 def look(path: Path, reading: Reading) -> Source:
-    """Look at an archive or a folder of some: names of arrays and class names are read, and nothing else."""
+    """Inspect an archive or a folder of archives: only names of arrays and class names are read."""
     if path.is_file():
         archive = _look(path)
         is_test = part_of_name(path.stem) == "test" and set(archive.parts) == {"train"}
@@ -54,23 +53,23 @@ def look(path: Path, reading: Reading) -> Source:
             {part: next(iter(archive.parts.values()))} if len(archive.parts) == 1 else archive.parts
         )
         for again in parts.keys() & own.keys():
-            raise ImageError(f"{path}: several {again} parts, beside or within {files[part].name}; keep one of them")
+            raise ImageError(f"{path}: several {again} parts, in {files[part].name} and elsewhere; keep one of them")
         if first is None:
             names = archive.names
         elif archive.names is not None and names is None:
             raise ImageError(
-                f"{archive.file}: holds class names and {first.name} holds none, so nobody knows whether its labels "
-                f"count by them; add names to {first.name}, or leave them out of {archive.file.name}"
+                f"{archive.file}: has class names but {first.name} has none, so its labels may refer to another order; "
+                f"add names to {first.name}, or remove them from {archive.file.name}"
             )
         elif archive.names is not None and archive.names != names:
-            raise ImageError(f"{archive.file}: its class names are not those of {first.name}")
+            raise ImageError(f"{archive.file}: its class names differ from those of {first.name}")
         first = first or archive.file
         parts.update(own)
     return source_of(_LAYOUT, str(path), parts, names)
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The archives in a folder that are named as parts, by part."""
+    """The archives in a folder that are named like parts, by part."""
     found: dict[str, Path] = {}
     for file in visible(folder):
         part = part_of_name(file.stem)
@@ -95,7 +94,7 @@ def _open(file: Path, same: tuple[int, ...], images: str, labels: str) -> Part:
     with open_npz(file, same) as npz:
         shape = npz.peek(images).shape
     side = math.isqrt(shape[1]) if len(shape) == 2 else 0
-    flat = (side, side) if side and side * side == shape[1] else None  # as scikit-learn has them
+    flat = (side, side) if side and side * side == shape[1] else None  # as in scikit-learn
     return Part(
         str(file),
         shape[0] if shape else 0,
@@ -104,7 +103,7 @@ def _open(file: Path, same: tuple[int, ...], images: str, labels: str) -> Part:
         functools.partial(_blocks, file, same, images, flat),
         lambda i: f"{file}[{i}]",
         functools.partial(_whole, file, same, images, flat),
-        (f"{file}: images of {shape[1]} values are read as {side}x{side} greys",) if flat else (),
+        (f"{file}: images of {shape[1]} values are read as {side}x{side} greyscale",) if flat else (),
     )
 
 
@@ -122,7 +121,7 @@ def _whole(file: Path, same: tuple[int, ...], key: str, flat: tuple[int, int] | 
 def _blocks(
     file: Path, same: tuple[int, ...], key: str, flat: tuple[int, int] | None, size: int, keep: np.ndarray | None
 ) -> Iterator[np.ndarray]:
-    """Yield the images as `Part` says. Fortran's order is read whole, as it has no rows."""
+    """Yield the images as in `Part`. An array in Fortran order, which has no contiguous rows, is read whole."""
     with open_npz(file, same) as npz:
         if npz.peek(key).fortran_order:
             whole = npz.read(key, MAX_ARRAY_BYTES)

@@ -1,4 +1,4 @@
-"""The order of class names, by which labels count: as people count, so that 10 stands behind 9."""
+"""The order of class names, to which labels refer: natural order, in which 10 comes after 9."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -10,12 +10,12 @@ _DIGITS = re.compile("([0-9]+)")
 
 
 def as_people_count(names: Iterable[str]) -> list[str]:
-    """Sort texts by their letters, and by the value of the numbers in them."""
+    """Sort strings in natural order: by their letters, and by the value of the numbers in them."""
     return sorted(names, key=_key)
 
 
 def _key(text: str) -> tuple[list[object], str]:
-    # Texts and numbers alternate, so that equal places are of one kind; a number's length comes first, not int(), which
+    # Text and numbers alternate, so that equal positions have one type; a number's length comes first, not int(), which
     # refuses thousands of digits.
     parts = _DIGITS.split(text)
     numbers = (part.lstrip("0") for part in parts[1::2])
@@ -23,9 +23,9 @@ def _key(text: str) -> tuple[list[object], str]:
 
 
 def like(known: Sequence[str]) -> Order:
-    """An order that is that of `known` for exactly these names, and as people count for any others.
+    """An order that is that of `known` for exactly these names, and the natural order for any others.
 
-    It was another before clf-edge counted as people do, and a model keeps its own.
+    Earlier versions of clf-edge had another order, and a model keeps its own.
     """
 
     def order(names: Iterable[str]) -> list[str]:

@@ -1,7 +1,7 @@
-"""Parquet files as the Hugging Face Hub serves image sets: a column of encoded pictures and one of labels.
+"""Parquet files as of image data sets on the Hugging Face Hub: a column of encoded pictures and one of labels.
 
-Files are told apart by part: data/train-00000-of-00001.parquet, train/0000.parquet. A picture is a struct of its bytes
-and a path, which is not followed; names of classes lie in the schema
+The part is in the name: data/train-00000-of-00001.parquet, train/0000.parquet. A picture is a struct of its bytes
+and a path, which is not followed; class names are in the schema
 (https://huggingface.co/docs/datasets/about_dataset_features).
 """
 
@@ -22,7 +22,6 @@ from clf_runtime.datasets.text_labels import Labels, classes_of, numbered
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.pictures import MAX_FILE_BYTES
 
-KNOWN = "parquet files of pictures and labels as the Hugging Face Hub has them"
 _LAYOUT = "parquet of pictures"
 _PICTURES_AT_ONCE, _LABELS_AT_ONCE = 16, 65_536
 
@@ -33,23 +32,23 @@ def recognises(path: Path) -> bool:
 
 
 def look(path: Path, reading: Reading) -> Source:
-    """Look at the schemas, and read the labels where they are texts. Raises ImageError if files do not fit together."""
+    """Inspect the schemas, and read the labels if they are strings. Raises ImageError if files are inconsistent."""
     groups: dict[str, list[ParquetFile]] = {}
     for file in [path] if path.is_file() else _files(path):
         part = part_of_words(file.stem) or part_of_name(file.parent.name) if file != path else None
         groups.setdefault(part or "", []).append(look_at(file))
     if "" in groups and len(groups) > 1:
-        raise ImageError(f"{groups[''][0].path}: of no part that its name says, beside files that are of one")
+        raise ImageError(f"{groups[''][0].path}: its name says no part, unlike those of the other files")
     groups = {part or "train": files for part, files in groups.items()}
     first = next(iter(groups.get("train") or next(iter(groups.values()))))
     for other in (file for files in groups.values() for file in files):
         if (other.images, other.labels, other.names) != (first.images, first.labels, first.names):
-            raise ImageError(f"{other.path}: has other columns or class names than {first.path}; keep one set")
+            raise ImageError(f"{other.path}: has other columns or class names than {first.path}; keep one data set")
     texts = {part: _texts(files) for part, files in groups.items()} if first.names is None else {}
     names = first.names
     if any(texts.values()):
         names = classes_of({part: labels or () for part, labels in texts.items()}, reading.order)
-    said = f"labels are those of the column {first.labels}, not of {', '.join(first.others)}"
+    said = f"labels are from the column {first.labels}, not from {', '.join(first.others)}"
     parts = {
         part: partial(_open, tuple(files), texts.get(part), names, reading, str(path)) for part, files in groups.items()
     }
@@ -86,7 +85,7 @@ def _columns(file: ParquetFile) -> Iterator[Any]:
 
 
 def _texts(files: Sequence[ParquetFile]) -> list[str] | None:
-    """The labels of a part if they are texts, else None."""
+    """The labels of a part if they are strings, else None."""
     taken, labels = list[str](), Labels()
     for file in files:
         for column in _columns(file):
@@ -94,7 +93,7 @@ def _texts(files: Sequence[ParquetFile]) -> list[str] | None:
                 return None
             for label in column.to_pylist():
                 if not label or len(label) > MAX_LABEL_CHARACTERS:
-                    raise ImageError(f"{file.path}, row {len(taken)}: no label, or one that is too long")
+                    raise ImageError(f"{file.path}, row {len(taken)}: no label, or a too long one")
                 taken.append(labels.take(label, str(file.path)))
     return taken
 
@@ -130,7 +129,7 @@ def _open(
 
 
 def _pictures(file: ParquetFile, rows: np.ndarray) -> Iterator[Content]:
-    """The bytes of the pictures in some rows, ascending; groups without any are passed over."""
+    """The bytes of the pictures in some rows, ascending; row groups without any are skipped."""
     with opened(file.path, file.stamp) as (reader, _):
         start, given = 0, 0
         for i in range(reader.metadata.num_row_groups):
@@ -143,7 +142,7 @@ def _pictures(file: ParquetFile, rows: np.ndarray) -> Iterator[Content]:
                     given += 1
             start += count
     if given < len(rows):
-        raise ImageError(f"{file.path}: damaged: it claims {file.rows:,} pictures and holds fewer")
+        raise ImageError(f"{file.path}: damaged: it contains fewer pictures than the {file.rows:,} it claims")
 
 
 def _of_group(reader: Any, group: int, column: str, rows: np.ndarray) -> Iterator[Content]:

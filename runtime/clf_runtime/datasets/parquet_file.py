@@ -1,4 +1,4 @@
-"""One parquet file, read by pyarrow: what its schema says, its footer within bounds, and which columns are read."""
+"""One parquet file, read with pyarrow: its schema, its bounded footer, and the columns to read."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from clf_runtime.errors import ClfError, ImageError, MissingExtraError, brief
 _IMAGES = ("image", "img", "picture", "image_bytes", "bytes")
 _LABELS = ("label", "labels", "fine_label", "class", "category", "target")
 _MAX_FOOTER_BYTES = 64 << 20
-_MAX_GROUP_BYTES = 4 << 30  # of rows, unpacked
+_MAX_GROUP_BYTES = 4 << 30  # of a row group, decompressed
 _MAX_ROWS = 100_000_000
 _PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class ParquetFile:
-    """A file that was looked at: its rows, and the columns that are read, `images` with the bytes within it."""
+    """An inspected file: its number of rows, and the columns to read; `images` includes the field of the bytes."""
 
     path: Path
     stamp: tuple[int, ...]
@@ -34,9 +34,9 @@ class ParquetFile:
 
 @contextmanager
 def opened(path: Path, same: tuple[int, ...] | None = None) -> Iterator[tuple[Any, tuple[int, ...]]]:
-    """Pyarrow's view of a file, which is `same` if that is given, and its stamp.
+    """Open a file with pyarrow, checking its stamp against `same` if given; yields the reader and the stamp.
 
-    Raises ImageError if it is damaged or another, MissingExtraError without pyarrow.
+    Raises ImageError if it is damaged or another file, MissingExtraError without pyarrow.
     """
     try:
         import pyarrow.parquet as parquet
@@ -45,30 +45,30 @@ def opened(path: Path, same: tuple[int, ...] | None = None) -> Iterator[tuple[An
     with open_regular(path) as stream:
         status = os.fstat(stream.fileno())
         if same not in (None, stamp(status)):
-            raise ImageError(f"{path}: another file than the one that was looked at, or changed since")
+            raise ImageError(f"{path}: the file was replaced or modified while it was read")
         stream.seek(max(0, status.st_size - 8))
         end = stream.read(8)
         footer = int.from_bytes(end[:4], "little")
         if len(end) < 8 or end[4:] != b"PAR1" or footer > min(status.st_size, _MAX_FOOTER_BYTES):
-            raise ImageError(f"{path}: no parquet file, or cut short")
+            raise ImageError(f"{path}: not a parquet file, or truncated")
         try:
             yield parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_PIECE_BYTES), stamp(status)
         except (ClfError, MemoryError):
             raise
         except Exception as error:  # ArrowInvalid, ArrowNotImplementedError, OSError of pyarrow's own, ...
-            raise ImageError(f"{path}: damaged, or of a kind that is not read: {brief(error, 120)}") from None
+            raise ImageError(f"{path}: damaged, or not supported: {brief(error, 120)}") from None
 
 
 def look_at(path: Path) -> ParquetFile:
-    """Look at a file's schema. Raises ImageError if it has no pictures and labels, or claims too much."""
+    """Inspect a file's schema. Raises ImageError if it has no pictures and labels, or exceeds the limits."""
     types = types_of_arrow(path)
     with opened(path) as (file, same):
         rows = file.metadata.num_rows
         if not 0 <= rows <= _MAX_ROWS:
-            raise ImageError(f"{path}: claims {rows:,} rows; the most that is read is {_MAX_ROWS:,}")
-        for i in range(file.metadata.num_row_groups):  # pyarrow 26 ends the process over some damage of one column
+            raise ImageError(f"{path}: claims {rows:,} rows, which exceeds the limit of {_MAX_ROWS:,}")
+        for i in range(file.metadata.num_row_groups):  # pyarrow 26 kills the process at some damaged columns
             if not 0 <= file.metadata.row_group(i).total_byte_size <= _MAX_GROUP_BYTES:
-                raise ImageError(f"{path}: a group of rows of more than {_MAX_GROUP_BYTES:,} bytes")
+                raise ImageError(f"{path}: a row group exceeds the limit of {_MAX_GROUP_BYTES:,} bytes")
         schema = file.schema_arrow
         fields = {field.name: field.type for field in schema}
         features = _features(schema.metadata or {}, path)
@@ -79,10 +79,10 @@ def look_at(path: Path) -> ParquetFile:
         label = _choose(classes, _LABELS) or _choose([name for name in labels if name in _LABELS], _LABELS)
         if images is None or label is None:
             missing = "pictures" if images is None else "labels"
-            raise ImageError(f"{path}: has no column of {missing} that is known (it has {', '.join(fields)[:200]})")
+            raise ImageError(f"{path}: has no known column of {missing} (columns: {', '.join(fields)[:200]})")
         names = features.get(label, {}).get("names") if label in classes else None
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-            raise ImageError(f"{path}: its class names are no list of texts")
+            raise ImageError(f"{path}: its class names are not a list of strings")
         column = f"{images}.bytes" if types.is_struct(fields[images]) else images
         others = tuple(name for name in classes if name != label)
         return ParquetFile(path, same, rows, column, label, None if names is None else tuple(names), others)
@@ -105,12 +105,12 @@ def _holds_bytes(kind: Any, types: Any) -> bool:
 
 
 def _features(metadata: dict[bytes, bytes], path: Path) -> dict[str, dict[str, Any]]:
-    """What the Hub says of each column, by name; none if it says nothing that is understood."""
+    """The Hub's metadata of each column, by name; empty if there is none."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
         return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
     except (ValueError, AttributeError, RecursionError):
-        raise ImageError(f"{path}: damaged: what the Hub says of its columns is not JSON of objects") from None
+        raise ImageError(f"{path}: damaged: the metadata of its columns is not a JSON object") from None
 
 
 def _choose(names: Sequence[str], known: Sequence[str]) -> str | None:

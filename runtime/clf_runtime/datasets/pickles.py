@@ -1,9 +1,9 @@
-"""Read the pickles of CIFAR-10's python version and of torch.save without running any.
+"""Read the pickles of CIFAR-10's python version and of torch.save without executing them.
 
-A pickle is a program that may call anything. Ours may not: it is taken apart by `pickletools`, which bounds every
-length by the data, and the few opcodes that such files need are carried out here. The names that they call stand for
-inert records, never for the functions themselves; arrays are made from the records afterwards. Keys are texts, so that
-nothing of a file's choosing is hashed, and nothing is copied more often than the file holds it.
+A pickle is a program that may call anything. Here it is parsed by `pickletools`, which bounds every length by the data,
+and only the few opcodes that such files need are interpreted. The names that they call become inert records, never the
+functions themselves; arrays are made from the records afterwards. Keys are strings, so that no object of the file's
+choosing is hashed, and nothing is copied more often than the file contains it.
 """
 
 import pickle
@@ -33,7 +33,7 @@ _NUMPY = {
 
 
 class UnknownNameError(pickle.UnpicklingError):
-    """A pickle names what its reader does not know: `name` is `module function`."""
+    """A pickle uses a name that its reader does not know: `name` is `module function`."""
 
     def __init__(self, name: str) -> None:
         """Keep the name."""
@@ -43,16 +43,16 @@ class UnknownNameError(pickle.UnpicklingError):
 
 @dataclass(frozen=True)
 class Name:
-    """Stands for one of the names that a pickle uses, by the kind that its reader knows it as."""
+    """A placeholder for a name that a pickle uses, with the kind that its reader gives it."""
 
     kind: str
 
 
 @dataclass(eq=False)
 class Record:
-    """Stands for what a call would make: the kind of what is called, its arguments, and the state that it is given.
+    """A placeholder for the result of a call: the kind of the function, its arguments, and the state that is set.
 
-    A persistent id, which is what stands for an array outside of the pickle, is a record of kind `persistent`.
+    A persistent id, which refers to an array outside of the pickle, is a record of kind `persistent`.
     """
 
     kind: str
@@ -67,29 +67,27 @@ class _Mark:
 def read_pickle(data: bytes, names: Mapping[str, str]) -> Any:
     """Read a pickle that uses the given names only, `module function` to kind: plain values, records and names.
 
-    Raises UnknownNameError for another name, and nearly any exception for what is damaged or hostile.
+    Raises UnknownNameError for another name, and almost any exception for a damaged or hostile pickle.
     """
     return _Reader(data, names).value
 
 
 def unpickle(data: bytes, where: str) -> dict[str, Any]:
-    """Read one batch or meta file of CIFAR-10: a dict of texts to lists, texts, numbers and uint8 arrays.
+    """Read one batch or meta file of CIFAR-10: a dict from strings to lists, strings, numbers and uint8 arrays.
 
-    Raises ImageError if the pickle is damaged or holds anything else.
+    Raises ImageError if the pickle is damaged or contains anything else.
     """
     try:
         value = read_pickle(data, _NUMPY)
         if not isinstance(value, dict):
-            raise pickle.UnpicklingError("it holds no dict")
+            raise pickle.UnpicklingError("it is not a dict")
         return {key: _plain(item) for key, item in value.items()}
-    except Exception as error:  # a hostile pickle makes the reader raise nearly anything
-        raise ImageError(
-            f"{where}: not a file of CIFAR-10's python version, so it is not read: {brief(error, 120)}"
-        ) from None
+    except Exception as error:  # a hostile pickle makes the reader raise almost anything
+        raise ImageError(f"{where}: not a file of CIFAR-10's python version: {brief(error, 120)}") from None
 
 
 class _Reader:
-    """A stack machine for the opcodes of such files; `value` is what the pickle leaves."""
+    """A stack machine for the opcodes of such files; `value` is the result of the pickle."""
 
     def __init__(self, data: bytes, names: Mapping[str, str]) -> None:
         self.names = names
@@ -146,7 +144,7 @@ class _Reader:
                 stack.append(self.memo[argument])
             case "PUT" | "BINPUT" | "LONG_BINPUT":
                 if not 0 <= argument <= self.size:
-                    raise pickle.UnpicklingError("it reserves absurd memory")
+                    raise pickle.UnpicklingError("an invalid memo index")
                 self.memo[argument] = stack[-1]
             case "MEMOIZE":
                 self.memo[len(self.memo)] = stack[-1]
@@ -161,7 +159,7 @@ class _Reader:
             case "BUILD":
                 state = stack.pop()
                 if not isinstance(stack[-1], Record):
-                    raise pickle.UnpicklingError("a state for what has none")
+                    raise pickle.UnpicklingError("a state for an object without one")
                 stack[-1].state = state
             case "BINPERSID":
                 stack.append(Record("persistent", (stack.pop(),)))
@@ -176,13 +174,13 @@ class _Reader:
 
     def _extend(self, items: list[Any]) -> None:
         if not isinstance(self.stack[-1], list):
-            raise pickle.UnpicklingError("an item for what is no list")
+            raise pickle.UnpicklingError("an item for something that is not a list")
         self.stack[-1].extend(items)
 
     def _set(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, dict):
-            raise pickle.UnpicklingError("a key for what is no dict")
+            raise pickle.UnpicklingError("a key for something that is not a dict")
         for key, item in zip(items[::2], items[1::2], strict=True):
             target[_text(key)] = item
 
@@ -193,15 +191,15 @@ class _Reader:
 
     def _call(self, name: Any, arguments: Any) -> Any:
         if not isinstance(name, Name) or not isinstance(arguments, tuple):
-            raise pickle.UnpicklingError("a call of what is no function")
+            raise pickle.UnpicklingError("a call of something that is not a function")
         if name.kind != "encode":
             return Record(name.kind, arguments)
         text, encoding = arguments
         if not isinstance(text, str) or encoding != "latin1":
-            raise pickle.UnpicklingError("bytes in an unknown form")
+            raise pickle.UnpicklingError("bytes in an unknown encoding")
         self.to_encode -= len(text)
         if self.to_encode < 0:
-            raise pickle.UnpicklingError("it makes more of its texts than it holds")
+            raise pickle.UnpicklingError("it encodes more text than it contains")
         return text.encode("latin1")
 
 
@@ -209,7 +207,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if not isinstance(value, str):
-        raise pickle.UnpicklingError("a key that is no text")
+        raise pickle.UnpicklingError("a key that is not a string")
     return value
 
 
@@ -223,7 +221,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         value = [item.decode("utf-8") if isinstance(item, bytes) else item for item in value]
         if not all(item is None or isinstance(item, str | int) for item in value):
-            raise pickle.UnpicklingError("a list of neither texts nor numbers")
+            raise pickle.UnpicklingError("a list of neither strings nor numbers")
     elif not (value is None or isinstance(value, str | bytes | int)):
         raise pickle.UnpicklingError(f"a {type(value).__name__.strip('_').lower()}")
     return value

@@ -1,4 +1,4 @@
-"""A part that is pictures, wherever their bytes lie: decoded block by block, and all that are broken named together."""
+"""A part of pictures from any storage: decoded block by block, with one error that lists all broken ones."""
 
 import functools
 import tempfile
@@ -14,9 +14,9 @@ from clf_runtime.inputs.parallel import Room, in_order
 from clf_runtime.inputs.pictures import MAX_FILE_BYTES
 
 Fetch = Callable[[Sequence[int]], Iterator[Content]]
-"""The bytes of the pictures of these numbers, in ascending order, of at most `MAX_FILE_BYTES` each."""
+"""The bytes of the pictures with these indices, in ascending order, of at most `MAX_FILE_BYTES` each."""
 
-_MAX_LISTED = 1500  # characters of names in an error; more go into a file
+_MAX_LISTED = 1500  # characters of names in an error; longer lists go into a file
 
 
 def part_of_files(
@@ -39,10 +39,10 @@ def part_of_pictures(
     reading: Reading,
     notes: tuple[str, ...] = (),
 ) -> Part:
-    """A part of pictures that `fetch` gives out of `files`, with labels [N]; `place(i)` is what to call picture i.
+    """A part of pictures that `fetch` reads from `files`, with labels [N]; `place(i)` names picture i in messages.
 
-    With `reading.skip_bad` all are decoded once to find those that are broken, which are then left out. Without it the
-    blocks raise ImageError, once all pictures have been looked at, that names each that is broken.
+    With `reading.skip_bad` all are decoded once to find the broken ones, which are then skipped. Without it the blocks
+    raise ImageError after all pictures have been decoded, with a list of the broken ones.
     """
     count = len(labels)
     if not count:
@@ -60,7 +60,7 @@ def part_of_pictures(
         good = np.flatnonzero(is_good)
         skipped = tuple(place(i) for i in np.flatnonzero(~is_good).tolist())
         if not len(good):
-            raise ImageError(f"{where}: none of {count:,} pictures can be read: {first}")
+            raise ImageError(f"{where}: none of {count:,} pictures can be decoded: {first}")
     left = labels[good]
     return Part(
         where,
@@ -88,7 +88,7 @@ def _blocks(
     for i, picture in zip(rows, decoded(rows), strict=True):
         if isinstance(picture, ImageError):
             broken.append((place(i), picture))
-            held = []  # what is left is looked at, for an error that names all
+            held = []  # the rest is decoded only to list all broken ones
         elif not broken:
             held.append(picture)
             if len(held) == size:
@@ -109,11 +109,11 @@ def _decoded(
     def decode(fetched: tuple[int, Content]) -> np.ndarray | ImageError:
         i, data = fetched
         if data is None:
-            return ImageError(f"{place(i)}: larger than {MAX_FILE_BYTES >> 20} MiB")
+            return ImageError(f"{place(i)}: exceeds the limit of {MAX_FILE_BYTES >> 20} MiB")
         try:
             return data if isinstance(data, ImageError) else reading.decode(data, place(i), room).transpose(2, 0, 1)
         except ImageError as error:
-            return ImageError(str(error))  # without the traceback, which holds the picture
+            return ImageError(str(error))  # without the traceback, which keeps the picture in memory
 
     return in_order(decode, zip(rows, fetch(rows), strict=True), reading.threads, _weight)
 
@@ -124,19 +124,19 @@ def _weight(fetched: tuple[int, Content]) -> int:
 
 
 def _naming(where: str, broken: Sequence[tuple[str, ImageError]]) -> ImageError:
-    """One error for all pictures that are broken."""
-    go_on = "mend or remove {}, or go on without {} by --skip-bad"
+    """One error for all broken pictures."""
+    go_on = "fix or remove {}, or pass --skip-bad to skip {}"
     if len(broken) == 1:
         return ImageError(f"{broken[0][1]}; {go_on.format('it', 'it')}")
     listed = list_names([name for name, _ in broken])
     return ImageError(
-        f"{where}: {len(broken):,} pictures cannot be read: {listed} (the first: {broken[0][1]}); "
+        f"{where}: {len(broken):,} pictures cannot be decoded: {listed} (the first: {broken[0][1]}); "
         + go_on.format("them", "them")
     )
 
 
 def list_names(names: Sequence[str]) -> str:
-    """All names in words, or where there are many the temporary file that they were written to, one a line."""
+    """A list of the names, or if it is long the temporary file that it was written to, one per line."""
     listed = ", ".join(names)
     if len(listed) > _MAX_LISTED:
         listed = f"listed in {file}" if (file := _write_list(names)) else f"{listed[:_MAX_LISTED]}, ..."
@@ -144,7 +144,7 @@ def list_names(names: Sequence[str]) -> str:
 
 
 def _write_list(names: Sequence[str]) -> str | None:
-    """Write names into a new temporary file, one a line, and return its path; None if the system refuses it."""
+    """Write names to a new temporary file, one per line, and return its path; None if that fails."""
     try:
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", errors="surrogateescape", prefix="broken-pictures-", suffix=".txt", delete=False
@@ -159,4 +159,4 @@ def _skipping(skipped: Sequence[str]) -> str:
     listed = ", ".join(skipped)
     if len(listed) > _MAX_LISTED:
         listed = f"{listed[:_MAX_LISTED]}, ..."
-    return f"left out, since it cannot be read: {len(skipped):,} picture{'s' * (len(skipped) > 1)} ({listed})"
+    return f"skipped, since it cannot be decoded: {len(skipped):,} picture{'s' * (len(skipped) > 1)} ({listed})"

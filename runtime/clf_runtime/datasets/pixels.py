@@ -1,4 +1,4 @@
-"""Tables with a column a pixel, as Kaggle hands on MNIST: a label and 784 numbers a row; one table, or one a part."""
+"""Tables with a column per pixel, as MNIST on Kaggle: a label and 784 numbers per row; one table, or one per part."""
 
 import functools
 import math
@@ -13,7 +13,6 @@ from clf_runtime.datasets.source import Part, Reading, Source, source_of
 from clf_runtime.datasets.text_labels import Labels, classes_of, numbered
 from clf_runtime.errors import ImageError, brief
 
-KNOWN = "a .csv with a label and a column a pixel"
 _LAYOUT = "a table of pixels"
 _BLOCK_BYTES = 64 << 20
 _MAX_ROWS = 10_000_000
@@ -22,7 +21,7 @@ _ITEM_BYTES = 8
 
 @dataclass(frozen=True)
 class _Looked:
-    """A table with its rows' labels, the shape of an image, and whether all of its values are whole numbers."""
+    """A table with its rows' labels, the shape of an image, and whether all of its values are integers."""
 
     table: Table
     labels: tuple[str, ...]
@@ -31,7 +30,7 @@ class _Looked:
 
 
 def recognises(path: Place) -> bool:
-    """Whether a file begins as a table of pixels, or a folder holds such a one. Raises ImageError if it is no text."""
+    """Whether a file starts like a table of pixels, or a folder contains one. Raises ImageError if it is not text."""
     if path.is_dir():
         return any(table.pixels for table in tables_in(path)[0])
     if path.suffix.lower() not in SUFFIX or not path.is_file():
@@ -41,7 +40,7 @@ def recognises(path: Place) -> bool:
 
 
 def look(path: Place, reading: Reading) -> Source:
-    """Read the labels of the tables, and look at every row once. Raises ImageError, naming the line of a wrong one."""
+    """Read the labels of the tables, and check every row once. Raises ImageError, naming the line of an invalid one."""
     if path.is_dir():
         tables, said = tables_in(path)
     else:
@@ -67,16 +66,14 @@ def _look(table: Table) -> _Looked:
         side = math.isqrt(values // channels)
         if side * side * channels == values:
             return _Looked(table, tuple(labels), (side, side) if channels == 1 else (3, side, side), whole)
-    raise ImageError(
-        f"{table.file}: {values:,} columns of pixels, which are no square of greys, nor of red, green, blue"
-    )
+    raise ImageError(f"{table.file}: {values:,} columns of pixels, neither a greyscale nor an RGB square")
 
 
 def _open(looked: _Looked, names: Sequence[str]) -> Part:
     where, shape = str(looked.table.file), looked.shape
     labels = numbered(looked.labels, names, where)
     size = f"{shape[-2]}x{shape[-1]}"
-    as_colours = f"{where}: the values of a row are read as {size} pixels of red, green and blue each"
+    as_colours = f"{where}: the values of a row are read as {size} RGB pixels"
     return Part(
         where,
         len(labels),
@@ -103,7 +100,7 @@ def _blocks(looked: _Looked, size: int, keep: np.ndarray | None) -> Iterator[np.
             yield np.stack(held)
             held = []
     if rows != len(looked.labels):
-        raise ImageError(f"{table.file}: changed while it was read")
+        raise ImageError(f"{table.file}: modified while it was read")
     if held:
         yield np.stack(held)
 
@@ -113,11 +110,11 @@ def _values(looked: _Looked, fields: Sequence[str], where: str) -> np.ndarray:
     try:
         values = np.array(list(map(number, fields)), np.int64 if looked.whole else np.float32)
     except (ValueError, OverflowError) as error:
-        raise ImageError(f"{where}: a pixel that is no number: {brief(error, 120)}") from None
+        raise ImageError(f"{where}: a pixel that is not a number: {brief(error, 120)}") from None
     if looked.whole:
         if values.max() > 255:
-            raise ImageError(f"{where}: a pixel of {values.max()}; wanted 0 to 255")
+            raise ImageError(f"{where}: a pixel of {values.max()}; expected 0 to 255")
         values = values.astype(np.uint8)
-    if len(looked.shape) == 3:  # a pixel's three values stand together
+    if len(looked.shape) == 3:  # the three values of a pixel are adjacent
         values = values.reshape(-1, 3).T
     return values.reshape(looked.shape)

@@ -1,4 +1,4 @@
-"""Where the files of a layout lie: a path on the disk, or a place inside of an archive, which looks alike."""
+"""The files of a layout: paths on disk, or places in an archive, with the same interface."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -9,11 +9,11 @@ from clf_runtime.bounded import open_regular, read_bounded
 from clf_runtime.errors import ImageError
 
 Content = bytes | ImageError | None
-"""A file's bytes; what is wrong with it alone; None if they are more than was asked for."""
+"""The bytes of a file, an error that concerns only this file, or None if it exceeds the limit."""
 
 
 class Place(Protocol):
-    """A file or folder; what a `pathlib.Path` has of it, and no more."""
+    """A file or folder: the subset of `pathlib.Path` that is used."""
 
     @property
     def name(self) -> str:
@@ -22,12 +22,12 @@ class Place(Protocol):
 
     @property
     def stem(self) -> str:
-        """The name without its ending."""
+        """The name without its extension."""
         ...
 
     @property
     def suffix(self) -> str:
-        """The ending of the name, with its dot."""
+        """The extension of the name, with its dot."""
         ...
 
     def is_dir(self) -> bool:
@@ -39,17 +39,17 @@ class Place(Protocol):
         ...
 
     def iterdir(self) -> Iterator[Self]:
-        """What lies in a folder, in any order."""
+        """The entries of a folder, in any order."""
         ...
 
     def __truediv__(self, name: str, /) -> Self:
-        """What is called `name` in a folder, or would be."""
+        """The place `name` in a folder, which may not exist."""
         ...
 
 
 @runtime_checkable
 class Archived(Protocol):
-    """A place inside of an archive."""
+    """A place in an archive."""
 
     @property
     def file(self) -> Path:
@@ -74,7 +74,7 @@ def open_place(place: Place) -> AbstractContextManager[IO[bytes]]:
 
 
 def files_of(places: Sequence[Place]) -> list[Path]:
-    """The files on the disk that places, of one archive or of none, are or lie in."""
+    """The files on disk that contain the places, which are all on disk or all in one archive."""
     if not places or isinstance(places[0], Path):
         return [place for place in places if isinstance(place, Path)]
     assert isinstance(places[0], Archived)
@@ -82,7 +82,7 @@ def files_of(places: Sequence[Place]) -> list[Path]:
 
 
 def read_places(places: Sequence[Place], most: int) -> Iterator[Content]:
-    """Read files, of one archive or of none, in this order.
+    """Read files, all on disk or all in one archive, in this order.
 
     Raises OSError if one cannot be opened, ImageError if the archive is damaged.
     """

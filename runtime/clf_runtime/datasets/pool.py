@@ -1,4 +1,4 @@
-"""The files below a folder, at any depth, and which of them an entry of a list means: nothing outside of it is read."""
+"""The files below a folder, at any depth, and the one that an entry of a list means: nothing outside of it is read."""
 
 import os
 import re
@@ -17,10 +17,10 @@ _DRIVE = re.compile("[A-Za-z]:")
 
 
 class Pool:
-    """The files below a folder, by their paths in it; links that lead out of it are not there."""
+    """The files below a folder, by their relative paths; links that lead out of it are ignored."""
 
     def __init__(self, folder: Place) -> None:
-        """Look at all of them. Raises ImageError for more than MAX_FILES, or folders nested deeper than any set is."""
+        """Find all of them. Raises ImageError for more than MAX_FILES, or too deeply nested folders."""
         self._folder = folder
         self._root = os.path.realpath(folder) if isinstance(folder, Path) else None
         self.files = dict(islice(self._walk(folder, "", 0), MAX_FILES + 1))
@@ -54,10 +54,10 @@ class Pool:
         )
 
     def find(self, text: str, part: str | None, where: str) -> str | None:
-        """The path of the file that an entry means: its path, the end of one, or that without its ending; None if none.
+        """The file that an entry means: its path, the end of one, or that without its extension; None if none.
 
-        Where several end so, those in the folder of the part count. Raises ImageError if it leads out of the folder, or
-        if several are left.
+        If several match, those in the folder of the part are preferred. Raises ImageError if the entry leads out of the
+        folder, or is ambiguous.
         """
         wanted = self._below(text, where)
         if wanted in self.files:
@@ -69,11 +69,11 @@ class Pool:
         if len(found) > 1 and part is not None:
             found = [p for p in found if any(part_of_name(above) == part for above in p.split("/")[:-1])] or found
         if len(found) > 1:
-            raise ImageError(f"{where}: {text[:200]!r} may be {found[0]} or {found[1]}; give the path in the folder")
+            raise ImageError(f"{where}: {text[:200]!r} may be {found[0]} or {found[1]}; use the path below the folder")
         return found[0] if found else None
 
     def _below(self, text: str, where: str) -> str:
-        """A path in the folder out of what a list says. Raises ImageError if it is none."""
+        """The relative path of an entry. Raises ImageError if it leads out of the folder."""
         path, has_drive = PurePosixPath(text.replace("\\", "/")), _DRIVE.match(text) is not None
         if path.is_absolute():
             for root in {self._root, str(self._folder)} - {None}:
@@ -81,5 +81,5 @@ class Pool:
                     path = path.relative_to(str(root))
                     break
         if path.is_absolute() or has_drive or ".." in path.parts or not path.name:
-            raise ImageError(f"{where}: {text[:200]!r} leads out of the folder of the list, so it is not read")
+            raise ImageError(f"{where}: {text[:200]!r} leads out of the folder of the list")
         return str(path)

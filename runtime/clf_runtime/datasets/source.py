@@ -1,4 +1,4 @@
-"""What every reader of labelled images gives: a Source of one or two Parts, looked at but not yet read."""
+"""What every reader of labelled images returns: a Source with its Parts, inspected but not yet read."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,23 +17,23 @@ MAX_LABEL_BYTES = 1 << 30  # 134 million labels of int64
 _PIECE_BYTES = 16 << 20
 
 Decode = Callable[[bytes, str, Room], np.ndarray]
-"""Makes uint8 [height, width, channels] of the bytes of a picture and its name, as the reader's caller wants it.
+"""Decodes the bytes of a picture with its name to uint8 [height, width, channels], at the size that the caller needs.
 
-Several threads may call it; the room is `decode_picture`'s. Raises ImageError for a picture that cannot be read.
+Several threads may call it; the room is `decode_picture`'s. Raises ImageError for a picture that cannot be decoded.
 """
 
 Decoded = Callable[[Sequence[int]], Iterator[np.ndarray | ImageError]]
-"""The pictures of these numbers, ascending: each decoded, uint8 [channels, height, width], or what is wrong with it."""
+"""The pictures with these indices, ascending: each decoded, uint8 [channels, height, width], or its error."""
 
 Watch = Callable[[int, int], object]
-"""Is told how many pictures of how many have been read."""
+"""Called with the number of pictures that have been read, and of all."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of a part before they are read: how many, and the files that they lie in.
+    """The pictures of a part before they are read: their number, and the files that contain them.
 
-    `place(i)` is what to call picture i, and `decoded` reads them.
+    `place(i)` is the name of picture i in messages, and `decoded` reads them.
     """
 
     count: int
@@ -52,11 +52,11 @@ def unwatched(done: int, of: int) -> None:
 
 @dataclass(frozen=True)
 class Reading:
-    """How a source is read: what decodes its pictures, and the order of classes that have names but no numbers.
+    """How a source is read: the decoder of its pictures, and the order of classes that have names but no numbers.
 
-    With `skip_bad`, pictures that cannot be read are left out, and said; else they are an error that names them all.
-    So many `threads` decode at a time. `keep` may give another way to the pictures of a part, such as one that keeps
-    what was decoded. `watch` is told of the search for pictures that cannot be read.
+    With `skip_bad`, pictures that cannot be decoded are skipped with a note; else an error lists them all.
+    Pictures are decoded in `threads` threads. `keep` may replace how the pictures of a part are read, for instance by a
+    cache. `watch` is called with the progress of the search for pictures that cannot be decoded.
     """
 
     decode: Decode
@@ -69,7 +69,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Memory:
-    """Where whole arrays lie: `empty(shape, dtype)` gives room; one above `most` bytes is mapped if it can be."""
+    """How whole arrays are stored: `empty(shape, dtype)` allocates; one above `most` bytes is mapped if possible."""
 
     empty: Callable[[tuple[int, ...], DTypeLike], np.ndarray]
     most: int
@@ -79,12 +79,12 @@ class Memory:
 class Part:
     """One of the parts of a source, of `count` images; `where` names its file in errors.
 
-    `image_shape` is that of an image as it lies there, None for pictures, which are decoded. `labels()` gives the
-    labels as they lie there, [N] or [N, 1] (see `as_labels`). `blocks(size, keep)` yields all images, or those where
+    `image_shape` is that of an image as it is stored, None for pictures, which are decoded. `labels()` returns the
+    labels as they are stored, [N] or [N, 1] (see `as_labels`). `blocks(size, keep)` yields all images, or those where
     `keep`, bool [N], is true, in order, at most `size` at a time: [n, C, H, W], [n, H, W, C] or [n, H, W]. `place(i)`
-    is what to call image i. `whole` is a better way to all images as one array than the blocks, if there is one.
-    `notes` are sentences for people, `skipped` the pictures that were left out since they cannot be read.
-    All raise ImageError for what is damaged, or has changed since it was looked at.
+    is the name of image i in messages. `whole` reads all images as one array, if that is better than the blocks.
+    `notes` are messages for the user, `skipped` the pictures that were skipped since they cannot be decoded.
+    All raise ImageError if the data is damaged, or was modified since the inspection.
     """
 
     where: str
@@ -100,12 +100,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images in a layout, looked at: `train()`, `test()`, `validation()` open a part, None if there is none.
+    """Inspected labelled images: `train()`, `test()`, `validation()` open a part, None if there is none.
 
-    A validation part that comes without a test part is the test part. `names` are the classes by which labels count, if
-    it names them. Images that nobody has split are the training part; `is_test` tells whether they are nonetheless
-    called a test part (`test.npz`), and `by_folder` whether labels are names, as those of folders. `notes` are
-    sentences for people.
+    A validation part without a test part is the test part. `names` are the classes to which labels refer, if it has
+    them. Images without a split are the training part; `is_test` says whether they are nonetheless called a test part
+    (`test.npz`), and `by_folder` whether labels are names, as those of folders. `notes` are messages for the user.
     """
 
     layout: str
@@ -129,16 +128,16 @@ def source_of(
     by_folder: bool = False,
     notes: tuple[str, ...] = (),
 ) -> Source:
-    """A source of parts that are called `train`, `validation` and `test`; see Source."""
+    """A source with the parts `train`, `validation` and `test`; see Source."""
     test = parts.get("test", parts.get("validation"))
     validation = parts.get("validation") if "test" in parts and "train" in parts else None
     return Source(layout, where, parts.get("train"), test, names, is_test, by_folder, notes, validation)
 
 
 def load(part: Part, memory: Memory, watch: Watch = unwatched) -> np.ndarray:
-    """All images of a part as one array, mapped from its file where that is possible, read-only then.
+    """All images of a part as one array, memory-mapped from its file, read-only, if that is possible.
 
-    `watch` is told of pictures, which take their time.
+    `watch` is called with the progress for pictures, which take longer.
     """
     if part.whole is not None:
         return part.whole(memory)
@@ -153,12 +152,12 @@ def load(part: Part, memory: Memory, watch: Watch = unwatched) -> np.ndarray:
         if part.image_shape is None:
             watch(first, part.count)
     if images is None:
-        raise ImageError(f"{part.where}: holds no image")
+        raise ImageError(f"{part.where}: contains no images")
     return images
 
 
 def part_of(images: np.ndarray, labels: np.ndarray, where: str) -> Part:
-    """A part that has been read: images [N, ...] and labels [N] in memory."""
+    """A part in memory: images [N, ...] and labels [N]."""
 
     def blocks(size: int, keep: np.ndarray | None) -> Iterator[np.ndarray]:
         return kept((images[first : first + size] for first in range(0, len(images), size)), keep)
@@ -175,7 +174,7 @@ def part_of(images: np.ndarray, labels: np.ndarray, where: str) -> Part:
 
 
 def kept(blocks: Iterable[np.ndarray], keep: np.ndarray | None) -> Iterator[np.ndarray]:
-    """Of blocks of images those where `keep`, bool [N], is true; all without."""
+    """The images in blocks where `keep`, bool [N], is true; all if None."""
     first = 0
     for block in blocks:
         yield block if keep is None else block[keep[first : first + len(block)]]
@@ -183,9 +182,9 @@ def kept(blocks: Iterable[np.ndarray], keep: np.ndarray | None) -> Iterator[np.n
 
 
 def as_labels(values: np.ndarray, where: str) -> np.ndarray:
-    """Whole numbers from 0 up as int64 [N], of [N] or [N, 1] of any dtype, or of rows with a single 1, [N, classes].
+    """Convert labels [N] or [N, 1] of any dtype, or one-hot [N, classes], to non-negative int64 [N].
 
-    Raises ImageError for all else.
+    Raises ImageError for anything else.
     """
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -193,14 +192,14 @@ def as_labels(values: np.ndarray, where: str) -> np.ndarray:
         values = _from_one_hot(values, where)
     if values.ndim != 1:
         shape = "x".join(map(str, values.shape))
-        raise ImageError(f"{where}: labels of shape {shape}; wanted: one number an image")
+        raise ImageError(f"{where}: labels of shape {shape}; expected one number per image")
     if values.dtype.kind not in "iufb":
-        raise ImageError(f"{where}: labels of dtype {values.dtype}; wanted: whole numbers")
-    with np.errstate(invalid="ignore"):  # NaN and infinity become some number, and then differ from it
+        raise ImageError(f"{where}: labels of dtype {values.dtype}; expected integers")
+    with np.errstate(invalid="ignore"):  # NaN and infinity become a number that differs
         whole: np.ndarray[Any, Any] = values.astype(np.int64)
     if not np.array_equal(whole, values):
         i = int(np.argmax(whole != values))
-        raise ImageError(f"{where}: label {i} is {values[i]}, not a whole number")
+        raise ImageError(f"{where}: label {i} is {values[i]}, not an integer")
     if len(whole) and whole.min() < 0:
         raise ImageError(f"{where}: label {int(np.argmin(whole))} is {whole.min()}; labels are 0 to n-1")
     return whole
@@ -212,8 +211,8 @@ def _from_one_hot(values: np.ndarray, where: str) -> np.ndarray:
     if wrong.any():
         shape, i = "x".join(map(str, values.shape)), int(wrong.argmax())
         raise ImageError(
-            f"{where}: labels of shape {shape}, of which row {i} is not zeros with a single 1; wanted: one number an "
-            "image, or one class of each row (an image of several classes is not learnt)"
+            f"{where}: labels of shape {shape}, but row {i} is not one-hot; expected one number per image, or "
+            "one-hot rows (images with several classes are not supported)"
         )
     labels: np.ndarray = is_one.argmax(axis=1)
     return labels

@@ -1,4 +1,4 @@
-"""Read tar archives that nobody vouches for, packed or not: nothing is extracted, so no path in them is followed."""
+"""Read untrusted tar archives, compressed or not: nothing is extracted, so no path in them is followed."""
 
 import importlib
 import tarfile
@@ -17,7 +17,7 @@ _PIECE_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Member:
-    """A member of an archive; `read(most)` gives its bytes, as long as the next one has not been asked for."""
+    """A member of an archive; `read(most)` returns its bytes, until the next one is requested."""
 
     name: str
     size: int
@@ -28,26 +28,26 @@ class Member:
 
 
 def is_tar(path: Path) -> bool:
-    """Whether a file begins as a tar archive, or is packed and damaged there, which `each_member` says."""
+    """Whether a file starts like a tar archive, or is compressed and damaged, which `each_member` reports."""
     try:
         with _unpacked(path) as stream:
             tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
     except tarfile.TarError:
         return False
-    except Exception:  # EOFError, zlib.error, ..., ImportError of what this Python was built without
+    except Exception:  # EOFError, zlib.error, ..., ImportError of a module that this Python lacks
         return True
     return True
 
 
 def each_member(path: Path) -> Iterator[Member]:
-    """Yield all members in one pass, up to the end, where checksums are compared.
+    """Yield all members in one pass, up to the end, where checksums are verified.
 
-    Raises ImageError if the archive is damaged, or a member has not as many bytes as it claims.
+    Raises ImageError if the archive is damaged, or a member is shorter than it claims.
     """
     with _told(path), _unpacked(path) as file, tarfile.open(fileobj=InPieces(file), mode="r:") as archive:
         while (info := archive.next()) is not None:
-            archive.members = []  # type: ignore[attr-defined] # they would all be kept
-            if info.size < 0:  # Python before 3.11.14 would come back to it for ever (CVE-2025-8194)
+            archive.members = []  # type: ignore[attr-defined] # all would stay in memory
+            if info.size < 0:  # Python before 3.11.14 would loop forever (CVE-2025-8194)
                 raise ImageError(f"{path}: damaged: a member of {info.size} bytes")
 
             def read(most: int, info: tarfile.TarInfo = info) -> bytes:
@@ -65,12 +65,12 @@ def _told(path: Path) -> Iterator[None]:
     except (ClfError, OSError, MemoryError):
         raise
     except Exception as error:  # TarError, EOFError, ValueError, zlib.error, LZMAError, ...
-        raise ImageError(f"{path}: damaged or cut short: {error}") from None
+        raise ImageError(f"{path}: damaged or truncated: {error}") from None
 
 
 def _read(archive: tarfile.TarFile, info: tarfile.TarInfo, most: int, path: Path) -> bytes:
     if info.size > most:
-        raise ImageError(f"{path}: {info.name} is larger than {most:,} bytes")
+        raise ImageError(f"{path}: {info.name} exceeds the limit of {most:,} bytes")
     with _told(path):
         stream = archive.extractfile(info)
         assert stream is not None
@@ -80,7 +80,7 @@ def _read(archive: tarfile.TarFile, info: tarfile.TarInfo, most: int, path: Path
 def read_members(path: Path, known: Collection[str], wanted: Collection[str], most: int) -> dict[str, bytes]:
     """Read in one pass: for the last part of the path of each file that is `known`, its bytes if `wanted`, else b"".
 
-    Raises ImageError if the archive is damaged, a known file is there twice, or is larger than `most` bytes.
+    Raises ImageError if the archive is damaged, a known file is a duplicate, or exceeds `most` bytes.
     """
     members: dict[str, bytes] = {}
     for member in each_member(path):
@@ -88,13 +88,13 @@ def read_members(path: Path, known: Collection[str], wanted: Collection[str], mo
         if not member.is_file or name not in known:
             continue
         if name in members or member.size > most:
-            raise ImageError(f"{path}: {name} is there twice, or larger than {most:,} bytes")
+            raise ImageError(f"{path}: {name} is a duplicate, or exceeds the limit of {most:,} bytes")
         members[name] = member.read(most) if name in wanted else b""
     return members
 
 
 def holds_any(path: Path, known: Collection[str]) -> bool:
-    """Whether a file of one of these names is in an archive, or it is damaged, which `each_member` says."""
+    """Whether an archive contains a file with one of these names, or is damaged, which `each_member` reports."""
     try:
         return any(member.is_file and PurePosixPath(member.name).name in known for member in each_member(path))
     except (ImageError, OSError):
@@ -108,7 +108,7 @@ def _pieces(stream: IO[bytes]) -> Iterator[bytes]:
 
 @contextmanager
 def _unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked if they are packed."""
+    """The bytes of a file, decompressed if they are compressed."""
     with open_regular(path) as file:
         start = file.read(max(map(len, _PACKED)))
         file.seek(0)

@@ -1,4 +1,4 @@
-"""Tar archives that nobody vouches for, packed or not, read from begin to end; see archive_tree."""
+"""Untrusted tar archives, compressed or not, read sequentially; see archive_tree."""
 
 import io
 import os
@@ -15,18 +15,18 @@ from clf_runtime.datasets.tar import Member, each_member
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.picture_formats import SUFFIXES
 
-_HELD_BYTES = 64 << 20  # of files that are no pictures, such as lists, which are read more than once
+_HELD_BYTES = 64 << 20  # of files other than pictures, such as lists, which are read more than once
 
 
 class TarArchive:
-    """A tar archive: its path, and the tree of its files, which it knows by their number; `links` are left out.
+    """A tar archive: its path, and the tree of its files, with their number as key; `links` counts the skipped ones.
 
-    Its members can be read only one after another. Those that are asked for in another order are held, as they lie
-    there, until it is their turn: in half of the memory at most.
+    Its members can be read only one after another. If they are requested in another order, they are kept in memory,
+    encoded, until it is their turn: in half of the memory at most.
     """
 
     def __init__(self, path: Path) -> None:
-        """Look at all members, up to the end. Raises ImageError if it is damaged."""
+        """Read all headers, up to the end. Raises ImageError if it is damaged."""
         self.where, self._path = str(path), path
         self._stamp = stamp(os.stat(path))
         self._held: dict[int, bytes] = {}
@@ -48,7 +48,7 @@ class TarArchive:
 
     def _members(self) -> Iterator[Member]:
         if stamp(os.stat(self._path)) != self._stamp:
-            raise ImageError(f"{self.where}: another file than the one that was looked at, or changed since")
+            raise ImageError(f"{self.where}: the file was replaced or modified while it was read")
         return each_member(self._path)
 
     @contextmanager
@@ -57,7 +57,7 @@ class TarArchive:
         most = physical_memory() // 2
         for data in self.read_all([number], most):
             if not isinstance(data, bytes):
-                raise ImageError(f"{self.where}: a member of more than {most:,} bytes; unpack the archive")
+                raise ImageError(f"{self.where}: a member exceeds the limit of {most:,} bytes; unpack the archive")
             yield io.BytesIO(data)
 
     def read_all(self, numbers: Sequence[int], most: int) -> Iterator[Content]:
@@ -74,15 +74,15 @@ class TarArchive:
             while number not in read:
                 at, member = next(members, (-1, None))
                 if member is None:
-                    raise ImageError(f"{self.where}: changed while it was read")
+                    raise ImageError(f"{self.where}: modified while it was read")
                 if at in left:
                     data_or_none = None if member.size > most else member.read(most)
                     read[at] = data_or_none
                     room -= len(data_or_none or b"")
                     if room < 0:
                         raise ImageError(
-                            f"{self.where}: its pictures lie in another order than they are read in, and do not fit "
-                            "into half of the memory; unpack it, or pack it as .zip"
+                            f"{self.where}: its pictures are stored in another order than they are read in, and do not "
+                            "fit into half of the memory; unpack it, or pack it as .zip"
                         )
             left[number] -= 1
             data_or_none = read[number]

@@ -3,7 +3,7 @@
     (images, labels)    ((x_train, y_train), (x_test, y_test))    (x_train, y_train, x_test, y_test)
     {"images": ..., "labels": ...}    {"x_train": ..., "y_train": ..., ...}    {"train": (images, labels), "test": ...}
 
-Or a folder with train.pt and test.pt, as torchvision once made of MNIST (training.pt, test.pt).
+Or a folder with train.pt and test.pt, as torchvision once wrote for MNIST (training.pt, test.pt).
 """
 
 import functools
@@ -16,7 +16,6 @@ from clf_runtime.datasets.source import Part, Reading, Source, source_of
 from clf_runtime.datasets.torch_save import Tensor, look_at_values, part_of_tensors
 from clf_runtime.errors import ImageError
 
-KNOWN = "a .pt of torch.save with a pair or dict of images and labels, or train.pt and test.pt"
 _LAYOUT = "tensors of torch.save"
 _SUFFIX = (".pt", ".pth")
 _ORDER = ("train", "validation", "test")
@@ -30,7 +29,7 @@ def recognises(path: Path) -> bool:
 
 
 def look(path: Path, reading: Reading) -> Source:
-    """Look at the tensors of a file, or of a folder of one a part. Raises ImageError if they are no such pairs."""
+    """Inspect the tensors of a file, or of a folder with one per part. Raises ImageError if they are not such pairs."""
     if path.is_file():
         pairs, names = _look(path)
         is_test = part_of_name(path.stem) == "test" and set(pairs) == {"train"}
@@ -41,9 +40,9 @@ def look(path: Path, reading: Reading) -> Source:
         for part in (part for part in _ORDER if part in files):
             found, listed = _look(files[part])
             if len(found) > 1:
-                raise ImageError(f"{files[part]}: holds several parts itself; wanted: the {part} part alone")
+                raise ImageError(f"{files[part]}: contains several parts; expected only the {part} part")
             if listed is not None and names is not None and listed != names:
-                raise ImageError(f"{files[part]}: its class names are not those of the file beside it")
+                raise ImageError(f"{files[part]}: its class names differ from those of the other file")
             names = names or listed
             pairs[part] = next(iter(found.values()))
     parts = {part: functools.partial(_open, *pair) for part, pair in pairs.items()}
@@ -55,7 +54,7 @@ def _open(images: Tensor, labels: Tensor) -> Part:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The files in a folder that are named as parts, by part."""
+    """The files in a folder that are named like parts, by part."""
     found: dict[str, Path] = {}
     for file in visible(folder):
         part = part_of_name(file.stem)
@@ -84,13 +83,13 @@ def _look(file: Path) -> tuple[dict[str, Pair], tuple[str, ...] | None]:
         found = []
     pairs = {part: _pair(item, file) for part, item in found}
     if not pairs or len(pairs) < len(found):
-        what = "a tensor alone" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-        raise ImageError(f"{file}: holds {what}; wanted: images and labels, as a pair or a dict of tensors")
+        what = "a single tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise ImageError(f"{file}: contains {what}; expected images and labels, as a pair or a dict of tensors")
     return pairs, names
 
 
 def _by_place(values: list[Any]) -> list[tuple[str, Any]]:
-    """The pairs in a list: it is one, holds two or three for the parts, or two one after the other."""
+    """The pairs in a list: it is one, contains two or three for the parts, or is two pairs in a row."""
     if len(values) == 2 and all(isinstance(value, Tensor) for value in values):
         return [("train", values)]
     if len(values) == 4:
@@ -104,12 +103,12 @@ def _pair(value: Any, file: Path) -> Pair:
         keys = find_keys(value, str(file))
         value = [value[key] for key in keys.parts["train"]] if set(keys.parts) == {"train"} else value
     if not isinstance(value, tuple | list) or len(value) != 2 or not all(isinstance(item, Tensor) for item in value):
-        raise ImageError(f"{file}: holds images and labels of another kind than tensors, or not in pairs")
+        raise ImageError(f"{file}: images and labels must be pairs of tensors")
     images, labels = value
     return images, labels
 
 
 def _texts(value: Any, file: Path) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ImageError(f"{file}: its class names are no list of texts")
+        raise ImageError(f"{file}: its class names are not a list of strings")
     return tuple(name.strip() for name in value)

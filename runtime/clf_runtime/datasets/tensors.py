@@ -1,6 +1,6 @@
 """Four tensors of `torch.save`, read without torch: train_data_2, train_labels_2, test_data_2, test_labels_2.
 
-Also without the `_2`, and with `.pt` or `.pth` behind. Either pair may be absent.
+Also without the `_2`, and with the extension `.pt` or `.pth`. Either pair may be absent.
 """
 
 import functools
@@ -11,19 +11,18 @@ from clf_runtime.datasets.source import Part, Reading, Source
 from clf_runtime.datasets.torch_save import look_into, part_of_tensors
 from clf_runtime.errors import ImageError
 
-KNOWN = "train_data_2, train_labels_2, test_data_2, test_labels_2 written with torch.save"
 LAYOUT = "tensors of torch.save"
 _SUFFIXES = ("_2", "", "_2.pt", ".pt", "_2.pth", ".pth")
 _PARTS, _KINDS = ("train", "test"), ("data", "labels")
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds a file named like images or labels."""
+    """Whether a folder contains a file named like images or labels."""
     return path.is_dir() and bool(_suffixes(path))
 
 
 def look(path: Path, reading: Reading) -> Source:
-    """Look at a folder of tensors: which of its files are there."""
+    """Inspect a folder of tensors: which of its files exist."""
     train, test = (functools.partial(_open, *pair) if pair else None for pair in pairs(path))
     return Source(LAYOUT, str(path), train, test)
 
@@ -31,7 +30,7 @@ def look(path: Path, reading: Reading) -> Source:
 def pairs(path: Path) -> tuple[tuple[Path, Path] | None, tuple[Path, Path] | None]:
     """The files of images and labels of the training and of the test part.
 
-    Raises ImageError if one of a pair is missing, or something else lies in the folder.
+    Raises ImageError if one of a pair is missing, or the folder contains anything else.
     """
     suffixes = _suffixes(path)
     if len(suffixes) > 1:
@@ -47,7 +46,7 @@ def pairs(path: Path) -> tuple[tuple[Path, Path] | None, tuple[Path, Path] | Non
 
 
 def _suffixes(path: Path) -> list[str]:
-    """What the names of the training files end in, or of the test files where there are none."""
+    """The suffixes of the training files, or of the test files if there are none."""
     found = ([s for s in _SUFFIXES if any((path / f"{p}_{kind}{s}").is_file() for kind in _KINDS)] for p in _PARTS)
     return next(filter(None, found), [])
 

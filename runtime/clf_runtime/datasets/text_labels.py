@@ -1,4 +1,4 @@
-"""Labels that are texts, part by part: they become numbers by the classes of the training part."""
+"""Labels that are strings: they become indices of the classes of the training part."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,14 +11,14 @@ MAX_CLASSES = 100_000
 
 
 class Labels:
-    """Labels as they are read, each text kept once."""
+    """Labels as they are read, each string stored once."""
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Start empty."""
         self._known: dict[str, str] = {}
 
     def take(self, label: str, where: str) -> str:
-        """The label, as it was kept. Raises ImageError above MAX_CLASSES of them."""
+        """The stored label. Raises ImageError above MAX_CLASSES of them."""
         kept = self._known.setdefault(label, label)
         if len(self._known) > MAX_CLASSES:
             raise ImageError(f"{where}: more than {MAX_CLASSES:,} different labels; is this the column of labels?")
@@ -26,13 +26,13 @@ class Labels:
 
 
 def classes_of(parts: Mapping[str, Sequence[str]], order: Order) -> tuple[str, ...]:
-    """The classes of the training part, or of the first part where there is none, in order."""
+    """The classes of the training part, or of the first part if there is none, in order."""
     labels = parts.get("train") or next((labels for labels in parts.values() if labels), ())
     return tuple(order(dict.fromkeys(labels)))
 
 
 def numbered(labels: Sequence[str], classes: Sequence[str], where: str) -> np.ndarray:
-    """The places of labels among the classes, int64 [N]. Raises ImageError for one that is none of them."""
+    """The indices of labels among the classes, int64 [N]. Raises ImageError for one that is not among them."""
     place = {name: i for i, name in enumerate(classes)}
     for label in labels:
         if label not in place:

@@ -1,7 +1,7 @@
-"""Files of `torch.save`, read without torch: a tensor, or a pair, list or dict of some.
+"""Files of `torch.save`, read without torch: a tensor, or a pair, list or dict of tensors.
 
-A file is a zip archive with a pickle, which says what the tensors are, and beside it their memory, which is not
-compressed (https://pytorch.org/docs/stable/notes/serialization.html).
+A file is a zip archive with a pickle, which describes the tensors, and their storages, which are not compressed
+(https://pytorch.org/docs/stable/notes/serialization.html).
 """
 
 import functools
@@ -24,7 +24,7 @@ from clf_runtime.errors import ImageError, brief
 from clf_runtime.inputs.arrays import MAX_ARRAY_BYTES
 from clf_runtime.inputs.npz import open_zip, read_to_end, stored_at
 
-_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # a pickle of a number, with which such files began
+_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # a pickled number, with which such files start
 _MAX_PICKLE_BYTES = 1 << 20
 _MAX_DIMENSIONS = 8
 _MAX_NESTED = 4
@@ -47,9 +47,9 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor in a file: `stored` values from byte `start` on, of which `shape` and `strides` take theirs.
+    """A tensor in a file: a storage of `stored` values from byte `start`, viewed by `shape` and `strides`.
 
-    `strides` and `offset` count values; bfloat16, which numpy has not, is uint16 here.
+    `strides` and `offset` count values; bfloat16, which numpy lacks, is uint16 here.
     """
 
     file: Path
@@ -64,7 +64,7 @@ class Tensor:
 
 
 def part_of_tensors(images: Tensor, labels: Tensor) -> Part:
-    """The part of a source that is two tensors."""
+    """The part of a source that consists of two tensors."""
     return Part(
         str(images.file),
         images.shape[0] if images.shape else 0,
@@ -77,7 +77,7 @@ def part_of_tensors(images: Tensor, labels: Tensor) -> Part:
 
 
 def is_stored(file: Path) -> bool:
-    """Whether this is a zip archive that is not compressed, as torch.save has written it since PyTorch 1.6."""
+    """Whether this is an uncompressed zip archive, as written by torch.save since PyTorch 1.6."""
     try:
         with open_regular(file) as stream, open_zip(stream) as archive:
             return all(info.compress_type == zipfile.ZIP_STORED for info in archive.infolist())
@@ -86,21 +86,21 @@ def is_stored(file: Path) -> bool:
 
 
 def look_into(file: Path) -> Tensor:
-    """Look at the tensor in a file, whose members are held against their checksums.
+    """Inspect the tensor in a file, and verify the checksums of its members.
 
-    Raises ImageError if it is damaged, or holds anything but one dense tensor of real numbers.
+    Raises ImageError if it is damaged, or contains anything but one dense tensor of real numbers.
     """
     value = look_at_values(file)
     if not isinstance(value, Tensor):
-        raise ImageError(f"{file}: holds a {type(value).__name__}, wanted one tensor")
+        raise ImageError(f"{file}: contains a {type(value).__name__}, expected one tensor")
     return value
 
 
 def look_at_values(file: Path) -> Any:
-    """Look at what a file holds: a Tensor, or lists and dicts of them, of texts and of numbers.
+    """Inspect the content of a file: a Tensor, or lists and dicts of them, of strings and of numbers.
 
-    Its members are held against their checksums. Raises ImageError if it is damaged, or holds another kind of tensor
-    than dense ones of real numbers, or other Python objects.
+    The checksums of its members are verified. Raises ImageError if it is damaged, or contains tensors other than dense
+    ones of real numbers, or other Python objects.
     """
     try:
         with open_regular(file) as stream, open_zip(stream) as archive:
@@ -109,20 +109,20 @@ def look_at_values(file: Path) -> Any:
         raise
     except OSError as error:
         if error.filename is None:
-            raise ImageError(f"{file}: damaged or cut short: {error.strerror or error}") from None
+            raise ImageError(f"{file}: damaged or truncated: {error.strerror or error}") from None
         raise
     except UnknownNameError as error:
         module, name = error.name.split(" ", 1) if " " in error.name else ("", error.name)
         if module in ("torch", "torch._utils"):
             kind = ascii(name)[1:-1][:60]
-            raise ImageError(f"{file}: a tensor of kind {kind}; wanted a plain one of real numbers") from None
-        raise ImageError(f"{file}: holds Python objects other than tensors, which are never loaded") from None
+            raise ImageError(f"{file}: a tensor of kind {kind}; expected a dense one of real numbers") from None
+        raise ImageError(f"{file}: contains Python objects other than tensors, which are never loaded") from None
     except zipfile.BadZipFile as error:
         with open_regular(file) as stream:
             legacy = stream.read(len(_LEGACY)) == _LEGACY
-        why = "PyTorch before 1.6 wrote it; save it anew with torch.save" if legacy else str(error)
+        why = "written by PyTorch before 1.6; save it again with torch.save" if legacy else str(error)
         raise ImageError(f"{file}: not a tensor written with torch.save, or damaged: {why}") from None
-    except Exception as error:  # what zipfile raises, and what a hostile pickle makes its reader raise
+    except Exception as error:  # raised by zipfile, or by the reader of a hostile pickle
         text = f"{file}: not a tensor written with torch.save, or damaged: {brief(error, 120)}"
         raise ImageError(text) from None
 
@@ -144,18 +144,18 @@ def _look_at_values(file: Path, stream: IO[bytes], archive: zipfile.ZipFile) -> 
     status = os.fstat(stream.fileno())
     members = archive.infolist()
     if any(info.compress_type != zipfile.ZIP_STORED for info in members):
-        raise zipfile.BadZipFile("it is compressed; save it anew with torch.save")
+        raise zipfile.BadZipFile("it is compressed; save it again with torch.save")
     if sum(info.file_size for info in members) > status.st_size:
-        raise zipfile.BadZipFile("its members claim more than the file holds")
+        raise zipfile.BadZipFile("its members claim more bytes than the file has")
     for info in members:
-        if info.CRC == 0:  # torch was told to compute none: torch.serialization.set_crc32_options(False)
+        if info.CRC == 0:  # not computed: torch.serialization.set_crc32_options(False)
             continue
         with archive.open(info) as member:
             read_to_end(member)
     by_name = {info.filename: info for info in members}
     (pickled,) = (name for name in by_name if name == "data.pkl" or name.endswith("/data.pkl"))
     if by_name[pickled].file_size > _MAX_PICKLE_BYTES:
-        raise ImageError(f"{file}: holds more than a few tensors")
+        raise ImageError(f"{file}: contains more than a few tensors")
     value = read_pickle(_read(stream, by_name[pickled]), _NAMES)
     prefix = pickled.removesuffix("data.pkl")
     order = by_name.get(f"{prefix}byteorder")
@@ -164,8 +164,8 @@ def _look_at_values(file: Path, stream: IO[bytes], archive: zipfile.ZipFile) -> 
 
 
 def _looked_at(value: Any, opened: _Opened, depth: int = 0) -> Any:
-    """What a pickle left, with Tensors in place of their records."""
-    if depth > _MAX_NESTED or next(opened.looked) > _MAX_VALUES:  # a pickle may name one list a million times
+    """The content of a pickle, with Tensors in place of their records."""
+    if depth > _MAX_NESTED or next(opened.looked) > _MAX_VALUES:  # a pickle may refer to one list a million times
         raise ImageError(f"{opened.file}: lists nested deeper than {_MAX_NESTED}, or more than {_MAX_VALUES:,} values")
     if isinstance(value, Record) and value.kind == "parameter":
         value = value.arguments[0]
@@ -176,7 +176,7 @@ def _looked_at(value: Any, opened: _Opened, depth: int = 0) -> Any:
     if isinstance(value, dict):
         return {key: _looked_at(item, opened, depth + 1) for key, item in value.items()}
     if isinstance(value, Record | Name):
-        raise ImageError(f"{opened.file}: holds Python objects other than tensors, which are never loaded")
+        raise ImageError(f"{opened.file}: contains Python objects other than tensors, which are never loaded")
     return value
 
 
@@ -188,7 +188,7 @@ def _tensor(value: Record, opened: _Opened) -> Tensor:
     if value.kind == "tensor of a dtype":
         code, *more = [more[0].kind, *more[1:]]
     if kind != "storage" or any(more) or not isinstance(storage_type, Name) or not isinstance(key, str):
-        raise ImageError(f"{file}: a tensor with metadata; wanted a plain one of real numbers")
+        raise ImageError(f"{file}: a tensor with metadata; expected a plain one of real numbers")
     dtype = np.dtype("u2" if code == "bfloat16" else code).newbyteorder(opened.order)  # type: ignore[arg-type]
     data = opened.members[f"{opened.prefix}data/{key}"]
     stored = data.file_size // dtype.itemsize
@@ -200,26 +200,26 @@ def _tensor(value: Record, opened: _Opened) -> Tensor:
     size = math.prod(shape) * dtype.itemsize
     beyond = offset + (_span(tensor, shape[0] if shape else 1) if size else 0) > stored
     if beyond or max(numbers) > 1 << 62 or tensor.start + data.file_size > status.st_size:
-        raise ImageError(f"{file}: damaged or cut short: its values lie beyond their memory")
+        raise ImageError(f"{file}: damaged or truncated: its values are beyond their storage")
     if size > max(status.st_size, physical_memory()):
         raise ImageError(f"{file}: claims {size:,} bytes in a file of {status.st_size:,}")
     return tensor
 
 
 def _read(stream: IO[bytes], info: zipfile.ZipInfo) -> bytes:
-    """Read a member that is not compressed, whose checksum has been compared."""
+    """Read an uncompressed member, whose checksum has been verified."""
     stream.seek(stored_at(stream, info))
     return stream.read(info.file_size)
 
 
 def _span(tensor: Tensor, count: int) -> int:
-    """How many values of the memory so many rows take, from the first to the last."""
+    """The number of values in the storage from the first to the last of `count` rows."""
     shape = (count, *tensor.shape[1:]) if tensor.shape else ()
     return 1 + sum((n - 1) * step for n, step in zip(shape, tensor.strides, strict=True))
 
 
 def whole(tensor: Tensor, memory: Memory) -> np.ndarray:
-    """The tensor, mapped from the file whose checksums were compared, read-only; bfloat16 as a copy in float32."""
+    """The tensor, mapped from the verified file, read-only; bfloat16 as a copy in float32."""
     if 0 in tensor.shape:
         return np.empty(tensor.shape, np.float32 if tensor.is_bfloat16 else tensor.dtype)
     if tensor.is_bfloat16 and tensor.shape:
@@ -234,7 +234,7 @@ def whole(tensor: Tensor, memory: Memory) -> np.ndarray:
 
 
 def rows(tensor: Tensor, size: int) -> Iterator[np.ndarray]:
-    """Yield the rows of a tensor, `size` at a time or fewer, freshly read; bfloat16 as float32."""
+    """Yield the rows of a tensor, at most `size` at a time, freshly read; bfloat16 as float32."""
     item, count = tensor.dtype.itemsize, tensor.shape[0] if tensor.shape else 0
     if 0 in tensor.shape or not tensor.shape:
         return
@@ -245,11 +245,11 @@ def rows(tensor: Tensor, size: int) -> Iterator[np.ndarray]:
             n = min(at_once, count - first)
             span = _span(tensor, n) * item
             if span > MAX_ARRAY_BYTES:
-                raise ImageError(f"{tensor.file}: {span:,} bytes that are not image after image; save it .contiguous()")
+                raise ImageError(f"{tensor.file}: its images are not contiguous; save it with .contiguous()")
             stream.seek(tensor.start + (tensor.offset + first * step) * item)
             data = stream.read(span)
             if len(data) < span:
-                raise ImageError(f"{tensor.file}: cut short while it was read")
+                raise ImageError(f"{tensor.file}: truncated while it was read")
             block = _view(tensor, np.frombuffer(data, tensor.dtype), (n, *tensor.shape[1:]))
             for i in range(0, n, size):
                 yield _widened(block[i : i + size]) if tensor.is_bfloat16 else block[i : i + size]
@@ -257,7 +257,7 @@ def rows(tensor: Tensor, size: int) -> Iterator[np.ndarray]:
 
 def _labels(tensor: Tensor) -> np.ndarray:
     if math.prod(tensor.shape) * tensor.dtype.itemsize > MAX_LABEL_BYTES:
-        raise ImageError(f"{tensor.file}: larger than labels may be")
+        raise ImageError(f"{tensor.file}: exceeds the limit of {MAX_LABEL_BYTES >> 30} GiB for labels")
     if not tensor.shape or 0 in tensor.shape:
         return np.empty(tensor.shape, tensor.dtype)
     return np.concatenate(list(rows(tensor, tensor.shape[0])))
@@ -267,7 +267,7 @@ def _reopen(tensor: Tensor) -> IO[bytes]:
     stream = open_regular(tensor.file)
     if stamp(os.fstat(stream.fileno())) != tensor.stamp:
         stream.close()
-        raise ImageError(f"{tensor.file}: another file than the one that was looked at, or changed since")
+        raise ImageError(f"{tensor.file}: the file was replaced or modified while it was read")
     return stream
 
 
@@ -277,5 +277,5 @@ def _view(tensor: Tensor, values: np.ndarray, shape: tuple[int, ...]) -> np.ndar
 
 
 def _widened(values: np.ndarray) -> np.ndarray:
-    """bfloat16, as uint16, in float32, whose upper half it is."""
+    """Convert bfloat16, given as uint16, to float32, of which it is the upper half."""
     return (values.astype(np.uint32) << 16).view(np.float32)

@@ -1,4 +1,4 @@
-"""Zip archives that nobody vouches for, read a member at a time; see archive_tree."""
+"""Untrusted zip archives, read a member at a time; see archive_tree."""
 
 import os
 import stat
@@ -18,22 +18,22 @@ _MAX_DIRECTORY_BYTES = 32 << 20  # of about 400,000 pictures
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file begins as a zip archive, an empty one too."""
+    """Whether a file starts like a zip archive, including an empty one."""
     with open_regular(path) as stream:
         return stream.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 class ZipArchive:
-    """A zip archive: its path, and the tree of its files; `links` counts those that are left out.
+    """A zip archive: its path, and the tree of its files; `links` counts the skipped ones.
 
-    The file is opened once, so that nothing can take its place.
+    The file is opened once, so that it cannot be replaced.
     """
 
     def __init__(self, path: Path) -> None:
-        """Look at the directory. Raises ImageError if it is damaged, or claims more than the file holds."""
+        """Read the directory. Raises ImageError if it is damaged, or claims more bytes than the file has."""
         self.where = str(path)
         self._stream = open_regular(path)
-        weakref.finalize(self, self._stream.close)  # parts outlive every `with`
+        weakref.finalize(self, self._stream.close)  # a part outlives any `with`
         with self._told(self.where):
             self._archive = zipfile.ZipFile(InPieces(self._stream, _MAX_DIRECTORY_BYTES))
             members = self._archive.infolist()
@@ -49,12 +49,12 @@ class ZipArchive:
 
     @contextmanager
     def open(self, info: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
-        """Open a member. Raises ImageError if it is damaged, or packed otherwise than by deflate."""
+        """Open a member. Raises ImageError if it is damaged, encrypted, or not stored or deflated."""
         where = f"{self.where}/{info.filename}"
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ImageError(f"{where}: packed by another method than deflate; pack it anew")
+            raise ImageError(f"{where}: unsupported compression; pack it again with deflate")
         if info.flag_bits & 1:
-            raise ImageError(f"{where}: encrypted; pack it anew, without a password")
+            raise ImageError(f"{where}: encrypted; pack it again without a password")
         with self._told(where), self._archive.open(info) as stream:
             yield stream
 
@@ -70,7 +70,7 @@ class ZipArchive:
 
     @contextmanager
     def _told(self, where: str) -> Iterator[None]:
-        """Tell as an ImageError whatever zipfile and its decompressor raise."""
+        """Raise as an ImageError whatever zipfile and its decompressor raise."""
         try:
             yield
         except (ClfError, MemoryError):

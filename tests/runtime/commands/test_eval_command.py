@@ -134,8 +134,8 @@ def test_many_classes_are_cut_to_the_worst(command, tiny_model, tmp_path):
         (["/nowhere/m.onnx", "d"], "cannot be read: No such file"),
         (["/", "d"], "cannot be read: Is a directory"),
         (["TINY", "/nowhere"], "no such file or folder"),
-        (["TINY", "TINY"], "no layout that is known"),
-        (["TINY", "FOLDER"], "no layout that is known"),
+        (["TINY", "TINY"], "unknown layout"),
+        (["TINY", "FOLDER"], "unknown layout"),
         (["TINY", "DATA", "--device", "cuda"], "CUDA does not work here"),
     ],
 )

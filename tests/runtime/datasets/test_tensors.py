@@ -88,16 +88,16 @@ def test_views_are_read_as_they_lie(tmp_path, changes, wanted):
 
 
 WRONG = {
-    "a value beyond the memory": ({"shape": (5, 3, 2)}, "beyond their memory"),
-    "an offset beyond the memory": ({"offset": 1}, "beyond their memory"),
+    "a value beyond the memory": ({"shape": (5, 3, 2)}, "beyond their storage"),
+    "an offset beyond the memory": ({"offset": 1}, "beyond their storage"),
     "a negative offset": ({"offset": -1}, "damaged: a tensor of shape"),
     "a negative length": ({"shape": (-4, 3, 2)}, "damaged: a tensor of shape"),
     "a negative stride": ({"strides": (-6, 2, 1)}, "damaged: a tensor of shape"),
     "fewer strides": ({"strides": (6, 2)}, "damaged: a tensor of shape"),
     "a huge length": ({"shape": (1 << 60, 3, 2), "strides": (0, 0, 0)}, "claims"),
-    "a huge stride": ({"shape": (2, 3, 2), "strides": (1 << 62, 2, 1)}, "beyond their memory"),
+    "a huge stride": ({"shape": (2, 3, 2), "strides": (1 << 62, 2, 1)}, "beyond their storage"),
     "nine axes": ({"shape": (1,) * 9, "strides": (1,) * 9}, "damaged: a tensor of shape"),
-    "complex numbers": ({"storage": "ComplexFloatStorage"}, "wanted a plain one of real numbers"),
+    "complex numbers": ({"storage": "ComplexFloatStorage"}, "expected a dense one of real numbers"),
     "another memory": ({"key": "1"}, "not a tensor written"),
     "a path as key": ({"key": "../data.pkl"}, "not a tensor written"),
     "negated values": ({"metadata": b"}" + text("neg") + b"\x88s"}, "with metadata"),
@@ -124,14 +124,14 @@ class Payload:
 def test_a_pickle_that_calls_anything_is_refused_and_runs_nothing(tmp_path, value):
     payload = Payload(tmp_path / "marker")
     made = {"alone": payload, "within a list": [1, payload], "within hooks": OrderedDict(a=payload)}[value]
-    with pytest.raises(ImageError, match="x: holds Python objects other than tensors"):
+    with pytest.raises(ImageError, match="x: contains Python objects other than tensors"):
         read(save(tmp_path / "x", pickle.dumps(made, 2)))
     assert not (tmp_path / "marker").exists()
 
 
 @pytest.mark.parametrize("made", [[1], {"a": 1}, 3, "text", None])
 def test_what_is_no_tensor_is_named(tmp_path, made):
-    with pytest.raises(ImageError, match=f"holds a {type(made).__name__}, wanted one tensor"):
+    with pytest.raises(ImageError, match=f"contains a {type(made).__name__}, expected one tensor"):
         read(save(tmp_path / "x", pickle.dumps(made, 2)))
 
 
@@ -144,7 +144,7 @@ def test_a_changed_byte_is_told_by_the_checksum(tmp_path):
 
 
 def test_a_compressed_file_is_refused_with_what_to_do(tmp_path):
-    with pytest.raises(ImageError, match="it is compressed; save it anew"):
+    with pytest.raises(ImageError, match="it is compressed; save it again"):
         read(save(tmp_path / "x", kind=zipfile.ZIP_DEFLATED))
 
 
@@ -152,7 +152,7 @@ def test_a_file_that_another_takes_the_place_of_is_refused(tmp_path):
     tensor = torch_save.look_into(save(tmp_path / "x"))
     save(tmp_path / "y", values=bytes(96)).replace(tmp_path / "x")
     for way in (lambda: list(torch_save.rows(tensor, 2)), lambda: torch_save.whole(tensor, Memory(np.empty, 0))):
-        with pytest.raises(ImageError, match=re.escape(f"{tmp_path / 'x'}: another file than the one")):
+        with pytest.raises(ImageError, match=re.escape(f"{tmp_path / 'x'}: the file was replaced or modified")):
             way()
 
 

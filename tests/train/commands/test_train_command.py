@@ -129,7 +129,7 @@ def test_names_are_taken_and_must_fit(command, inside):
         (["--device", "cuda"], "CUDA does not work here"),
         (["--nonsense"], "No such option"),
         (["--model", "conv,conv"], "has a model twice"),
-        (["--model", "resnet8", "--recipe", "seed"], "is that of simple and conv alone"),
+        (["--model", "resnet8", "--recipe", "seed"], "is for simple and conv only"),
         (["--model", "nowhere.nets:tiny"], "nowhere.nets cannot be imported"),
         (["--precision", "bf16"], "precision bf16 needs CUDA"),
         (["--nesterov", "maybe"], "is not one of"),
@@ -226,10 +226,10 @@ def test_broken_pictures_are_refused_or_left_out_and_recorded(command, inside, w
     ended = command(main, *arguments)
     assert (ended.code, ended.err.count("\n")) == (2, 2)  # what is read, and what is wrong
     assert "cat/3.png" in ended.err
-    assert "go on without it by --skip-bad" in ended.err
+    assert "pass --skip-bad to skip it" in ended.err
     ended = command(main, *arguments, "--skip-bad")
     assert ended.code == 0
-    assert "left out, since it cannot be read: 1 picture" in ended.err
+    assert "skipped, since it cannot be decoded: 1 picture" in ended.err
     data = json.loads((inside / "run" / "run.json").read_text())["data"]
     assert data["skipped"] == ["set/cat/3.png"]
     assert command(main, "--data", "set", "--like", "run", "--out", "again", "--quiet").code == 0
@@ -241,6 +241,6 @@ def test_what_is_doubtful_about_the_images_is_shown(command, inside):
     ended = command(main, "--data", "x.npz", "--show")
     assert ended.code == 0
     notes = [line for line in ended.out.splitlines() if line.startswith("note  ")]
-    assert "4 of 4 test images are in the training part too" in notes[0]
-    assert "2 pictures are there under several labels" in notes[1]
-    assert "4 of 4 test images are in the training part too" in ended.err
+    assert "4 of 4 test images are also in the training part" in notes[0]
+    assert "2 pictures have several labels" in notes[1]
+    assert "4 of 4 test images are also in the training part" in ended.err

@@ -67,7 +67,7 @@ def test_class_folders_are_read_as_they_are_outside(
     read = read_source(file)
     assert (read.fingerprint, read.names, read.layout) == (before.fingerprint, ("1", "9", "10"), before.layout)
     assert read.source == file
-    assert [note.split(": ")[-1] for note in read.notes if "left out" in note] == [
+    assert [note.split(": ")[-1] for note in read.notes if "skipped" in note] == [
         "2 files or folders (.DS_Store, __MACOSX)"
     ]
     assert set(os.listdir(tmp_path)) == there
@@ -96,7 +96,7 @@ def test_lists_idx_files_and_tables_are_read_in_archives(tmp_path: Path, write_p
 @pytest.mark.parametrize("file", MAKERS)
 @pytest.mark.parametrize("name", ["../1/x.png", "/1/x.png", "1/../../x.png", "1/x.png/../../../y.png"])
 def test_a_path_that_leads_out_of_the_archive_is_refused(tmp_path: Path, file: str, name: str) -> None:
-    with pytest.raises(DataError, match=rf"{file}: holds .* a path that leads out of the archive"):
+    with pytest.raises(DataError, match=rf"{file}: contains .* a path that leads out of the archive"):
         read_source(MAKERS[file](tmp_path / file, {**PICTURES, name: png()}))
     assert os.listdir(tmp_path) == [file]
 
@@ -105,11 +105,11 @@ def test_a_path_that_leads_out_of_the_archive_is_refused(tmp_path: Path, file: s
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_members_that_are_there_twice_or_clash_are_refused(tmp_path: Path, file: str) -> None:
     twice = [*PICTURES.items(), ("./1//0.png", png())]
-    with pytest.raises(DataError, match=r"1//0\.png is there twice"):
+    with pytest.raises(DataError, match=r"duplicate \./1//0\.png"):
         read_source(MAKERS[file](tmp_path / file, twice))
-    with pytest.raises(DataError, match="lies in what is a file"):
+    with pytest.raises(DataError, match="is inside of a file"):
         read_source(MAKERS[file](tmp_path / file, [*PICTURES.items(), ("1/0.png/x.png", png())]))
-    with pytest.raises(DataError, match="a path that is longer than any set has"):
+    with pytest.raises(DataError, match="a path that exceeds the limits"):
         read_source(MAKERS[file](tmp_path / file, [("a/" * 40 + "x.png", png())]))
 
 
@@ -136,7 +136,7 @@ def test_a_picture_that_unpacks_to_more_than_any_is_refused_within_little_memory
     bomb = MAKERS[file](tmp_path / file, {**PICTURES, "1/bomb.png": bytes(200 << 20)})
     assert bomb.stat().st_size < 1 << 20
     tracemalloc.start()
-    with pytest.raises(DataError, match=r"1/bomb\.png: larger than 64 MiB"):
+    with pytest.raises(DataError, match=r"1/bomb\.png: exceeds the limit of 64 MiB"):
         read_source(bomb)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -176,20 +176,20 @@ def test_a_member_that_is_damaged_alone_is_a_broken_picture(tmp_path: Path) -> N
     for name in ("1/1.png", "9/2.png"):
         data[data.index(PICTURES[name]) + 60] ^= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"2 pictures cannot be read: .*1/1\.png, .*9/2\.png .*Bad CRC-32"):
+    with pytest.raises(DataError, match=r"2 pictures cannot be decoded: .*1/1\.png, .*9/2\.png .*Bad CRC-32"):
         read_source(path)
     assert [name[-7:] for name in read_source(path, skip_bad=True).skipped] == ["1/1.png", "9/2.png"]
 
 
 def test_methods_that_are_no_deflate_and_encryption_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="packed by another method than deflate"):
+    with pytest.raises(DataError, match="unsupported compression"):
         read_source(make_zip(tmp_path / "set.zip", PICTURES, zipfile.ZIP_LZMA))
     path = make_zip(tmp_path / "set.zip", {name: PICTURES[name] for name in ("1/0.png", "9/0.png")})
     data = bytearray(path.read_bytes())
     for signature, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         data[data.index(signature) + at] |= 1
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"1/0\.png: encrypted; pack it anew"):
+    with pytest.raises(DataError, match=r"1/0\.png: encrypted; pack it again"):
         read_source(path)
 
 
@@ -209,13 +209,13 @@ def test_an_archive_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> 
     path = make_tar(tmp_path / "set.tar.gz", PICTURES)
     archive = tar_archive.TarArchive(path)
     os.utime(path, ns=(1, 1))
-    with pytest.raises(ValueError, match="another file than the one that was looked at"):
+    with pytest.raises(ValueError, match="the file was replaced or modified"):
         list(archive.read_all([0], 1 << 20))
 
 
 @pytest.mark.parametrize("file", MAKERS)
 def test_an_archive_of_no_layout_says_what_it_holds(tmp_path: Path, file: str) -> None:
-    with pytest.raises(DataError, match=rf"{file}: an archive of no layout that is known \(found a\.txt, b\)"):
+    with pytest.raises(DataError, match=rf"{file}: unknown layout of an archive \(found a\.txt, b\)"):
         read_source(MAKERS[file](tmp_path / file, {"a.txt": b"x", "b/c.txt": b"y"}))
 
 

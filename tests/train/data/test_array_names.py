@@ -55,15 +55,15 @@ def test_scikit_learn_s_own_sets_have_their_images_twice(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ("x_train", r"no array named y_train \(it holds x_train\)"),
-        ("target", r"no array named data"),
-        ("images labels imgs", "holds images and imgs, which may be the same"),
-        ("x X y", "holds X and x, which may be the same"),
-        ("images labels train_images", "holds images and train_images, which may be the same"),
-        ("x y names classes", "holds classes and names"),
-        ("x y weights", "holds an array weights, which is not read"),
-        ("train_x_test y", "holds an array train_x_test, which is not read"),
-        ("DESCR", "holds no array named images"),
+        ("x_train", r"no array y_train \(arrays: x_train\)"),
+        ("target", r"no array data"),
+        ("images labels imgs", "contains images and imgs, which mean the same"),
+        ("x X y", "contains X and x, which mean the same"),
+        ("images labels train_images", "contains images and train_images, which mean the same"),
+        ("x y names classes", "contains classes and names"),
+        ("x y weights", "contains an unknown array weights"),
+        ("train_x_test y", "contains an unknown array train_x_test"),
+        ("DESCR", "contains no array images"),
     ],
 )
 def test_names_that_leave_a_doubt_are_refused(names: str, message: str) -> None:
@@ -76,7 +76,7 @@ def test_labels_may_be_rows_with_a_single_one(tmp_path: Path) -> None:
     for dtype in (np.float32, np.uint8, bool):
         np.testing.assert_array_equal(as_labels(one_hot.astype(dtype), "f"), Y)
     for wrong in (one_hot * 2, np.ones((3, 2)), np.zeros((3, 2)), one_hot - one_hot[::-1] / 4, np.full((2, 2), np.nan)):
-        with pytest.raises(ClfError, match="not zeros with a single 1; wanted: one number an image"):
+        with pytest.raises(ClfError, match="not one-hot; expected one number per image"):
             as_labels(wrong, "f")
     np.savez(tmp_path / "set.npz", x=X, y=one_hot)
     read = read_source(tmp_path / "set.npz")

@@ -28,22 +28,22 @@ def source(tmp_path: Path, write_pictures: Write) -> Path:
 
 def test_all_are_named_at_once(source: Path) -> None:
     with pytest.raises(
-        DataError, match=r"2 pictures cannot be read: .*cat/3\.png, .*dog/0\.png \(the first: "
+        DataError, match=r"2 pictures cannot be decoded: .*cat/3\.png, .*dog/0\.png \(the first: "
     ) as caught:
         read_source(source)
-    assert str(caught.value).endswith("mend or remove them, or go on without them by --skip-bad")
+    assert str(caught.value).endswith("fix or remove them, or pass --skip-bad to skip them")
 
 
 def test_many_are_listed_in_a_file(source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pictures, "_MAX_LISTED", 20)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(DataError, match="2 pictures cannot be read: listed in ") as caught:
+    with pytest.raises(DataError, match="2 pictures cannot be decoded: listed in ") as caught:
         read_source(source)
     (listed,) = tmp_path.glob("broken-pictures-*.txt")
     assert str(listed) in str(caught.value)
     assert listed.read_text().splitlines() == [str(source / "cat" / "3.png"), str(source / "dog" / "0.png")]
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"2 pictures cannot be read: .*\.\.\. \(the first"):
+    with pytest.raises(DataError, match=r"2 pictures cannot be decoded: .*\.\.\. \(the first"):
         read_source(source)
 
 
@@ -51,7 +51,7 @@ def test_with_skip_bad_they_are_left_out_alike_in_training_and_on_a_device(sourc
     read = read_source(source, skip_bad=True)
     assert read.skipped == (str(source / "cat" / "3.png"), str(source / "dog" / "0.png"))
     assert (len(read.train), len(read.test)) == (8, 2)
-    assert f"left out, since it cannot be read: 2 pictures ({', '.join(read.skipped)})" in read.notes
+    assert f"skipped, since it cannot be decoded: 2 pictures ({', '.join(read.skipped)})" in read.notes
     card = ModelCard("m", read.names, read.image_shape, "uint8", (0.0, 255.0), test_images=2)
     labelled = open_labelled(source, card, skip_bad=True)
     assert labelled.part == "the fifth of 10 images that clf-train holds out"
@@ -64,5 +64,5 @@ def test_with_skip_bad_they_are_left_out_alike_in_training_and_on_a_device(sourc
 def test_where_none_can_be_read_skip_bad_is_no_help(source: Path) -> None:
     for file in source.rglob("*.png"):
         file.write_bytes(b"x")
-    with pytest.raises(DataError, match="none of 12 pictures can be read"):
+    with pytest.raises(DataError, match="none of 12 pictures can be decoded"):
         read_source(source, skip_bad=True)

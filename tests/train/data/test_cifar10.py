@@ -140,7 +140,7 @@ def test_an_outer_folder_with_both_versions_is_no_known_layout(
 ) -> None:
     for version, folder in FOLDERS.items():
         write_folder(tmp_path / folder, files_of(version))
-    with pytest.raises(DataError, match="no layout that is known"):
+    with pytest.raises(DataError, match="unknown layout"):
         read_source(tmp_path)
 
 
@@ -192,7 +192,7 @@ def test_a_batch_that_is_no_whole_number_of_records_is_named(
 ) -> None:
     files = cifar10_binary | {"data_batch_3.bin": bytes(size)}
     source = pack_cifar10(tmp_path / "set", files) if packed else write_folder(tmp_path / "set", files)
-    message = re.escape(f"{source / 'data_batch_3.bin'}: {size:,} bytes, not a whole number of records of 3,073")
+    message = re.escape(f"{source / 'data_batch_3.bin'}: {size:,} bytes, not a multiple of the record size 3,073")
     with pytest.raises(DataError, match=message):
         read_source(source)
 
@@ -208,7 +208,7 @@ def test_a_label_without_a_name_is_refused(tmp_path: Path, cifar10_binary: Files
 
 @pytest.mark.parametrize("meta", [b"", b"\n\n", b"cat\n", b"cat\ndog\ncat\n"], ids=["empty", "blank", "one", "twice"])
 def test_a_list_of_names_that_is_none_is_refused(tmp_path: Path, cifar10_binary: Files, meta: bytes) -> None:
-    with pytest.raises(DataError, match=r"batches\.meta\.txt: no list of class names"):
+    with pytest.raises(DataError, match=r"batches\.meta\.txt: not a list of different class names"):
         read_source(write_folder(tmp_path, cifar10_binary | {"batches.meta.txt": meta}))
 
 
@@ -216,19 +216,19 @@ GOOD_BATCH = {b"data": np.zeros((EACH, 3072), np.uint8), b"labels": [0] * EACH}
 
 
 WRONG_BATCHES: dict[str, tuple[dict[Any, Any], str]] = {
-    "no images": ({b"labels": [0]}, "no array named data of N x 3072"),
-    "no labels": ({b"data": GOOD_BATCH[b"data"]}, "no list of numbers named labels"),
-    "images as a list": ({b"data": [1, 2]}, "no array named data of N x 3072"),
-    "images of another width": ({b"data": np.zeros((EACH, 3071), np.uint8)}, "no array named data of N x 3072"),
-    "images of four axes": ({b"data": np.zeros((EACH, 3, 32, 32), np.uint8)}, "no array named data of N x 3072"),
+    "no images": ({b"labels": [0]}, "no array data of N x 3072"),
+    "no labels": ({b"data": GOOD_BATCH[b"data"]}, "no list of integers labels"),
+    "images as a list": ({b"data": [1, 2]}, "no array data of N x 3072"),
+    "images of another width": ({b"data": np.zeros((EACH, 3071), np.uint8)}, "no array data of N x 3072"),
+    "images of four axes": ({b"data": np.zeros((EACH, 3, 32, 32), np.uint8)}, "no array data of N x 3072"),
     "fewer labels": ({b"labels": [0] * (EACH - 1)}, "6 images, but 5 labels"),
-    "a label of text": ({b"labels": [0] * (EACH - 1) + ["1"]}, "no list of numbers named labels"),
-    "a label that is true": ({b"labels": [0] * (EACH - 1) + [True]}, "no list of numbers named labels"),
-    "a negative label": ({b"labels": [0] * (EACH - 1) + [-1]}, "no list of numbers named labels"),
-    "a label of 256": ({b"labels": [0] * (EACH - 1) + [256]}, "no list of numbers named labels"),
-    "a label as large as can be": ({b"labels": [0] * (EACH - 1) + [2**2000]}, "no list of numbers named labels"),
-    "labels as an array": ({b"labels": np.zeros(EACH, np.uint8)}, "no list of numbers named labels"),
-    "CIFAR-100's labels": ({b"labels": None, b"fine_labels": [0] * EACH}, "no list of numbers named labels"),
+    "a label of text": ({b"labels": [0] * (EACH - 1) + ["1"]}, "no list of integers labels"),
+    "a label that is true": ({b"labels": [0] * (EACH - 1) + [True]}, "no list of integers labels"),
+    "a negative label": ({b"labels": [0] * (EACH - 1) + [-1]}, "no list of integers labels"),
+    "a label of 256": ({b"labels": [0] * (EACH - 1) + [256]}, "no list of integers labels"),
+    "a label as large as can be": ({b"labels": [0] * (EACH - 1) + [2**2000]}, "no list of integers labels"),
+    "labels as an array": ({b"labels": np.zeros(EACH, np.uint8)}, "no list of integers labels"),
+    "CIFAR-100's labels": ({b"labels": None, b"fine_labels": [0] * EACH}, "no list of integers labels"),
     "float images": ({b"data": np.zeros((EACH, 3072), np.float32)}, "an array that is not uint8"),
 }
 
@@ -251,7 +251,7 @@ def test_python_names_that_are_no_list_of_names_are_refused(
     tmp_path: Path, python_files: Callable[..., Files], names: Any
 ) -> None:
     files = python_files() | {"batches.meta": pickle.dumps({b"label_names": names}, 2)}
-    with pytest.raises(DataError, match=r"batches\.meta: no list of "):
+    with pytest.raises(DataError, match=r"batches\.meta: (contains no|not a) list of "):
         read_source(write_folder(tmp_path, files))
 
 
@@ -273,5 +273,5 @@ def test_a_batch_file_that_is_larger_than_may_be_is_refused_before_it_is_read(
     folder = write_folder(tmp_path, python_files())
     with (folder / "data_batch_5").open("wb") as stream:
         stream.truncate((256 << 20) + 1)  # a hole, which takes no room
-    with pytest.raises(DataError, match=r"data_batch_5: larger than a batch of CIFAR-10 may be"):
+    with pytest.raises(DataError, match=r"data_batch_5: exceeds the limit of .* for a batch of CIFAR-10"):
         read_source(folder)

@@ -152,12 +152,12 @@ def test_a_file_of_names_that_does_not_fit_is_refused(
 def test_names_that_are_neither_a_file_nor_a_list_are_told_what_is_wanted(
     tmp_path: Path, write_source: Write, names: str
 ) -> None:
-    with pytest.raises(DataError, match=f"^--names {names}: no such file; give a file with one name a line, or names"):
+    with pytest.raises(DataError, match=f"^--names {names}: no such file; pass a file with one name per line"):
         read_source(write_source("tensors", tmp_path), names=names)
 
 
 def test_a_folder_in_place_of_a_file_of_names_is_told(tmp_path: Path, write_source: Write) -> None:
-    with pytest.raises(DataError, match="no such file; give a file"):
+    with pytest.raises(DataError, match="no such file; pass a file"):
         read_source(write_source("tensors", tmp_path / "set"), names=str(tmp_path))
 
 

@@ -72,7 +72,7 @@ def test_npz_names_are_checked_like_others(tmp_path, names):
 
 
 def test_npz_arrays_that_are_not_read_are_refused(tmp_path):
-    with pytest.raises(DataError, match="holds an array more, which is not read"):
+    with pytest.raises(DataError, match="contains an unknown array more"):
         read_source(npz(tmp_path / "a.npz", more=npy(X)))
 
 

@@ -22,15 +22,15 @@ Save = Callable[..., Path]
 
 
 WRONG_KINDS: dict[str, tuple[Any, str]] = {
-    "list of tensors": ([make_pixels()], "holds a list, wanted one tensor"),
-    "dict of tensors": ({"data": make_pixels()}, "holds a dict, wanted one tensor"),
-    "tuple": ((make_pixels(), make_labels()), "holds a tuple, wanted one tensor"),
-    "number": (3, "holds a int, wanted one tensor"),
-    "text": ("images", "holds a str, wanted one tensor"),
-    "None": ([None], "holds a list, wanted one tensor"),
-    "sparse tensor": (make_pixels().float().to_sparse(), "wanted a plain one of real numbers"),
-    "complex tensor": (make_pixels().to(torch.complex64), "wanted a plain one of real numbers"),
-    "module": (torch.nn.Linear(2, 2), "holds Python objects other than tensors, which are never loaded"),
+    "list of tensors": ([make_pixels()], "contains a list, expected one tensor"),
+    "dict of tensors": ({"data": make_pixels()}, "contains a dict, expected one tensor"),
+    "tuple": ((make_pixels(), make_labels()), "contains a tuple, expected one tensor"),
+    "number": (3, "contains a int, expected one tensor"),
+    "text": ("images", "contains a str, expected one tensor"),
+    "None": ([None], "contains a list, expected one tensor"),
+    "sparse tensor": (make_pixels().float().to_sparse(), "expected a dense one of real numbers"),
+    "complex tensor": (make_pixels().to(torch.complex64), "expected a dense one of real numbers"),
+    "module": (torch.nn.Linear(2, 2), "contains Python objects other than tensors, which are never loaded"),
 }
 
 
@@ -67,7 +67,7 @@ def test_a_hostile_pickle_is_refused_and_never_run(tmp_path: Path, save_tensors:
     else:
         value = [make_pixels(), payload] if form.startswith("hidden") else payload
         torch.save(value, folder / name, _use_new_zipfile_serialization=form != "legacy")
-    with pytest.raises(DataError, match=f"{name}: holds Python objects other than tensors"):
+    with pytest.raises(DataError, match=f"{name}: contains Python objects other than tensors"):
         read_source(folder)
     assert not marker.exists()
 
@@ -113,7 +113,7 @@ def test_members_that_share_their_bytes_are_refused_before_they_are_read(tmp_pat
     with zipfile.ZipFile(file, "a") as archive:
         archive.filelist += [archive.getinfo("train_data_2/data/0")] * 1000
         archive._didModify = True  # type: ignore[attr-defined]
-    with pytest.raises(DataError, match=r"train_data_2: .*its members claim more than the file holds"):
+    with pytest.raises(DataError, match=r"train_data_2: .*its members claim more bytes than the file has"):
         read_source(tmp_path)
 
 
@@ -122,7 +122,7 @@ def test_a_file_that_can_neither_be_mapped_nor_fits_into_memory_is_refused(
 ) -> None:
     monkeypatch.setattr(legacy_tensors, "physical_memory", lambda: 1000)
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was loaded"))
-    with pytest.raises(DataError, match="train_data_2: cannot be mapped and does not fit into memory; save it anew"):
+    with pytest.raises(DataError, match="train_data_2: cannot be mapped and does not fit into memory; save it again"):
         read_source(save_tensors(tmp_path, legacy=True))
 
 

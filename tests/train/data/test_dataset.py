@@ -45,7 +45,7 @@ def test_where_both_axes_could_be_channels_the_first_is_taken_and_it_is_said(
     [note] = made.notes
     written = "x".join(map(str, images.shape))
     assert note.startswith(f"images of shape {written} are read as {shape[0]} channel")
-    assert note.endswith("the channels last, give images.transpose(0, 3, 1, 2)")
+    assert note.endswith("the channels last, pass images.transpose(0, 3, 1, 2)")
     other = assemble("s", good_parts(np.ascontiguousarray(images.transpose(0, 3, 1, 2))))  # as the note advises
     assert (other.image_shape, other.notes) == ((shape[2], *shape[:2]), ())
 
@@ -62,23 +62,23 @@ def test_images_of_any_other_shape_are_refused(good_parts: Make, shape: tuple[in
     ("labels", "message"),
     [
         (np.array([0, 1, -2] * 4), "label 2 is -2; labels are 0 to n-1"),
-        (np.array([0, 1, 1.5] * 4), "label 2 is 1.5, not a whole number"),
-        (np.array([0, 1, np.nan] * 4), "label 2 is nan, not a whole number"),
-        (np.array([0, 1, -np.inf] * 4), "label 2 is -inf, not a whole number"),
-        (np.array([0, 1, 2**63] * 4, np.uint64), "label 2 is 9223372036854775808, not a whole number"),
+        (np.array([0, 1, 1.5] * 4), "label 2 is 1.5, not an integer"),
+        (np.array([0, 1, np.nan] * 4), "label 2 is nan, not an integer"),
+        (np.array([0, 1, -np.inf] * 4), "label 2 is -inf, not an integer"),
+        (np.array([0, 1, 2**63] * 4, np.uint64), "label 2 is 9223372036854775808, not an integer"),
         (np.array([0, 1, 3] * 4), "class 2 (2) has no training images"),
         (np.array([1, 2, 3] * 4), "class 0 (0) has no training images"),
         (np.zeros(COUNT, int), "all images are of one class"),
-        (np.array([0, 1, 13] * 4), "a label is 13 where there are 12 images"),
-        (np.array([0, 1, 2**62] * 4), "a label is 4,611,686,018,427,387,904 where there are 12 images"),
-        (np.array(["0", "1", "2"] * 4), "labels of dtype <U1; wanted: whole numbers"),
-        (np.array([0, 1, None] * 4), "labels of dtype object; wanted: whole numbers"),
-        (np.array([0j, 1, 2] * 4), "labels of dtype complex128; wanted: whole numbers"),
+        (np.array([0, 1, 13] * 4), "a label is 13, but there are only 12 images"),
+        (np.array([0, 1, 2**62] * 4), "a label is 4,611,686,018,427,387,904, but there are only 12 images"),
+        (np.array(["0", "1", "2"] * 4), "labels of dtype <U1; expected integers"),
+        (np.array([0, 1, None] * 4), "labels of dtype object; expected integers"),
+        (np.array([0j, 1, 2] * 4), "labels of dtype complex128; expected integers"),
         (
             np.zeros((COUNT, 2), int),
-            "labels of shape 12x2, of which row 0 is not zeros with a single 1; wanted: one number",
+            "labels of shape 12x2, but row 0 is not one-hot; expected one number",
         ),
-        (np.zeros((COUNT, 1, 1), int), "labels of shape 12x1x1; wanted: one number an image"),
+        (np.zeros((COUNT, 1, 1), int), "labels of shape 12x1x1; expected one number per image"),
         (np.zeros(11, int), "12 images, but 11 labels"),
         (np.zeros(0, int), "12 images, but 0 labels"),
     ],
@@ -104,7 +104,7 @@ def test_a_test_label_without_training_images_is_named_with_its_place(good_parts
 
 def test_classes_that_the_test_part_lacks_are_noted_by_name(good_parts: Make) -> None:
     made = assemble("s", good_parts(test=(make_images(2), np.array([1, 1])), names=("a", "b", "c")))
-    assert made.notes == ("the test part has no image of a, c",)
+    assert made.notes == ("the test part has no images of a, c",)
 
 
 def test_given_names_go_before_those_of_the_source(good_parts: Make) -> None:

@@ -29,13 +29,13 @@ def test_images_of_one_part_in_another_are_counted_and_the_first_named() -> None
     train = np.arange(30, dtype=np.uint64)
     (leak,) = doubts(train, hashes(99, 7, 7, 98))
     assert leak.startswith(
-        "2 of 4 test images are in the training part too, pixel for pixel (the first: test image 1, "
+        "2 of 4 test images are also in the training part, pixel for pixel (the first: test image 1, "
     )
     assert "training image 7)" in leak
     found = doubts(np.concatenate([train, hashes(50, 3)]), hashes(99, 50), validation=2)
     assert [f.split(",")[0] for f in found] == [
-        "1 of 2 test image is in the validation part too",
-        "1 of 2 validation image is in the training part too",
+        "1 of 2 test image is also in the validation part",
+        "1 of 2 validation image is also in the training part",
     ]
 
 
@@ -43,17 +43,17 @@ def test_a_picture_under_two_labels_is_one_wrong_label() -> None:
     train, labels = np.arange(40, dtype=np.uint64), np.arange(40) % 2
     train[1] = train[0]
     (found,) = find_doubts(train, labels, hashes(90), np.array([0]), NAMES)
-    assert found == "1 picture is there under several labels (the first as cat and dog): one of them is wrong"
+    assert found == "1 picture has several labels (the first: cat and dog), of which at most one is right"
     train[3] = train[1]
     train[5], labels[5] = train[0], 0
-    assert find_doubts(train, labels, hashes(90), np.array([0]), NAMES)[0].startswith("1 picture is")
+    assert find_doubts(train, labels, hashes(90), np.array([0]), NAMES)[0].startswith("1 picture has")
 
 
 def test_rare_and_unequal_classes_are_named() -> None:
     labels = np.repeat([0, 1], [27, 9])
     found = find_doubts(np.arange(36, dtype=np.uint64), labels, hashes(200), np.array([0]), NAMES)
-    assert found[0] == "fewer than 10 training images of 1 of 2 classes: dog 9"
-    assert found[1].startswith("classes are unequal: 27 training images of cat, 9 of dog")
+    assert found[0] == "1 of 2 classes have fewer than 10 training images: dog 9"
+    assert found[1].startswith("unequal classes: 27 training images of cat, 9 of dog")
     assert "--class-weights balanced" in found[1]
     assert len(find_doubts(np.arange(35, dtype=np.uint64), labels[1:], hashes(200), np.array([0]), NAMES)) == 1
 
@@ -71,6 +71,6 @@ def test_only_equal_pixels_have_equal_hashes() -> None:
 def test_a_dataset_has_its_doubts(good_parts: Callable[..., Parts]) -> None:
     parts = good_parts()  # whose test images are training images
     made = assemble("s", parts)
-    assert made.doubts[0].startswith("6 of 6 test images are in the training part too")
+    assert made.doubts[0].startswith("6 of 6 test images are also in the training part")
     held = dataclasses.replace(parts, validation=Part(make_images(3, seed=5), np.arange(3), "VAL"))
     assert len([doubt for doubt in assemble("s", held).doubts if "validation" in doubt]) == 0

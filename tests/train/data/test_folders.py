@@ -73,7 +73,7 @@ def test_a_validation_folder_stands_in_for_test(tmp_path: Path, write_pictures: 
     read = read_source(tmp_path)
     assert read.test.labels.tolist() == [1]
     np.testing.assert_array_equal(read.test.images[0], planes(make_picture(2)))
-    assert read.notes == ("the test part has no image of cat",)
+    assert read.notes == ("the test part has no images of cat",)
 
 
 @pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "VALID", "Testing")])
@@ -140,7 +140,7 @@ STRAY = {  # what is written: what is named
 def test_a_stray_file_or_folder_is_refused_by_name(tmp_path: Path, write_pictures: Write, name: str) -> None:
     write_pictures(tmp_path, *SIX)
     write_pictures(tmp_path, name, content=b"no picture")
-    with pytest.raises(DataError, match=re.escape(f"{tmp_path / STRAY[name]}: ") + ".*; move it away"):
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / STRAY[name]}: ") + ".*; remove it"):
         read_source(tmp_path)
 
 
@@ -148,7 +148,7 @@ def test_a_stray_file_or_folder_is_refused_by_name(tmp_path: Path, write_picture
 def test_a_stray_file_beside_class_folders_is_refused_by_name(tmp_path: Path, write_pictures: Write, name: str) -> None:
     write_pictures(tmp_path, *(f"{label}/{i}.png" for label in ("cat", "dog") for i in range(3)))
     write_pictures(tmp_path, name, content=b"no picture")
-    with pytest.raises(DataError, match=re.escape(f"{tmp_path / name}: ") + ".*; move it away"):
+    with pytest.raises(DataError, match=re.escape(f"{tmp_path / name}: ") + ".*; remove it"):
         read_source(tmp_path)
 
 
@@ -187,7 +187,7 @@ def test_hidden_files_and_those_that_describe_the_data_are_left_out_and_it_is_sa
     assert (len(read.train), len(read.test)) == (4, 2)
     assert read.names == ("cat", "dog")
     left = next(part for part in Path(name).parts if part not in ("train", "test", "cat"))
-    assert f"left out, since they are no images: 1 file or folder ({left})" in read.notes[0]
+    assert f"skipped, since they are not images: 1 file or folder ({left})" in read.notes[0]
 
 
 def test_an_empty_class_folder_is_left_out_and_said(tmp_path: Path, write_pictures: Write) -> None:
@@ -197,7 +197,7 @@ def test_an_empty_class_folder_is_left_out_and_said(tmp_path: Path, write_pictur
     write_pictures(tmp_path, "train/cow/.DS_Store", content=b"")
     read = read_source(tmp_path)
     assert read.names == ("cat", "dog")
-    assert read.notes[0] == f"left out, since they are empty: {tmp_path / 'train' / 'cow'}"
+    assert read.notes[0] == f"skipped, since they are empty: {tmp_path / 'train' / 'cow'}"
 
 
 def test_an_empty_class_folder_whose_class_is_tested_is_an_error(tmp_path: Path, write_pictures: Write) -> None:
@@ -210,7 +210,7 @@ def test_an_empty_class_folder_whose_class_is_tested_is_an_error(tmp_path: Path,
 def test_an_empty_test_class_is_a_note(tmp_path: Path, write_pictures: Write) -> None:
     write_pictures(tmp_path, *SIX)
     (tmp_path / "test" / "dog").mkdir()
-    assert read_source(tmp_path).notes == ("the test part has no image of dog",)
+    assert read_source(tmp_path).notes == ("the test part has no images of dog",)
 
 
 @pytest.mark.parametrize("classes", [(), ("cat",), ("cat", "dog")], ids=["no class", "one class", "both classes"])
@@ -227,7 +227,7 @@ def test_a_test_folder_without_any_picture_is_refused(
 def test_training_folders_without_any_picture_train_nothing(tmp_path: Path, write_pictures: Write) -> None:
     write_pictures(tmp_path, "test/cat/1.png", "test/dog/1.png")
     (tmp_path / "train" / "cat").mkdir(parents=True)
-    with pytest.raises(DataError, match="holds a test part alone, and no training images"):
+    with pytest.raises(DataError, match="contains only a test part, no training images"):
         read_source(tmp_path)
 
 

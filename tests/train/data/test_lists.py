@@ -78,7 +78,7 @@ def test_a_list_a_part(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
     write_list(tmp_path / "labels_test.csv", "id,label", rows[4:5])
     read = read_source(tmp_path)
     assert (read.train.labels.tolist(), read.validation_images, read.test.labels.tolist()) == ([0, 1, 0], 1, [1])
-    assert f"left out, since no list names them: 2 pictures below {tmp_path}" in read.notes
+    assert f"skipped, since no list names them: 2 pictures below {tmp_path}" in read.notes
 
 
 def test_a_column_that_says_the_part(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
@@ -87,7 +87,7 @@ def test_a_column_that_says_the_part(tmp_path: Path, rows: list[tuple[str, str]]
     read = read_source(tmp_path)
     assert (len(read.train), read.validation_images, len(read.test)) == (4, 1, 2)
     write_list(tmp_path / "x.csv", "path,label,split", [(*row, "holdout") for row in rows])
-    with pytest.raises(DataError, match=r"line 2: 'holdout' is no part; wanted train, val or test"):
+    with pytest.raises(DataError, match=r"line 2: 'holdout' is not a part; expected train, val or test"):
         read_source(tmp_path)
 
 
@@ -99,8 +99,8 @@ def test_as_kaggle_has_it_with_a_test_folder_and_a_form_for_answers(tmp_path: Pa
     read = read_source(tmp_path)
     assert len(read.train) + len(read.test) == 6
     said = " | ".join(read.notes)
-    assert "sampleSubmission.csv: left out, since it is a form for answers" in said
-    assert "test.csv: left out, since it has no column of labels that is known" in said
+    assert "sampleSubmission.csv: skipped: it is a submission form" in said
+    assert "test.csv: skipped: it has no column of labels" in said
     assert "no list names them: 3 pictures" in said
 
 
@@ -127,7 +127,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path, write_pictures
     (tmp_path / "set" / "within.png").symlink_to(tmp_path / "set" / "b.png")
     for path in ("a.png", "more/a.png"):
         write_list(tmp_path / "set" / "x.csv", "path,label", [("b.png", "a"), (path, "b")])
-        with pytest.raises(DataError, match=rf"1 picture of the list cannot be found: .*x\.csv, line 3 \({path}\)"):
+        with pytest.raises(DataError, match=rf"1 picture of the list are missing: .*x\.csv, line 3 \({path}\)"):
             read_source(tmp_path / "set")
     within = [("b.png", "a"), ("within.png", "a"), ("c.png", "b"), ("d.png", "b")]
     write_list(tmp_path / "set" / "x.csv", "path,label", within)
@@ -138,7 +138,7 @@ def test_all_that_cannot_be_found_is_named_or_with_skip_bad_left_out(
     tmp_path: Path, rows: list[tuple[str, str]]
 ) -> None:
     write_list(tmp_path / "x.csv", "path,label", [*rows, ("lost.png", "cat"), ("gone/1.png", "dog")])
-    with pytest.raises(DataError, match=r"2 pictures of the list cannot be found: .*\(lost.png\), .*\(gone/1.png\)"):
+    with pytest.raises(DataError, match=r"2 pictures of the list are missing: .*\(lost.png\), .*\(gone/1.png\)"):
         read_source(tmp_path)
     read = read_source(tmp_path, skip_bad=True)
     assert len(read.train) + len(read.test) == 6
@@ -148,26 +148,26 @@ def test_all_that_cannot_be_found_is_named_or_with_skip_bad_left_out(
 def test_an_id_of_two_pictures_is_refused(tmp_path: Path, write_pictures: Write) -> None:
     write_pictures(tmp_path, "a/1.png", "b/1.png", "b/2.png")
     write_list(tmp_path / "x.csv", "id,label", [(1, "a"), (2, "b")])
-    with pytest.raises(DataError, match=r"line 2: '1' may be a/1\.png or b/1\.png; give the path"):
+    with pytest.raises(DataError, match=r"line 2: '1' may be a/1\.png or b/1\.png; use the path"):
         read_source(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"path,label\na.png\n", "line 2: 1 columns, wanted 2 or more"),
+        (b"path,label\na.png\n", "line 2: 1 columns, expected at least 2"),
         (b"path,label\na.png,\n", "line 2: no label"),
         (b"path,label\na.png," + b"x" * 300, "line 2: a label of 300 characters"),
-        (b'path,label\n"a.png,a\n', "line 2: quotes that do not match"),
-        (b'path,label\n"a\n.png",a\n', "line 2: quotes that do not match"),
+        (b'path,label\n"a.png,a\n', "line 2: unbalanced quotes"),
+        (b'path,label\n"a\n.png",a\n', "line 2: unbalanced quotes"),
         (b"path,label\na.png,\xff\n", "line 2: not text in UTF-8"),
         ("path,label\n".encode("utf-16"), "line 1: not text in UTF-8"),
-        (b"path,label\na.png," + b"," * (1 << 20), "line 2: longer than 16,384 bytes"),
-        (b"," * (2 << 20), "line 1: longer than 1,048,576 bytes"),
+        (b"path,label\na.png," + b"," * (1 << 20), "line 2: exceeds the limit of 16,384 bytes"),
+        (b"," * (2 << 20), "line 1: exceeds the limit of 1,048,576 bytes"),
         (b"", "it is empty"),
-        (b"width,height\n1,2\n", r"no column of paths or ids that is known.*\(it has width, height\)"),
-        (b"path,width,height\na.png,1,2\n", "no column of labels that is known"),
-        (b"1,2,3\n", "it has no line of column names"),
+        (b"width,height\n1,2\n", r"neither a column of paths or ids.*\(columns: width, height\)"),
+        (b"path,width,height\na.png,1,2\n", "it has no column of labels"),
+        (b"1,2,3\n", "it has no header"),
     ],
 )
 def test_what_is_wrong_with_a_list_is_said_with_its_line(

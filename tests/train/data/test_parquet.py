@@ -76,7 +76,7 @@ def test_other_columns_and_labels_of_texts(tmp_path: Path) -> None:
     read = read_source(texts)
     assert read.names == ("x8", "x9", "x10")
     both = save(tmp_path / "b.parquet", label=None, fine_label=Y.tolist(), coarse_label=(Y // 2).tolist())
-    assert "labels are those of the column fine_label, not of coarse_label" in read_source(both).notes
+    assert "labels are from the column fine_label, not from coarse_label" in read_source(both).notes
     numbers = save(tmp_path / "c.parquet", names=None)
     assert read_source(numbers).names == ("0", "1", "2")
 
@@ -86,7 +86,7 @@ def test_broken_pictures_are_all_named_and_may_be_left_out(tmp_path: Path) -> No
     pictures[3] = {"bytes": b"no picture", "path": None}
     pictures[8] = {"bytes": None, "path": "elsewhere.png"}
     file = save(tmp_path / "x.parquet", image=pictures)
-    with pytest.raises(DataError, match=r"2 pictures cannot be read: .*x\.parquet\[3\], .*x\.parquet\[8\]"):
+    with pytest.raises(DataError, match=r"2 pictures cannot be decoded: .*x\.parquet\[3\], .*x\.parquet\[8\]"):
         read_source(file)
     read = read_source(file, skip_bad=True)
     assert read.skipped == (f"{file}[3]", f"{file}[8]")
@@ -96,9 +96,9 @@ def test_broken_pictures_are_all_named_and_may_be_left_out(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"image": None}, r"has no column of pictures that is known \(it has label\)"),
-        ({"label": None}, r"has no column of labels that is known \(it has image\)"),
-        ({"label": [None, *Y[1:].tolist()]}, "is nan, not a whole number"),
+        ({"image": None}, r"has no known column of pictures \(columns: label\)"),
+        ({"label": None}, r"has no known column of labels \(columns: image\)"),
+        ({"label": [None, *Y[1:].tolist()]}, "is nan, not an integer"),
         ({"label": [-1, *Y[1:].tolist()]}, "label 0 is -1"),
         ({"label": ["", *"abcabcabcab"], "names": None}, "row 0: no label"),
     ],
@@ -114,7 +114,7 @@ def test_files_of_other_classes_or_of_no_part_are_refused(tmp_path: Path) -> Non
     with pytest.raises(DataError, match="has other columns or class names than"):
         read_source(tmp_path)
     save(tmp_path / "test.parquet").rename(tmp_path / "more.parquet")
-    with pytest.raises(DataError, match=r"more\.parquet: of no part that its name says"):
+    with pytest.raises(DataError, match=r"more\.parquet: its name says no part"):
         read_source(tmp_path)
 
 
@@ -136,8 +136,8 @@ def test_what_a_file_claims_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     file = save(tmp_path / "x.parquet")
     for name, most, message in (
         ("_MAX_ROWS", 11, "claims 12 rows"),
-        ("_MAX_GROUP_BYTES", 100, "a group of rows of more than 100 bytes"),
-        ("_MAX_FOOTER_BYTES", 100, "no parquet file, or cut short"),
+        ("_MAX_GROUP_BYTES", 100, "a row group exceeds the limit of 100 bytes"),
+        ("_MAX_FOOTER_BYTES", 100, "not a parquet file, or truncated"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(parquet_file, name, most)
@@ -150,7 +150,7 @@ def test_fewer_pictures_than_a_file_claims_are_an_error(tmp_path: Path, monkeypa
     groups = parquet_layout._of_group
     monkeypatch.setattr(parquet_layout, "_of_group", lambda *given: list(groups(*given))[1:])
     for skip_bad in (False, True):
-        with pytest.raises(DataError, match="it claims 12 pictures and holds fewer"):
+        with pytest.raises(DataError, match="fewer pictures than the 12 it claims"):
             read_source(file, skip_bad=skip_bad)
 
 

@@ -202,7 +202,7 @@ def test_a_picture_that_claims_too_many_pixels_is_refused_before_it_is_decoded(
     bomb = GOOD[:16] + size + struct.pack(">I", zlib.crc32(b"IHDR" + size)) + GOOD[33:]
     write_pictures(tmp_path, *SIX)
     write_pictures(tmp_path, "train/cat/bomb.png", content=bomb)
-    with pytest.raises(DataError, match=r"bomb\.png: .*pixels; the most that is read is 50,000,000"):
+    with pytest.raises(DataError, match=r"bomb\.png: .*pixels exceed the limit of 50,000,000"):
         read_source(tmp_path)
 
 
@@ -255,9 +255,7 @@ def test_arrays_are_scaled_if_a_size_is_asked_for(tmp_path: Path) -> None:
     wanted = Image.fromarray(images[0].transpose(1, 2, 0)).resize((8, 6), Image.Resampling.BILINEAR)
     assert any(np.array_equal(image, planes(wanted)) for image in whole)
     np.savez(tmp_path / "x.npz", images=images.astype(np.float32) / 255, labels=np.arange(8) % 2)
-    with pytest.raises(
-        DataError, match=r"x\.npz: float32 images of 3 channels are not scaled to 8x6: uint8 of 1 or 3 are"
-    ):
+    with pytest.raises(DataError, match=r"x\.npz: cannot resize float32 images of 3 channels to 8x6"):
         read_source(tmp_path / "x.npz", size=(6, 8))
 
 
@@ -268,4 +266,4 @@ def test_a_moving_picture_is_its_first_and_that_is_said(tmp_path: Path, write_pi
     write_pictures(tmp_path, "train/cat/1.png", "train/dog/1.png", content=moving)
     read = read_source(tmp_path)
     np.testing.assert_array_equal(read.train.images[0], planes(first))
-    assert read.notes[:1] == (f"{tmp_path}/train/cat/1.png: holds several pictures: the first is taken, and 1 more",)
+    assert read.notes[:1] == (f"{tmp_path}/train/cat/1.png: contains several pictures; the first is used, and 1 more",)

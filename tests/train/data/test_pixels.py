@@ -63,21 +63,30 @@ def test_fractions_become_floats_and_colours_are_three_values_a_pixel(tmp_path: 
     colours = make_images()[:, :, :3, :3].transpose(0, 2, 3, 1)
     file = save(tmp_path / "y.csv", ["label", *(f"pixel{i:04}" for i in range(27))], rows(colours))
     assert sorted_images(file) == sorted(image.transpose(2, 0, 1).tobytes() for image in colours)
-    assert any("3x3 pixels of red, green and blue each" in note for note in read_source(file).notes)
+    assert any("3x3 RGB pixels" in note for note in read_source(file).notes)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: [*lines, lines[-1] + ",1", lines[-1].rpartition(",")[0]], "line 15: 25 columns, wanted 26"),
-        (lambda lines: [*lines, lines[-1].rpartition(",")[0] + ",x"], "line 14: a pixel that is no number"),
-        (lambda lines: [*lines, lines[-1].rpartition(",")[0] + ",256"], "line 14: a pixel of 256; wanted 0 to 255"),
-        (lambda lines: [*lines, lines[-1].rpartition(",")[0] + f",{'9' * 30}"], "line 14: a pixel that is no number"),
-        (lambda lines: [*lines, lines[-1].rpartition(",")[0] + f",{'9' * 9000}"], "line 14: a pixel that is no number"),
+        (
+            lambda lines: [*lines, lines[-1] + ",1", lines[-1].rpartition(",")[0]],
+            "line 15: 25 columns, expected at least 26",
+        ),
+        (lambda lines: [*lines, lines[-1].rpartition(",")[0] + ",x"], "line 14: a pixel that is not a"),
+        (lambda lines: [*lines, lines[-1].rpartition(",")[0] + ",256"], "line 14: a pixel of 256; expected 0 to 255"),
+        (
+            lambda lines: [*lines, lines[-1].rpartition(",")[0] + f",{'9' * 30}"],
+            "line 14: a pixel that is not a number",
+        ),
+        (
+            lambda lines: [*lines, lines[-1].rpartition(",")[0] + f",{'9' * 9000}"],
+            "line 14: a pixel that is not a number",
+        ),
         (lambda lines: [*lines, "," + lines[-1].partition(",")[2]], "line 14: no label"),
-        (lambda lines: [line.rpartition(",")[0] for line in lines], "24 columns of pixels, which are no square"),
-        (lambda lines: [*lines, lines[-1].rpartition(",")[0] + ",nan"], "holds NaN or infinity"),
-        (lambda lines: [*lines, "7" * (1 + (1 << 20))], "line 14: longer than 1,048,576 bytes"),
+        (lambda lines: [line.rpartition(",")[0] for line in lines], "24 columns of pixels, neither a greyscale"),
+        (lambda lines: [*lines, lines[-1].rpartition(",")[0] + ",nan"], "contains NaN or infinity"),
+        (lambda lines: [*lines, "7" * (1 + (1 << 20))], "line 14: exceeds the limit of 1,048,576 bytes"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said_with_its_line(tmp_path: Path, change, message: str) -> None:  # type: ignore[no-untyped-def]
@@ -93,5 +102,5 @@ def test_a_field_as_long_as_a_line_takes_no_memory_for_every_other(tmp_path: Pat
     header = ["label", *(f"p{i}" for i in range(side * side))]
     row = ["1", "9" * 400_000, *["1"] * (side * side - 1)]
     (tmp_path / "x.csv").write_text(",".join(header) + "\n" + ",".join(row) + "\n")
-    with pytest.raises(DataError, match="line 2: a pixel that is no number"):
+    with pytest.raises(DataError, match="line 2: a pixel that is not a"):
         read_source(tmp_path / "x.csv")

@@ -75,7 +75,7 @@ def test_splitting_leaves_the_split_as_it_was() -> None:
 
 
 def test_a_class_of_a_single_image_is_named() -> None:
-    with pytest.raises(DataError, match="HERE: class 1 has one image, too few to hold one out"):
+    with pytest.raises(DataError, match="HERE: class 1 has only one image, so none"):
         split_off(make_split(5, 1, 5), 0.2, 0, "HERE")
 
 
@@ -93,7 +93,7 @@ def test_a_source_without_a_test_part_is_split_by_the_fixed_share_and_seed() -> 
     [
         (np.array([0, 2] * 6), "class 1 (1) has no training images"),
         (np.zeros(COUNT, int), "all images are of one class"),
-        (np.array([0, 1] * 5 + [2, 0]), "class 2 has one image"),
+        (np.array([0, 1] * 5 + [2, 0]), "class 2 has only one image"),
         (np.array([0, 1] * 5 + [0, -1]), "label 11 is -1"),
     ],
     ids=["gap", "one class", "one image", "negative"],
@@ -106,5 +106,5 @@ def test_wrong_labels_are_refused_without_a_test_part_too(labels: np.ndarray, me
 def test_huge_label_without_test_part() -> None:
     labels = make_labels()
     labels[3] = 10**15
-    with pytest.raises(DataError, match="a label is 1,000,000,000,000,000 where there are"):
+    with pytest.raises(DataError, match="a label is 1,000,000,000,000,000, but there are only"):
         assemble("s", Parts("layout", Part(make_images(), labels, "TRAIN")))

@@ -105,7 +105,7 @@ def test_test_images_outside_the_training_range_are_noted(good_parts: Make, fact
     images = make_floats()
     images[0, 0, 0, 0] = 1
     made = assemble("s", good_parts(images, test=(images[:6] * np.float32(factor), make_labels(6))))
-    assert [("are both scaled alike?" in note) for note in made.notes] == [True] * noted
+    assert [("check that both have the same scale" in note) for note in made.notes] == [True] * noted
 
 
 # NaN and infinity
@@ -117,7 +117,7 @@ def test_test_images_outside_the_training_range_are_noted(good_parts: Make, fact
 def test_the_first_image_with_nan_or_infinity_is_named(good_parts: Make, value: float, part: str, index: int) -> None:
     images, test = make_floats(), make_floats(6)
     (images if part == "TRAIN" else test)[index:, 2, 7, 5] = value
-    with pytest.raises(DataError, match=f"{part}: image {index} holds NaN or infinity"):
+    with pytest.raises(DataError, match=f"{part}: image {index} contains NaN or infinity"):
         assemble("s", good_parts(images, test=(test, make_labels(6))))
 
 
@@ -131,7 +131,7 @@ def test_nan_beyond_the_first_chunk_is_refused(good_parts: Make, monkeypatch: py
     monkeypatch.setattr(dataset, "_CHUNK_BYTES", 1)
     images = make_floats()
     images[7, 0, 0, 0] = np.nan
-    with pytest.raises(DataError, match="TRAIN: image 7 holds NaN"):
+    with pytest.raises(DataError, match="TRAIN: image 7 contains NaN"):
         assemble("s", good_parts(images))
 
 

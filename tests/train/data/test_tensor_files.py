@@ -55,7 +55,7 @@ def test_one_part_in_all_its_forms(tmp_path: Path, value: Any) -> None:
 def test_names_of_classes_may_lie_in_it(tmp_path: Path) -> None:
     read = read_source(save(tmp_path / "set.pt", {"images": X, "labels": Y, "classes": ["a", "b ", "c"]}))
     assert read.names == ("a", "b", "c")
-    with pytest.raises(DataError, match="its class names are no list of texts"):
+    with pytest.raises(DataError, match="its class names are not a list of strings"):
         read_source(save(tmp_path / "set.pt", {"images": X, "labels": Y, "classes": [1, 2, 3]}))
 
 
@@ -77,18 +77,18 @@ class Own:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (X, "holds a tensor alone; wanted: images and labels"),
-        (7, "holds a int; wanted: images and labels"),
-        ([], "holds a list; wanted"),
-        ({}, "holds no array named images"),
-        ({"conv1.weight": X, "conv1.bias": Y}, "holds an array conv1.(bias|weight), which is not read"),
-        ({"images": X}, "holds no array named labels"),
-        ((X, "y"), "of another kind than tensors, or not in pairs"),
-        ((X, Y, T), "of another kind than tensors, or not in pairs"),
-        ((X, Own()), "holds Python objects other than tensors, which are never loaded"),
-        (torch.utils.data.TensorDataset(X, Y), "holds Python objects other than tensors, which are never loaded"),
+        (X, "contains a single tensor; expected images and labels"),
+        (7, "contains a int; expected images and labels"),
+        ([], "contains a list; expected"),
+        ({}, "contains no array images"),
+        ({"conv1.weight": X, "conv1.bias": Y}, "contains an unknown array conv1.(bias|weight)"),
+        ({"images": X}, "contains no array labels"),
+        ((X, "y"), "must be pairs of tensors"),
+        ((X, Y, T), "must be pairs of tensors"),
+        ((X, Own()), "contains Python objects other than tensors, which are never loaded"),
+        (torch.utils.data.TensorDataset(X, Y), "contains Python objects other than tensors, which are never loaded"),
         ([[[[[[X]]]]]], "lists nested deeper than 4"),
-        ({"train": (X, Y), "training": (X, Y)}, "wanted: images and labels"),
+        ({"train": (X, Y), "training": (X, Y)}, "expected images and labels"),
         ((X.to_sparse(), Y), "a tensor of kind"),
         ((X, Y[:-1]), "12 images, but 11 labels"),
     ],

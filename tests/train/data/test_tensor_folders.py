@@ -75,7 +75,7 @@ def test_images_and_labels_of_two_sets_are_not_taken_for_one(tmp_path: Path, sav
 def test_a_class_that_the_test_part_lacks_is_a_note_and_no_error(tmp_path: Path, save_tensors: Save) -> None:
     read = read_source(save_tensors(tmp_path, test_labels=torch.tensor([0, 0, 0, 1, 1, 1])))
     assert read.names == ("0", "1", "2")
-    assert read.notes == ("the test part has no image of 2",)
+    assert read.notes == ("the test part has no images of 2",)
 
 
 def test_a_complete_set_has_no_notes(tmp_path: Path, save_tensors: Save) -> None:
@@ -126,13 +126,13 @@ def test_an_image_with_nan_or_infinity_is_named_by_file_and_index(
 ) -> None:
     monkeypatch.setattr(dataset, "_CHUNK_BYTES", chunk)
     folder = save_tensors(tmp_path, **(FLOATS | {name: with_pixel(value, index, count)}))
-    with pytest.raises(DataError, match=rf"{name}_2: image {index} holds NaN or infinity"):
+    with pytest.raises(DataError, match=rf"{name}_2: image {index} contains NaN or infinity"):
         read_source(folder)
 
 
 def test_an_image_with_nan_is_found_where_there_is_no_test_part(tmp_path: Path, save_tensors: Save) -> None:
     folder = save_tensors(tmp_path, train_data=with_pixel(float("nan"), 3), test_data=None, test_labels=None)
-    with pytest.raises(DataError, match="holds NaN or infinity"):
+    with pytest.raises(DataError, match="contains NaN or infinity"):
         read_source(folder)
 
 
@@ -163,11 +163,11 @@ WRONG_VALUES: dict[str, tuple[dict[str, Any], str]] = {
         {"train_labels": labels_with(-1, dtype=torch.int64)},
         "train_data_2: label 4 is -1; labels are 0 to n-1",
     ),
-    "a fractional label": ({"train_labels": labels_with(0.5)}, "train_data_2: label 4 is 0.5, not a whole number"),
-    "a NaN label": ({"train_labels": labels_with(float("nan"))}, "train_data_2: label 4 is nan, not a whole number"),
+    "a fractional label": ({"train_labels": labels_with(0.5)}, "train_data_2: label 4 is 0.5, not an integer"),
+    "a NaN label": ({"train_labels": labels_with(float("nan"))}, "train_data_2: label 4 is nan, not an integer"),
     "an infinite label": (
         {"train_labels": labels_with(float("inf"))},
-        "train_data_2: label 4 is inf, not a whole number",
+        "train_data_2: label 4 is inf, not an integer",
     ),
     "a label beyond int64": (
         {"train_labels": labels_with(1e30, dtype=torch.float64)},
@@ -175,7 +175,7 @@ WRONG_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a fractional test label": (
         {"test_labels": make_labels(TEST_COUNT) + 0.25},
-        "test_data_2: label 0 is 0.25, not a whole number",
+        "test_data_2: label 0 is 0.25, not an integer",
     ),
     "labels from 1": ({"train_labels": make_labels() + 1}, "train_data_2: class 0 (0) has no training images"),
     "a class that no training image has": (
@@ -184,7 +184,7 @@ WRONG_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a label far above the number of images": (
         {"train_labels": labels_with(10**12, dtype=torch.int64)},
-        "train_data_2: a label is 1,000,000,000,000 where there are 12 images",
+        "train_data_2: a label is 1,000,000,000,000, but there are only 12 images",
     ),
     "images of a single class": (
         {"train_labels": make_labels() * 0, "test_labels": make_labels(TEST_COUNT) * 0},
@@ -196,9 +196,9 @@ WRONG_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "labels as text columns": ({"train_labels": torch.zeros(COUNT, 2)}, "train_data_2: labels of shape 12x2"),
     "labels of three axes": ({"train_labels": torch.zeros(COUNT, 1, 1)}, "train_data_2: labels of shape 12x1x1"),
-    "flattened images": ({"train_data": make_pixels().flatten(1)}, "train_data_2: images of shape 12x144; wanted"),
-    "a single axis": ({"train_data": make_pixels().flatten()}, "train_data_2: images of shape 1728; wanted"),
-    "five axes": ({"train_data": make_pixels()[:, :, None]}, "train_data_2: images of shape 12x3x1x8x6; wanted"),
+    "flattened images": ({"train_data": make_pixels().flatten(1)}, "train_data_2: images of shape 12x144; expected"),
+    "a single axis": ({"train_data": make_pixels().flatten()}, "train_data_2: images of shape 1728; expected"),
+    "five axes": ({"train_data": make_pixels()[:, :, None]}, "train_data_2: images of shape 12x3x1x8x6; expected"),
     "five channels": (
         {"train_data": make_pixels()[:, [0, 1, 2, 0, 1]]},
         "train_data_2: images of shape 12x5x8x6: neither the second nor the last axis",
@@ -212,7 +212,7 @@ WRONG_VALUES: dict[str, tuple[dict[str, Any], str]] = {
         {"test_data": scaled(make_pixels(TEST_COUNT))},
         "test_data_2: images of float32 3x8x6, but",
     ),
-    "bool images": ({"train_data": make_pixels() > 9}, "train_data_2: images of dtype bool; wanted"),
+    "bool images": ({"train_data": make_pixels() > 9}, "train_data_2: images of dtype bool; expected"),
     "whole numbers above 255": (
         {"train_data": make_pixels().int() + 1},
         "train_data_2: int32 images with values 1..256",
