@@ -1,6 +1,6 @@
-"""A file of the cache: pixels and a record, written along a reading, checked when it is opened, bounded in all.
+"""A file of the cache: pixels and a record, written during a reading, verified when opened, with a limit on all.
 
-A line that says what it is, the pixels, a record in JSON, its length, and the SHA-256 of all before.
+A line that identifies the format, the pixels, a record in JSON, its length, and the SHA-256 of all that precedes.
 """
 
 import errno
@@ -17,13 +17,13 @@ import numpy as np
 from clf_train.files import whole_file
 
 START = b"clf-edge: decoded pictures, 1\n"
-MOST_BYTES = 20 << 30  # of all entries, or half of what would be free without them if that is less
-_HELD_BYTES = 64 << 20  # of pixels before an entry is begun
+MOST_BYTES = 20 << 30  # of all entries, or half of what would be free without them, if less
+_HELD_BYTES = 64 << 20  # of pixels before the file is created
 _DIGEST_BYTES, _LENGTH_BYTES, _PIECE_BYTES = 32, 8, 1 << 20
 
 
 def read_record(stream: IO[bytes]) -> dict[str, Any]:
-    """The record of an entry that is as it was written. Raises ValueError if it is not, OSError as the system does."""
+    """The record of an intact entry. Raises ValueError if it is damaged, OSError as the system does."""
     size = os.fstat(stream.fileno()).st_size
     left, digest = size - _DIGEST_BYTES, hashlib.sha256()
     while left > 0 and (piece := stream.read(min(left, _PIECE_BYTES))):
@@ -39,10 +39,10 @@ def read_record(stream: IO[bytes]) -> dict[str, Any]:
 
 
 class EntryWriter:
-    """An entry in the making: held until it is begun, and dropped without a word if the disk will not have it."""
+    """An entry being written: buffered until its file is created, and dropped silently if the disk has no room."""
 
     def __init__(self, file: Path, size: int) -> None:
-        """Nothing is written yet; `size` is how many bytes of pixels will come at most."""
+        """Nothing is written yet; `size` is the maximum number of bytes of pixels."""
         self._file, self._size = file, size
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -52,7 +52,7 @@ class EntryWriter:
         self._is_over = False
 
     def add(self, pixels: np.ndarray, *, is_worth: bool) -> None:
-        """Take the pixels of the next picture; the entry is begun when it `is_worth` it, or much is held."""
+        """Add the pixels of the next picture; the file is created if it `is_worth` it, or if the buffer is large."""
         if self._is_over:
             return
         self._held.append(pixels.tobytes())
@@ -64,7 +64,7 @@ class EntryWriter:
                 self.drop()
 
     def finish(self, record: dict[str, object]) -> None:
-        """Name the entry, if it was begun. Raises OSError as the system does."""
+        """Complete and name the file, if it was created. Raises OSError as the system does."""
         if self._stream is None or self._is_over:
             return
         text = json.dumps(record).encode()
@@ -75,7 +75,7 @@ class EntryWriter:
         self._whole.close()
 
     def drop(self) -> None:
-        """Leave nothing of it, unless it has its name."""
+        """Remove it, unless it is complete."""
         self._is_over = True
         self._held.clear()
         with suppress(OSError):
@@ -96,7 +96,7 @@ class EntryWriter:
 
 
 def _make_room(place: Path, size: int) -> None:
-    """Remove the entries that were not used for longest, so that one of so many bytes fits. Raises OSError if not."""
+    """Remove the least recently used entries, so that `size` bytes fit. Raises OSError if they do not."""
     place.mkdir(parents=True, exist_ok=True)
     entries = sorted(((entry, entry.stat()) for entry in place.iterdir()), key=lambda each: each[1].st_mtime)
     used = sum(status.st_size for _, status in entries)

@@ -1,4 +1,4 @@
-"""Dataset: labelled images in one shape, checked, whatever layout they came in.
+"""Dataset: validated labelled images of one shape, from any layout.
 
 Letters in shapes: N images, C channels, H height, W width.
 """
@@ -20,16 +20,16 @@ from clf_train.data.doubts import find_doubts, hash_images
 from clf_train.errors import DataError
 
 CHANNELS = (1, 3, 4)
-_FEW = 20  # classes that are named
+_FEW = 20  # class names in a message
 _CHUNK_BYTES = 16 << 20
 _WIDE_BYTES = 1 << 20  # of a chunk as float64, small enough for the cache
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of the parts of a source as it was read: images [N, C, H, W] or [N, H, W, C] or [N, H, W].
+    """A part of a source as it was read: images [N, C, H, W] or [N, H, W, C] or [N, H, W].
 
-    `where` names its files in errors, and `place(i)` image i, if it has a better name than its number there.
+    `where` names its files in errors, and `place(i)` image i, if it has a better name than its index.
     """
 
     images: np.ndarray
@@ -40,9 +40,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a source gives: its layout for people, its parts (training alone is sure), class names if any, and notes.
+    """The content of a source: its layout in words, its parts (only training is required), class names, and notes.
 
-    `skipped` are the pictures that were left out since they cannot be read.
+    `skipped` are the pictures that were skipped since they cannot be decoded.
     """
 
     layout: str
@@ -56,7 +56,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 or float32 [N, C, H, W], perhaps mapped from a file, and labels, int64 [N] in 0..classes-1."""
+    """Images, uint8 or float32 [N, C, H, W], possibly memory-mapped, and labels, int64 [N] in 0..classes-1."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -67,17 +67,17 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A source, read and checked.
+    """A source, read and validated.
 
-    `value_range` is 0..255 for uint8; for floats the first of 0..1, 0..255 and -1..1 that holds all training images,
-    else what they span. `mean` and `std`, one a channel, are of the training images in their own units.
-    `fingerprint` is a SHA-256 over the values, shapes and labels of both parts. `notes` are sentences for people.
+    `value_range` is 0..255 for uint8; for floats the first of 0..1, 0..255 and -1..1 that contains all training images,
+    else their minimum and maximum. `mean` and `std`, one per channel, are of the training images in their own units.
+    `fingerprint` is a SHA-256 over the values, shapes and labels of both parts. `notes` are messages for the user.
     The last `validation_images` of the training part are those of the source's own validation part, None if it has
-    none. `skipped` are the pictures that were left out since they cannot be read. `as_before` is read_source's.
-    `geometry` is how pictures became the images, and how others become such on a device.
-    `doubts` are sentences on what is wrong with the images or their labels: see doubts.
-    `undivided` is read_source's: without a test part of its own the source's `test` is then `train` itself.
-    `place(i)` is what to call training image i: a file, or its number in one.
+    none. `skipped` are the pictures that were skipped since they cannot be decoded. `as_before` is read_source's.
+    `geometry` says how pictures were resized, and how others are resized on a device.
+    `doubts` are warnings about the images or their labels: see doubts.
+    `undivided` is read_source's: if the source has no test part, `test` is then `train` itself.
+    `place(i)` is the name of training image i in messages: a file, or its index in one.
     """
 
     source: str
@@ -100,7 +100,7 @@ class Dataset:
 
     @property
     def has_test(self) -> bool:
-        """Whether the test images are others than the training images."""
+        """Whether the test images differ from the training images."""
         return self.test is not self.train
 
     @property
@@ -123,9 +123,9 @@ def assemble(
     geometry: Geometry = USUAL,
     undivided: bool = False,
 ) -> Dataset:
-    """Check the parts of a source and make them one Dataset; `names` stand in for the source's own.
+    """Validate the parts of a source and combine them to a Dataset; `names` replace the source's own.
 
-    `undivided` holds nothing out of the training images, and adds a validation part to them.
+    With `undivided` nothing is held out of the training images, and a validation part joins them.
 
     Raises DataError, naming the part, for a wrong shape or dtype, unequal lengths, NaN, labels that are not 0..n-1, a
     class without training images, or names that do not fit.
@@ -135,7 +135,7 @@ def assemble(
     place = _placing(parts.train)
     if parts.test is None and undivided:
         test = train
-        notes.append("there is no test part, and none is held out: the predictions in folds stand in for it")
+        notes.append("there is no test part, and none is held out: the predictions of the folds are used instead")
     elif parts.test is None:
         kept, _ = split_rows(train.labels, TEST_SHARE, SPLIT_SEED, parts.train.where)
         place = _placing(parts.train, kept)
@@ -152,7 +152,7 @@ def assemble(
     names, missing = _check_classes(parts, train, test, names or parts.names)
     if missing:
         more = f", and of {len(missing) - _FEW:,} other classes" if len(missing) > _FEW else ""
-        notes.append(f"the test part has no image of {', '.join(missing[:_FEW])}{more}")
+        notes.append(f"the test part has no images of {', '.join(missing[:_FEW])}{more}")
 
     digest = hashlib.sha256()
     if validation is not None and parts.validation is not None:
@@ -175,7 +175,8 @@ def assemble(
     slack = 1e-3 * (value_range[1] - value_range[0])
     if test_low < value_range[0] - slack or test_high > value_range[1] + slack:
         notes.append(
-            f"test images span {test_low:g}..{test_high:g}, training images {low:g}..{high:g}: are both scaled alike?"
+            f"test images span {test_low:g}..{test_high:g}, training images {low:g}..{high:g}: check that both have "
+            "the same scale"
         )
     return Dataset(
         source,
@@ -199,7 +200,7 @@ def assemble(
 
 
 def _placing(part: Part, rows: np.ndarray | None = None) -> Callable[[int], str]:
-    """What to call image i of a part, or of some `rows` of it."""
+    """The names of the images of a part, or of some `rows` of it, in messages."""
     place = part.place or (lambda i: f"{part.where}[{i}]")
     return place if rows is None else lambda i: place(int(rows[i]))
 
@@ -209,7 +210,7 @@ def _one_after_the_other(first: Callable[[int], str], count: int, second: Callab
 
 
 def _like_train(part: Part, train: Split, train_where: str) -> Split:
-    """A part whose images must be of the shape and dtype of the training images."""
+    """A part whose images must have the shape and dtype of the training images."""
     split = Split(as_images(part), _as_labels(part))
     a, b = train.images, split.images
     if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
@@ -220,16 +221,16 @@ def _like_train(part: Part, train: Split, train_where: str) -> Split:
 
 
 def _joined(first: Split, second: Split) -> Split:
-    """One split of two, copied. Raises DataError if there is no room: see spill."""
+    """Two splits concatenated. Raises DataError if there is no room: see spill."""
     images = spill.empty((len(first) + len(second), *first.images.shape[1:]), first.images.dtype)
     images[: len(first)], images[len(first) :] = first.images, second.images
     return Split(images, np.concatenate([first.labels, second.labels]))
 
 
 def split_off(split: Split, share: float, seed: int, where: str) -> tuple[Split, Split]:
-    """Hold out a share of each class as a part of its own; returns (the rest, the held out), copied, in file order.
+    """Hold out a share of each class as a separate part; returns (the rest, the held out), copied, in file order.
 
-    Raises DataError if a class has a single image, which cannot be in both, or if there is no room: see spill.
+    Raises DataError if a class has only one image, or if there is no room: see spill.
     """
     parts = split_rows(split.labels, share, seed, where)
     kept, held = (Split(spill.take(split.images, rows), split.labels[rows]) for rows in parts)
@@ -239,22 +240,22 @@ def split_off(split: Split, share: float, seed: int, where: str) -> tuple[Split,
 def split_rows(labels: np.ndarray, share: float, seed: int, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Choose a share of each class at random from `seed`: the rows of the rest and of the chosen, int64, sorted.
 
-    Raises DataError if a class has a single image, which cannot be in both.
+    Raises DataError if a class has only one image.
     """
     counts = np.bincount(labels)
     for label in np.flatnonzero(counts == 1):
-        raise DataError(f"{where}: class {label} has one image, too few to hold one out")
+        raise DataError(f"{where}: class {label} has only one image, so none can be held out")
     held = hold_out(labels, share, seed)
     return np.setdiff1d(np.arange(len(labels)), held, assume_unique=True), held
 
 
 def as_images(part: Part) -> np.ndarray:
-    """Return uint8 or float32 [N, C, H, W], a view where the values need no conversion."""
+    """Return uint8 or float32 [N, C, H, W], a view if the values need no conversion."""
     images, where = part.images, part.where
     if images.ndim == 3:
         images = images[:, None]
     if images.ndim != 4 or 0 in images.shape:
-        raise DataError(f"{where}: images of shape {_x(part.images.shape)}; wanted: N x channels x height x width")
+        raise DataError(f"{where}: images of shape {_x(part.images.shape)}; expected N x channels x height x width")
     if images.shape[1] not in CHANNELS:
         if images.shape[3] not in CHANNELS:
             raise DataError(
@@ -265,8 +266,8 @@ def as_images(part: Part) -> np.ndarray:
     if part.labels.ndim and len(images) != len(part.labels):
         raise DataError(f"{where}: {len(images):,} images, but {len(part.labels):,} labels")
     if images.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # becomes infinity, which is refused with its image's number
-            is_fit = images.dtype == np.float32 and images.flags.aligned  # inside of a mapped .npz nothing need be
+        with np.errstate(over="ignore"):  # becomes infinity, which is refused with the index of its image
+            is_fit = images.dtype == np.float32 and images.flags.aligned  # may be false in a mapped .npz
             return images if is_fit else spill.convert(images, np.float32)
     if images.dtype == np.uint8:
         return images
@@ -274,18 +275,18 @@ def as_images(part: Part) -> np.ndarray:
         if images.min() < 0 or images.max() > 255:
             raise DataError(f"{where}: {images.dtype} images with values {images.min()}..{images.max()}, not 0..255")
         return spill.convert(images, np.uint8)
-    raise DataError(f"{where}: images of dtype {images.dtype}; wanted: uint8 or float32")
+    raise DataError(f"{where}: images of dtype {images.dtype}; expected uint8 or float32")
 
 
 def _either_layout(part: Part) -> str | None:
-    """What to say of images whose channels may stand on the second axis and on the last; both is rare."""
+    """A note if the channels of the images may be on the second or on the last axis, which is rare."""
     shape = part.images.shape
     if len(shape) != 4 or shape[1] not in CHANNELS or shape[3] not in CHANNELS:
         return None
     n, a, b, c = shape
     return (
         f"images of shape {_x((n, a, b, c))} are read as {a} channel{'s' * (a > 1)} of {b}x{c}, the channels first; if "
-        f"they are {c} channel{'s' * (c > 1)} of {a}x{b}, the channels last, give images.transpose(0, 3, 1, 2)"
+        f"they are {c} channel{'s' * (c > 1)} of {a}x{b}, the channels last, pass images.transpose(0, 3, 1, 2)"
     )
 
 
@@ -298,7 +299,7 @@ def _as_labels(part: Part, is_train: bool = False) -> np.ndarray:
         raise DataError(str(error)) from None
     if len(whole) and is_train and whole.max() > len(whole):
         raise DataError(
-            f"{where}: a label is {whole.max():,} where there are {len(whole):,} images; labels are 0 to n-1"
+            f"{where}: a label is {whole.max():,}, but there are only {len(whole):,} images; labels are 0 to n-1"
         )
     return whole
 
@@ -306,7 +307,7 @@ def _as_labels(part: Part, is_train: bool = False) -> np.ndarray:
 def _check_classes(
     parts: Parts, train: Split, test: Split, names: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], list[str]]:
-    """Return the class names, and those of them that the test part lacks."""
+    """Return the class names, and those without test images."""
     where = parts.train.where
     highest = int(train.labels.max())
     counts = np.bincount(train.labels, minlength=len(names or ()))
@@ -316,7 +317,7 @@ def _check_classes(
     for label in np.flatnonzero(counts == 0):
         raise DataError(f"{where}: class {label} ({names[label]}) has no training images; labels must be 0 to n-1")
     if len(counts) < 2:
-        raise DataError(f"{where}: all images are of one class; a classifier needs two or more")
+        raise DataError(f"{where}: all images are of one class; a classifier needs at least two")
     _refuse_untrained(test, parts.test.where if parts.test else where, len(counts))
     tested = np.bincount(test.labels, minlength=len(counts))
     return names, [names[i] for i in np.flatnonzero(tested == 0)]
@@ -333,7 +334,7 @@ def _refuse_untrained(part: Split, where: str, classes: int) -> None:
 def _scan(
     split: Split, where: str, digest: "hashlib._Hash", hashes: np.ndarray
 ) -> tuple[float, float, tuple[float, ...], tuple[float, ...]]:
-    """Read all images once, in chunks: hash them, refuse NaN; return lowest, highest, each channel's mean and std.
+    """Read all images once, in chunks: hash them, refuse NaN; return minimum, maximum, each channel's mean and std.
 
     The hash of each is written to `hashes`.
     """
@@ -344,7 +345,7 @@ def _scan(
     total, squares = np.zeros(channels), np.zeros(channels)
     rows = max(1, _CHUNK_BYTES // (channels * height * width * images.dtype.itemsize))
     few = max(1, _WIDE_BYTES // (channels * height * width * 8))
-    most = max(1, _WIDE_BYTES // (channels * 8))  # pixels of an image; where `few` fit, it is all of them
+    most = max(1, _WIDE_BYTES // (channels * 8))  # pixels of an image; all of them if `few` fit
     for first in range(0, n, rows):
         chunk: np.ndarray[Any, Any] = np.ascontiguousarray(images[first : first + rows])
         digest.update(chunk.data)
@@ -352,7 +353,7 @@ def _scan(
         lowest, highest = float(chunk.min()), float(chunk.max())
         if not (np.isfinite(lowest) and np.isfinite(highest)):
             bad = ~np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
-            raise DataError(f"{where}: image {first + int(np.argmax(bad))} holds NaN or infinity")
+            raise DataError(f"{where}: image {first + int(np.argmax(bad))} contains NaN or infinity")
         low, high = min(low, lowest), max(high, highest)
         planes = chunk.reshape(len(chunk), channels, -1)
         for i in range(0, len(planes), few):
@@ -377,10 +378,10 @@ def _find_range(low: float, high: float) -> tuple[float, float]:
 
 
 def check_names(names: Sequence[str], where: str) -> tuple[str, ...]:
-    """Strip class names. Raises DataError, naming `where`, if there is none, or they are not what names must be."""
+    """Strip class names. Raises DataError, naming `where`, if there are none, or they are invalid."""
     stripped = tuple(name.strip() for name in names)
     if not stripped:
-        raise DataError(f"{where}: holds no class name")
+        raise DataError(f"{where}: contains no class names")
     if fault := names_fault(stripped):
         raise DataError(f"{where}: {fault}")
     return stripped

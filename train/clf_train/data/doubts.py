@@ -1,6 +1,6 @@
-"""What is doubtful about labelled images, said before they cost a training: pictures that are there twice, few of some.
+"""Warnings about labelled images before a training: duplicates, rare and unequal classes.
 
-Pictures are the same where all their pixels are; near copies are not looked for.
+Pictures are duplicates if all their pixels are equal; near duplicates are not detected.
 """
 
 import hashlib
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-FEW_IMAGES = 10  # of a class, of which little can be learnt and nothing measured
+FEW_IMAGES = 10  # of a class; with fewer little can be learnt and nothing measured
 UNEQUAL = 3  # times as many images in the largest class as in the smallest
 _FEW = 5
 
@@ -16,7 +16,7 @@ _FEW = 5
 def hash_images(images: np.ndarray) -> np.ndarray:
     """A hash of each image, uint64 [N], of images [N, ...] in C order.
 
-    Of a million images two agree by chance less than once in ten million times.
+    Among a million images a collision has a probability below one in ten million.
     """
     flat = images.reshape(len(images), -1).view(np.uint8)
     digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in flat)
@@ -31,7 +31,7 @@ def find_doubts(
     names: Sequence[str],
     validation_images: int = 0,
 ) -> tuple[str, ...]:
-    """Sentences for people on images by their hashes, uint64 [N], and labels, int64 [N].
+    """Messages for the user about images, by their hashes, uint64 [N], and labels, int64 [N].
 
     The last `validation_images` of the training part are a validation part.
     """
@@ -48,7 +48,7 @@ def find_doubts(
 
 
 def _shared(name: str, part: np.ndarray, other_name: str, other: np.ndarray) -> str | None:
-    """How many images of a part are in another too."""
+    """The number of images of a part that are also in another."""
     if not len(other):
         return None
     leaks = np.flatnonzero(np.isin(part, other))
@@ -57,22 +57,22 @@ def _shared(name: str, part: np.ndarray, other_name: str, other: np.ndarray) -> 
     twin = int(np.flatnonzero(other == part[leaks[0]])[0])
     are = "image is" if len(leaks) == 1 else "images are"
     return (
-        f"{len(leaks):,} of {len(part):,} {name} {are} in the {other_name} part too, pixel for pixel (the first: "
-        f"{name} image {leaks[0]}, {other_name} image {twin}): what is measured on them looks better than it is"
+        f"{len(leaks):,} of {len(part):,} {name} {are} also in the {other_name} part, pixel for pixel (the first: "
+        f"{name} image {leaks[0]}, {other_name} image {twin}): they inflate the figures of the {name} part"
     )
 
 
 def _contradictions(hashes: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str | None:
-    """How many pictures are there under several labels."""
+    """The number of pictures with several labels."""
     pairs = np.unique(np.stack([hashes, labels.astype(np.uint64)], axis=1), axis=0)
     unique, counts = np.unique(pairs[:, 0], return_counts=True)
     several = unique[counts > 1]
     if not len(several):
         return None
     first = np.unique(labels[hashes == several[0]])
-    pictures = "picture is" if len(several) == 1 else "pictures are"
+    pictures = "picture has" if len(several) == 1 else "pictures have"
     called = " and ".join(names[label] for label in first[:_FEW])
-    return f"{len(several):,} {pictures} there under several labels (the first as {called}): one of them is wrong"
+    return f"{len(several):,} {pictures} several labels (the first: {called}), of which at most one is right"
 
 
 def _rare(counts: np.ndarray, names: Sequence[str]) -> str | None:
@@ -80,7 +80,7 @@ def _rare(counts: np.ndarray, names: Sequence[str]) -> str | None:
     if not len(rare):
         return None
     listed = ", ".join(f"{names[label]} {counts[label]}" for label in rare[:_FEW]) + ", ..." * (len(rare) > _FEW)
-    return f"fewer than {FEW_IMAGES} training images of {len(rare):,} of {len(names):,} classes: {listed}"
+    return f"{len(rare):,} of {len(names):,} classes have fewer than {FEW_IMAGES} training images: {listed}"
 
 
 def _unequal(counts: np.ndarray, names: Sequence[str]) -> str | None:
@@ -88,6 +88,6 @@ def _unequal(counts: np.ndarray, names: Sequence[str]) -> str | None:
     if counts[most] < UNEQUAL * counts[least]:
         return None
     return (
-        f"classes are unequal: {counts[most]:,} training images of {names[most]}, {counts[least]:,} of {names[least]}; "
-        "look at the recall of each class, not at the overall accuracy; --class-weights balanced counts all alike"
+        f"unequal classes: {counts[most]:,} training images of {names[most]}, {counts[least]:,} of {names[least]}; "
+        "see the recall of each class rather than the accuracy; --class-weights balanced gives all the same weight"
     )

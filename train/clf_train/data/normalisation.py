@@ -1,4 +1,4 @@
-"""Images as a net takes them: the normalisation of a training, and arrays as tensors.
+"""Images as input of a net: the normalisation of a training, and arrays as tensors.
 
 Letters in shapes: B images in a batch, C channels, H height, W width.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What is subtracted from an image and what it is then divided by, one number a channel, in the image's units."""
+    """The mean that is subtracted and the standard deviation to divide by, per channel, in the units of the images."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -28,7 +28,7 @@ class Normalisation:
 
 
 def as_tensor(array: np.ndarray) -> Tensor:
-    """Share an array's memory with a tensor, also where the array is read-only; nothing here writes to images."""
+    """Share an array's memory with a tensor, even if it is read-only; nothing here writes to images."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "The given NumPy array is not writable"
         return torch.from_numpy(array)

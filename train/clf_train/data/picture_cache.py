@@ -1,9 +1,9 @@
-"""Decoded pictures, kept in the user's cache folder: the next training on them, or their export, need not decode them.
+"""Decoded pictures in the user's cache folder: the next training on them, or their export, need not decode them.
 
-An entry is one part of one source: the pixels of all pictures that can be read, in order, uint8 [3, height, width]
-each, and a record of what is wrong with the others and of what else was met. Its name is a SHA-256 over all that the
-pixels depend on: the pictures' files (paths, sizes and times), the size and geometry, and the code and libraries that
-decode. What is not as it was written is decoded anew.
+An entry is one part of one source: the pixels of all pictures that can be decoded, in order, uint8 [3, height, width]
+each, and a record of the errors of the others and of notes. Its name is a SHA-256 over all that the pixels depend on:
+the pictures' files (paths, sizes and times), the size and geometry, and the code and libraries that decode. If an entry
+is damaged, the pictures are decoded again.
 """
 
 import hashlib
@@ -30,21 +30,21 @@ from clf_train.data.cache_entry import START, EntryWriter, read_record
 from clf_train.data.scaling import Decoder, Met
 from clf_train.errors import DataError
 
-LEAST_SECONDS = 2.0  # what is decoded in less is not kept
-_PLACE = "\0"  # where a sentence names its picture
+LEAST_SECONDS = 2.0  # faster readings are not cached
+_PLACE = "\0"  # placeholder of the name of a picture in a message
 _CODE = (pictures, picture_formats, geometry, model_geometry, scaling)
 _LIBRARIES = ("jpg", "libjpeg_turbo", "zlib", "libtiff", "webp")
 
 
 def folder() -> Path:
-    """Where the entries lie."""
+    """The folder of the entries."""
     from platformdirs import user_cache_path
 
     return Path(user_cache_path("clf-edge")) / "pictures"
 
 
 def keeping(decoder: Decoder) -> Callable[[Pictures], Decoded]:
-    """What `Reading.keep` is to be, so that pictures that `decoder` decodes are kept."""
+    """The value of `Reading.keep` with which pictures that `decoder` decodes are cached."""
 
     def keep(part: Pictures) -> Decoded:
         return part.decoded if decoder.size is None else partial(_decoded, part, decoder)
@@ -53,11 +53,11 @@ def keeping(decoder: Decoder) -> Callable[[Pictures], Decoded]:
 
 
 def _decoded(part: Pictures, decoder: Decoder, rows: Sequence[int]) -> Iterator[np.ndarray | ImageError]:
-    """The pictures of an entry if there is one; else decoded, and kept if they are all."""
+    """The pictures of an entry if there is one; else decoded, and cached if all are requested."""
     try:
         name, changed = _identify(part, decoder)
         file = folder() / f"{name}.pictures"
-    except OSError:  # a picture has gone, which the reader says in its own words
+    except OSError:  # a picture is missing, which the reader reports
         yield from part.decoded(rows)
         return
     try:
@@ -65,11 +65,11 @@ def _decoded(part: Pictures, decoder: Decoder, rows: Sequence[int]) -> Iterator[
             try:
                 stream = stack.enter_context(file.open("rb"))
                 record = read_record(stream)
-            except (OSError, ValueError):  # there is none, or it is damaged
+            except (OSError, ValueError):  # missing or damaged
                 record = None
             if record is not None:
                 with suppress(OSError):
-                    os.utime(file)  # of the last use
+                    os.utime(file)  # time of the last use
                 yield from _kept(part, decoder, rows, stream, record)
                 return
     except OSError as error:
@@ -81,7 +81,7 @@ def _decoded(part: Pictures, decoder: Decoder, rows: Sequence[int]) -> Iterator[
 
 
 def _identify(part: Pictures, decoder: Decoder) -> tuple[str, float]:
-    """The name of a part's entry, and when one of its files was last changed. Raises OSError if one has gone."""
+    """The name of a part's entry, and the latest modification of its files. Raises OSError if one is missing."""
     digest = hashlib.sha256(START)
 
     def add(*values: object) -> None:
@@ -103,7 +103,7 @@ def _identify(part: Pictures, decoder: Decoder) -> tuple[str, float]:
 
 @lru_cache(maxsize=1)
 def _decoding() -> tuple[object, ...]:
-    """The versions of all that decodes: our code by its text, Pillow, its libraries, the plugin of HEIC."""
+    """The versions of the decoders: hashes of our code, Pillow, its libraries, the HEIC plugin."""
     import PIL
     from PIL import features
 
@@ -117,14 +117,14 @@ def _decoding() -> tuple[object, ...]:
 def _kept(
     part: Pictures, decoder: Decoder, rows: Sequence[int], stream: IO[bytes], record: dict[str, Any]
 ) -> Iterator[np.ndarray | ImageError]:
-    """The pictures that an entry holds."""
+    """The pictures of an entry."""
     assert decoder.size is not None
     decoder.met.sizes.update((height, width) for height, width in record["sizes"])
     for i, text in record["moving"].items():
         place = part.place(int(i))
         decoder.met.moving[place] = text.replace(_PLACE, place)
     broken = {int(i): text for i, text in record["broken"].items()}
-    before = np.cumsum([i in broken for i in range(part.count)])  # pictures that have no pixels, up to each
+    before = np.cumsum([i in broken for i in range(part.count)])  # pictures without pixels before each
     shape = (3, *decoder.size)
     size = math.prod(shape)
     for i in rows:
@@ -134,17 +134,17 @@ def _kept(
         stream.seek(len(START) + (i - int(before[i])) * size)
         pixels = np.frombuffer(stream.read(size), np.uint8)
         if len(pixels) < size:
-            raise OSError("cut short while it was read")
+            raise OSError("truncated while it was read")
         yield pixels.reshape(shape)
 
 
 def _keeping(part: Pictures, decoder: Decoder, file: Path, changed: float) -> Iterator[np.ndarray | ImageError]:
-    """Decode all pictures, and keep them if that took its time and their files stayed as they are."""
+    """Decode all pictures, and cache them if that took long and their files were not modified."""
     assert decoder.size is not None
     before, decoder.met = decoder.met, Met()
     broken: dict[int, str] = {}
     started = time.monotonic()
-    is_settled = changed < time.time() - LEAST_SECONDS  # else a file may change once more, and show the same time
+    is_settled = changed < time.time() - LEAST_SECONDS  # else a file may be modified again without a change of its time
     writer = EntryWriter(file, part.count * 3 * math.prod(decoder.size))
     try:
         for i, picture in enumerate(part.decoded(range(part.count))):
@@ -157,7 +157,7 @@ def _keeping(part: Pictures, decoder: Decoder, file: Path, changed: float) -> It
         numbers = [i for i in range(part.count) if part.place(i) in moving] if moving else []
         said = {i: _without_place(moving[part.place(i)], part.place(i)) for i in numbers}
         with suppress(OSError):
-            if _identify(part, decoder)[0] == file.stem:  # no picture has changed meanwhile
+            if _identify(part, decoder)[0] == file.stem:  # no picture was modified in the meantime
                 writer.finish({"sizes": sorted(decoder.met.sizes), "moving": said, "broken": broken})
     finally:
         writer.drop()
@@ -165,5 +165,5 @@ def _keeping(part: Pictures, decoder: Decoder, file: Path, changed: float) -> It
 
 
 def _without_place(text: str, place: str) -> str:
-    """A sentence without the path, by which the source may be given another time."""
+    """A message without the path, which may differ the next time."""
     return text.replace(place, _PLACE)

@@ -1,4 +1,4 @@
-"""What follows from images and recipe before the first step: held-out rows, class weights, normalisation, epochs."""
+"""Derived from images and recipe before the first step: held-out rows, class weights, normalisation, epochs."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ from clf_train.models.recipe import Recipe, fit_to
 def validation_rows(dataset: Dataset, recipe: Recipe, seed: int) -> np.ndarray | None:
     """The rows of the training part that are held out for validation, int64 [M].
 
-    They are those of the source's own validation part, whatever the recipe says; else the recipe's share. None if it
-    holds out none, or if a class has a single training image, which cannot be spared.
+    They are those of the source's own validation part, if there is one; else the recipe's share. None if that is 0,
+    or if a class has only one training image.
     """
     if dataset.validation_images is not None:
         return np.arange(len(dataset.train) - dataset.validation_images, len(dataset.train))
@@ -21,9 +21,9 @@ def validation_rows(dataset: Dataset, recipe: Recipe, seed: int) -> np.ndarray |
 
 
 def class_weights(labels: np.ndarray, classes: int, recipe: Recipe) -> np.ndarray | None:
-    """How much an image of each class counts, float64 [classes], 1 in the mean of these images, labels int64 [N].
+    """The weight of an image of each class, float64 [classes], with mean 1 over these images, labels int64 [N].
 
-    None where the recipe has all images count alike. A class without images gets 0.
+    None if the recipe has no class weights. A class without images has weight 0.
     """
     if recipe.class_weights == "off":
         return None
@@ -32,10 +32,10 @@ def class_weights(labels: np.ndarray, classes: int, recipe: Recipe) -> np.ndarra
 
 
 def choose_normalisation(dataset: Dataset, recipe: Recipe) -> Normalisation:
-    """The training images' mean and standard deviation if the recipe normalises, else the values as they stand.
+    """The training images' mean and standard deviation if the recipe normalises, else the values unchanged.
 
-    As they stand means floats untouched and uint8 scaled to 0..1, which is what the user's float images are. A channel
-    that never changes is only shifted.
+    Unchanged means floats as they are and uint8 scaled to 0..1, like the user's float images. A constant channel is
+    only shifted.
     """
     if recipe.normalise:
         return Normalisation(
@@ -46,6 +46,6 @@ def choose_normalisation(dataset: Dataset, recipe: Recipe) -> Normalisation:
 
 
 def fit_recipe(recipe: Recipe, dataset: Dataset, seed: int) -> Recipe:
-    """A recipe with the epochs that it takes on these images."""
+    """The recipe with its number of epochs for these images."""
     held_out = validation_rows(dataset, recipe, seed)
     return fit_to(recipe, len(dataset.train) - (0 if held_out is None else len(held_out)))

@@ -1,4 +1,4 @@
-"""Pictures of any size made images of one: which size, by what is there, and what is said of it."""
+"""Pictures of any size resized to one: the choice of the size, and the notes about it."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
@@ -16,27 +16,27 @@ from clf_train.errors import DataError
 
 Size = tuple[int, int]  # height, width
 
-SMALL, MEDIUM = 32, 64  # sides that pictures of several sizes get; LARGER ones start from a pretrained net, if they may
-_SMALLEST = 48  # of the longer side, up to which pictures get SMALL
+SMALL, MEDIUM = 32, 64  # sides of pictures of several sizes
+_SMALLEST = 48  # of the longer side, up to which SMALL is chosen
 _LARGEST = 256  # up to which pictures of one size keep it
-_SAMPLE = 200  # pictures whose headers are looked at
+_SAMPLE = 200  # pictures whose headers are read
 
 
 @dataclass(frozen=True)
 class Met:
-    """What was met in pictures: the sizes that they had, and what is said of those of several, by their names."""
+    """What was found in pictures: their sizes, and notes about those with several frames, by their names."""
 
     sizes: set[Size] = field(default_factory=set)
     moving: dict[str, str] = field(default_factory=dict)
 
     def add(self, other: "Met") -> None:
-        """Take in what was met elsewhere."""
+        """Add what was found elsewhere."""
         self.sizes.update(other.sizes)
         self.moving.update(other.moving)
 
 
 class Decoder:
-    """Decodes pictures into uint8 [height, width, 3] of one size, and holds what it met; threads may share it."""
+    """Decodes pictures into uint8 [height, width, 3] of one size, and records what it found; threads may share it."""
 
     def __init__(self, size: Size | None, geometry: Geometry) -> None:
         """Decode to `size` as `geometry` says; None is for sources without pictures."""
@@ -52,12 +52,12 @@ class Decoder:
         return decode_picture(data, where, 3, self.size, self.geometry, note, room, self.met.sizes.add)
 
     def notes(self) -> tuple[str, ...]:
-        """What was done to the pictures, in sentences: nothing where all had the size already."""
+        """Notes about what was done to the pictures; none if all had the size already."""
         notes = []
         if self.met.sizes - {self.size} and self.size is not None:
             (least, most), geometry = _span(self.met.sizes), self.geometry
             sizes = f"{_x(least)}" if least == most else f"{_x(least)} to {_x(most)}"
-            done = {"stretch": "stretched to", "pad": "padded to", "crop": "cut to the middle, at"}[geometry.fit]
+            done = {"stretch": "stretched to", "pad": "padded to", "crop": "cropped to"}[geometry.fit]
             notes.append(f"pictures of {sizes} pixels were {done} {_x(self.size)} (see --image-size and --fit)")
         if moving := self.met.moving:
             more = f", and {len(moving) - 1:,} more" * (len(moving) > 1)
@@ -68,7 +68,7 @@ class Decoder:
 def sample_sizes(source: Path) -> tuple[list[Size], bool]:
     """The sizes of up to 200 images of a source, evenly spread, and whether they are pictures.
 
-    Pictures that cannot be read are left out here. Raises ImageError if the layout is not known.
+    Pictures that cannot be read are ignored. Raises ImageError if the layout is unknown.
     """
     sizes: list[Size] = []
     found: list[Pictures] = []
@@ -80,7 +80,7 @@ def sample_sizes(source: Path) -> tuple[list[Size], bool]:
 
     def keep(pictures: Pictures) -> Decoded:
         found.append(pictures)
-        return lambda rows: iter([blank] * len(rows))  # so none is looked for that cannot be read
+        return lambda rows: iter([blank] * len(rows))  # so that broken ones are not searched
 
     looked = layouts.open_source(source, Reading(measure, skip_bad=True, keep=keep))
     opened = looked.train or looked.test
@@ -96,9 +96,9 @@ def sample_sizes(source: Path) -> tuple[list[Size], bool]:
 
 
 def usual_size(sizes: Sequence[Size]) -> Size | None:
-    """The size that pictures get where none is asked for: their own if all have one, up to 256 pixels, else a square.
+    """The default size of pictures: their own if all have the same, up to 256 pixels, else a square.
 
-    None of none, so that whoever reads them says what is wrong with them.
+    None if there are none, so that the reader reports what is wrong.
     """
     if not sizes or (len(set(sizes)) == 1 and max(sizes[0]) <= _LARGEST):
         return sizes[0] if sizes else None
@@ -107,7 +107,7 @@ def usual_size(sizes: Sequence[Size]) -> Size | None:
 
 
 def medians(sizes: Sequence[Size]) -> Size:
-    """The median height and the median width, whole pixels; 0, 0 of none."""
+    """The median height and the median width, in whole pixels; 0, 0 if there are none."""
     if not sizes:
         return 0, 0
     height, width = np.median(np.array(sizes), axis=0)
@@ -115,16 +115,16 @@ def medians(sizes: Sequence[Size]) -> Size:
 
 
 def scale_arrays(images: np.ndarray, size: Size, geometry: Geometry, where: str) -> np.ndarray:
-    """Scale uint8 [N, C, h, w] to [N, C, height, width] as pictures are; the same array if it has the size.
+    """Resize uint8 [N, C, h, w] to [N, C, height, width] like pictures; the same array if it has the size.
 
-    Raises DataError for values that are not uint8, or of other than 1 or 3 channels.
+    Raises DataError for values other than uint8, or other than 1 or 3 channels.
     """
     count, channels, *here = images.shape
     if tuple(here) == size:
         return images
     if images.dtype != np.uint8 or channels not in (1, 3):
         raise DataError(
-            f"{where}: {images.dtype} images of {channels} channels are not scaled to {_x(size)}: uint8 of 1 or 3 are"
+            f"{where}: cannot resize {images.dtype} images of {channels} channels to {_x(size)}; only uint8 of 1 or 3"
         )
     scaled = spill.empty((count, channels, *size), np.uint8)
     for image, out in zip(images, scaled, strict=True):
@@ -145,4 +145,4 @@ def _span(sizes: Set[Size]) -> tuple[Size, Size]:
 
 
 def _x(size: Size) -> str:
-    return f"{size[1]}x{size[0]}"  # width by height, as people say it of pictures
+    return f"{size[1]}x{size[0]}"  # width by height, as is usual for pictures

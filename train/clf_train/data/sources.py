@@ -1,4 +1,4 @@
-"""Sources: what `--data` takes, read into one Dataset.
+"""Sources: what `--data` accepts, read into one Dataset.
 
 Layouts are the runtime's (`clf_runtime.datasets`), which a device reads too. Training adds what needs more than a
 device has: the word `cifar10`, which is downloaded, tensors that only PyTorch reads, and whole arrays, mapped if large.
@@ -40,15 +40,15 @@ def read_source(
 ) -> Dataset:
     """Read a source of labelled images: a folder or file in any known layout, or the word `digits` or `cifar10`.
 
-    The words win over folders of their names, which are `./digits` and `./cifar10`. `names` gives class names where the
-    source has none or others are wanted: themselves, a text file with one a line, or a text with commas between. Else
-    the source's own names count, then a `names.txt` in the folder, then "0" to "n-1".
-    Pictures, and arrays of uint8, become (height, width) `size` as `geometry` says; without a `size` they keep theirs,
-    and where it is not the same for all they get the one that `scaling.usual_size` chooses. With `skip_bad` pictures
-    that cannot be read are left out, and the notes say which. `as_before` reads as the first runs of clf-edge did:
-    class folders in the order of their letters, and no validation part. Pictures are decoded by as many threads as this
-    process may use, and kept in the user's cache folder if that takes long (see picture_cache); `watch` is told how
-    far it is, in words. `undivided` is for a training in folds: no fifth is held out of a source without a test part,
+    The words take precedence over folders of these names, which are `./digits` and `./cifar10`. `names` are class names
+    that replace the source's: a sequence, a text file with one per line, or a comma-separated string. Without them the
+    source's own names are used, then a `names.txt` in the folder, then "0" to "n-1".
+    Pictures, and arrays of uint8, are resized to (height, width) `size` as `geometry` says; without a `size` they keep
+    theirs, or, if it is not the same for all, get the one that `scaling.usual_size` chooses. With `skip_bad` pictures
+    that cannot be decoded are skipped, and the notes say which. `as_before` reads like the first versions of clf-edge:
+    class folders in alphabetical order, and no validation part. Pictures are decoded in as many threads as this process
+    may use, and cached in the user's cache folder if that takes long (see picture_cache); `watch` is called with the
+    progress, in words. `undivided` is for a training in folds: no fifth is held out of a source without a test part,
     and a validation part joins the training images.
     Raises DataError, in one line that names the file, if anything about the source is wrong.
     """
@@ -66,7 +66,7 @@ def read_source(
 
 
 def typical_size(source: str | Path) -> tuple[tuple[int, int], bool]:
-    """The (height, width) of most images of a source, and whether they are pictures: then of the medians of a sample.
+    """The (height, width) of the images of a source, and whether they are pictures: then the medians of a sample.
 
     Raises DataError as `read_source` does.
     """
@@ -82,13 +82,13 @@ def typical_size(source: str | Path) -> tuple[tuple[int, int], bool]:
 def _as_path(source: str | Path) -> Path:
     try:
         return Path(source).expanduser()
-    except RuntimeError:  # a home folder that is not known
+    except RuntimeError:  # an unknown home folder
         return Path(source)
 
 
 @contextmanager
 def _data_errors(path: Path) -> Iterator[None]:
-    """What reading raises, the runtime's errors included, as DataError."""
+    """Raise errors of reading, including the runtime's, as DataError."""
     try:
         yield
     except DataError:
@@ -110,7 +110,7 @@ def _read(
     watch: Callable[[str], object],
 ) -> Parts:
     if isinstance(source, Path):
-        if not os.path.exists(source):  # unlike Path.exists it raises for no path whatever
+        if not os.path.exists(source):  # unlike Path.exists it never raises
             raise DataError(f"{source}: no such file or folder (the words are {' and '.join(WORDS)})")
         if legacy_tensors.recognises(source):
             parts = legacy_tensors.read(source)
@@ -126,11 +126,11 @@ def _read(
         skip_bad,
         usable_threads(0),
         keeping(decoder),
-        _told(watch, "looking for pictures that cannot be read: {}"),
+        _told(watch, "searching for pictures that cannot be decoded: {}"),
     )
     looked = layouts.open_source(source, reading)
     if looked.train is None:
-        raise DataError(f"{looked.where}: holds a test part alone, and no training images")
+        raise DataError(f"{looked.where}: contains only a test part, no training images")
     opened = [part and part() for part in (looked.train, looked.validation if not as_before else None, looked.test)]
     train, validation, test = (_load(part, size, geometry, watch) if part else None for part in opened)
     assert train is not None
@@ -147,7 +147,7 @@ def _load(part: OnDisk, size: tuple[int, int] | None, geometry: Geometry, watch:
 
 
 def _told(watch: Callable[[str], object], sentence: str) -> Watch:
-    """Tell `watch` how many pictures of how many have been read, and how long the others will take, in words."""
+    """Call `watch` with the number of pictures that have been read, of all, and the remaining time, in words."""
     start = time.monotonic()
 
     def tell(done: int, of: int) -> None:
@@ -162,7 +162,7 @@ def _told(watch: Callable[[str], object], sentence: str) -> Watch:
 
 
 def _of_size(part: Part, size: tuple[int, int] | None, geometry: Geometry) -> Part:
-    """Arrays of another size than the one that is wanted, scaled."""
+    """The part, with arrays of another size resized."""
     return (
         part
         if size is None
@@ -171,10 +171,8 @@ def _of_size(part: Part, size: tuple[int, int] | None, geometry: Geometry) -> Pa
 
 
 def _parse_names(names: str) -> tuple[str, ...]:
-    if os.path.isfile(names):  # unlike Path.is_file it takes a text that is too long for a path
+    if os.path.isfile(names):  # unlike Path.is_file it accepts a string that is too long for a path
         return read_names(Path(names))
     if "," not in names:
-        raise DataError(
-            f"--names {names}: no such file; give a file with one name a line, or names with commas between"
-        )
+        raise DataError(f"--names {names}: no such file; pass a file with one name per line, or comma-separated names")
     return check_names(names.split(","), "--names")
