@@ -76,10 +76,10 @@ def wrong_size(image_shape, classes): return nn.Sequential(nn.Flatten(), nn.Line
     [
         ("own_nets:missing", "own_nets has no function or class 'missing'"),
         ("own_nets:number", "own_nets has no function or class 'number'"),
-        ("own_nets:fails", r"cannot be made for images of \(3, 16, 16\): ValueError: no way"),
-        ("own_nets:no_net", r"gave a int; wanted: a torch\.nn\.Module"),
+        ("own_nets:fails", r"cannot be built for images of \(3, 16, 16\): ValueError: no way"),
+        ("own_nets:no_net", r"returned a int, expected a torch\.nn\.Module"),
         ("own_nets:no_parameters", "has no parameters to train"),
-        ("own_nets:wrong_shape", r"gives float32 \[2, 4\] for 2 images; wanted: logits, float32 \[2, 3\]"),
+        ("own_nets:wrong_shape", r"returns float32 \[2, 4\] for 2 images, expected logits, float32 \[2, 3\]"),
         ("own_nets:wrong_size", r"fails on images of \[2, 3, 16, 16\]: RuntimeError"),
         ("nowhere.nets:tiny", r"nowhere\.nets cannot be imported: ModuleNotFoundError"),
         (":tiny", "cannot be imported"),
@@ -126,7 +126,7 @@ def test_a_file_of_the_name_of_an_installed_module_is_not_taken_for_it(tmp_path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
     (tmp_path / f"{name}.py").write_text("tiny = 1")
-    with pytest.raises(FactoryError, match=rf"{name}\.py has the name of a module that is installed; give it another"):
+    with pytest.raises(FactoryError, match=rf"{name}\.py has the name of an installed module; rename it"):
         build_model(f"{name}:tiny", (3, 8, 8), 3)
 
 
@@ -169,7 +169,7 @@ def test_an_error_in_a_users_net_names_its_file_and_line(tmp_path, monkeypatch):
     )
     with pytest.raises(FactoryError, match=r"fails on images .*RuntimeError: .* \(its_nets\.py, line 9\)$"):
         build_model("its_nets:Deep", (3, 4, 4), 3)
-    with pytest.raises(FactoryError, match=r"cannot be made .*TypeError: .* \(its_nets\.py, line 11\)$"):
+    with pytest.raises(FactoryError, match=r"cannot be built .*TypeError: .* \(its_nets\.py, line 11\)$"):
         build_model("its_nets:typed", (3, 4, 4), 3)
 
 
@@ -184,5 +184,5 @@ def test_scores_in_float64_are_refused(tmp_path, monkeypatch):
         "    def forward(self, x):\n"
         "        return self.fc(x.flatten(1).double())\n"
     )
-    with pytest.raises(FactoryError, match=r"gives float64 \[2, 3\] for 2 images; wanted: logits, float32"):
+    with pytest.raises(FactoryError, match=r"returns float64 \[2, 3\] for 2 images, expected logits, float32"):
         build_model("wide_nets:Wide", (3, 4, 4), 3)

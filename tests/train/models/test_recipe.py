@@ -23,7 +23,7 @@ def test_seed_is_the_user_s_own():
 @pytest.mark.parametrize("model", [*MODELS, "my.nets:tiny"])
 def test_every_recipe_is_there_for_every_model_under_its_name(name, model):
     if name == "seed" and model not in ("simple", "conv"):
-        with pytest.raises(RecipeError, match="'seed' is that of simple and conv alone"):
+        with pytest.raises(RecipeError, match="'seed' is for simple and conv only"):
             find_recipe(name, model)
     else:
         assert find_recipe(name, model).name == name

@@ -1,4 +1,4 @@
-"""What an architecture brings to its training: a net, recipes, and tricks of its own."""
+"""An architecture: a net, its recipes, and its own training tricks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ Factory = Callable[[ImageShape, int], nn.Module]
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a trick does while a net trains; by default nothing.
+    """The actions of a trick during a training; by default none.
 
-    `frozen` is asked before each step, with the share in [0, 1) of the steps that are behind, for the parameters that
-    this step leaves as they are. `finish` follows the last step, and leaves the net as its factory made it.
+    `frozen` is called before each step with the share in [0, 1) of completed steps, and returns the parameters that the
+    step must not change. `finish` is called after the last step, and restores the net to the form its factory made.
     """
 
     frozen: Callable[[float], Sequence[nn.Parameter]] = lambda done: ()
@@ -32,10 +32,10 @@ Trick = Callable[[nn.Module, ImageShape, Recipe], Hooks]  # called before the fi
 class Architecture:
     """A net for images of a shape and a number of classes, its recipes by name, and its tricks.
 
-    The net takes float32 [B, C, H, W] and gives logits or log-probabilities float32 [B, K]; its factory raises
-    DataError if the images are too small. A trick is named as the recipe's field that it reads, if it reads one.
-    One that is `pretrained` starts from these weights, which `load` gives a new net; a recipe that fits the head
-    asks the net for its `features`, float32 [B, F], and its `head`, a linear layer on them.
+    The net takes float32 [B, C, H, W] and returns logits or log-probabilities float32 [B, K]; its factory raises
+    DataError if the images are too small. A trick has the name of the recipe's field that it reads, if it reads one.
+    A `pretrained` one starts from these weights, which `load` copies into a new net; a recipe that fits the head
+    uses the net's `features`, float32 [B, F], and its `head`, a linear layer on them.
     """
 
     factory: Factory
@@ -48,7 +48,7 @@ class Architecture:
 def start_tricks(tricks: Mapping[str, Trick], net: nn.Module, image_shape: ImageShape, recipe: Recipe) -> list[Hooks]:
     """Prepare a net for a training with its tricks.
 
-    Raises RecipeError if the recipe asks for one that the model has not, or that does not fit the net.
+    Raises RecipeError if the recipe uses one that the model lacks, or that does not fit the net.
     """
     for name in TRICKS:
         off = getattr(Recipe, name)

@@ -1,22 +1,22 @@
-"""What is trained where nobody says: small nets on small pictures, a pretrained one on photographs."""
+"""The default models: small nets for small pictures, a pretrained one for photographs."""
 
 from collections.abc import Iterable
 
 from clf_train.models.registry import Model, find_architecture
 
 PHOTOGRAPHS = "efficientnet_lite0"
-_LARGER_THAN = 64  # pixels of the longer side: what is smaller has few of the details that its weights know
-_LEAST_SIDE = 32  # that it takes
-_SIDE = 224  # that its weights were trained for
+_LARGER_THAN = 64  # pixels of the longer side: smaller images lack the details that its weights detect
+_LEAST_SIDE = 32  # of its input
+_SIDE = 224  # of the images that its weights were trained on
 
 
 def default_size(models: Iterable[Model]) -> tuple[int, int] | None:
-    """The (height, width) that pictures get for these models, where nobody says: None leaves it to their own sizes."""
+    """The default (height, width) of pictures for these models; None derives it from the sizes of the pictures."""
     return (_SIDE, _SIDE) if PHOTOGRAPHS in models else None
 
 
 def default_model(size: tuple[int, int], recipe: str) -> tuple[Model | None, str]:
-    """Choose a model for images of (height, width) by a recipe of this name, or None for small ones, and say which.
+    """Choose a model with a recipe of this name for images of (height, width), None for small ones; returns a note too.
 
     The pretrained model is chosen for larger images, if it has such a recipe and its weights are installed.
     """
@@ -27,5 +27,5 @@ def default_model(size: tuple[int, int], recipe: str) -> tuple[Model | None, str
     assert architecture.pretrained is not None
     images = f"images of about {width}x{height} pixels"
     if (missing := architecture.pretrained.missing()) is not None:
-        return None, f"{images} would do better with the pretrained model {PHOTOGRAPHS}, but {missing}"
-    return PHOTOGRAPHS, f"{images} train the pretrained model {PHOTOGRAPHS}; --model simple,conv trains small ones"
+        return None, f"{images}: the pretrained model {PHOTOGRAPHS} would be better, but {missing}"
+    return PHOTOGRAPHS, f"{images}: training the pretrained model {PHOTOGRAPHS}; --model simple,conv trains small ones"

@@ -1,6 +1,6 @@
-"""Freezing: the first layer stays as it is once a share of the steps is behind.
+"""Freezing: the first layer is fixed after a share of the steps.
 
-Half of a step's work goes into the gradient of a first convolution, which is learned first (Brock et al., 2017,
+Half of the time of a step is spent on the gradient of a first convolution, which is learned first (Brock et al., 2017,
 FreezeOut, https://arxiv.org/abs/1706.04983).
 """
 
@@ -18,7 +18,8 @@ from clf_train.models.recipe import Recipe
 def freeze_first_layer(net: nn.Module, image_shape: ImageShape, recipe: Recipe) -> Hooks:
     """Freeze the first layer after the share `freeze_after` of the steps, with its batch norm's statistics.
 
-    Statistics of a batch norm that has no scale to learn go on. Raises RecipeError if the net has one layer only.
+    The statistics of a batch norm without a learnable scale are still updated. Raises RecipeError if the net has
+    only one layer.
     """
     if recipe.freeze_after == 1:
         return Hooks()
@@ -39,12 +40,12 @@ def freeze_first_layer(net: nn.Module, image_shape: ImageShape, recipe: Recipe) 
 
 
 def first_layer(net: nn.Module) -> list[nn.Parameter]:
-    """The parameters that learn before the second matrix or kernel: those of the first layer, with its batch norm.
+    """The trainable parameters before the second matrix or kernel: those of the first layer, with its batch norm.
 
     Raises RecipeError if there is no second one.
     """
     parameters = list(net.parameters())
     weights = [i for i, p in enumerate(parameters) if p.ndim >= 2]
     if len(weights) < 2:
-        raise RecipeError("freeze after must be 1 for this model: it has one layer only")
+        raise RecipeError("freeze after must be 1 for this model: it has only one layer")
     return [p for p in parameters[: weights[1]] if p.requires_grad]

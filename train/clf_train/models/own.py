@@ -1,4 +1,4 @@
-"""A user's own model, `package.module:factory`: imported, built and checked, and where in its code an exception arose.
+"""A user's own model, `package.module:factory`: import, construction, checks, and where in its code exceptions arise.
 
 Letters in shapes: K classes.
 """
@@ -23,7 +23,7 @@ from clf_train.models.freezing import freeze_first_layer
 from clf_train.models.recipe import FAST
 from clf_train.models.simple import low_frequencies
 
-# AdamW (Loshchilov and Hutter, 2019, https://arxiv.org/abs/1711.05101) learns at some speed whatever the architecture.
+# AdamW (Loshchilov and Hutter, 2019, https://arxiv.org/abs/1711.05101) learns reasonably with any architecture.
 # Not measured on CIFAR-10.
 _FAST = replace(FAST, epochs=5, learning_rate=0.01, least_steps=700, optimizer="adamw", momentum=0.0, weight_decay=0.01)
 _RECIPES = {"fast": _FAST, "best": replace(_FAST, name="best", epochs=50, flip=True, shift=2)}
@@ -43,14 +43,14 @@ def own_architecture(name: str) -> Architecture:
 
 
 def _build(name: str, image_shape: ImageShape, classes: int) -> nn.Module:
-    """Make a user's net. Raises FactoryError if it cannot be imported or made, or does not give K scores an image."""
+    """Build a user's net. Raises FactoryError if it cannot be imported or built, or does not return K scores."""
     factory = _import(name)
     try:
         net = factory(image_shape, classes)
     except (Exception, SystemExit) as error:
-        raise FactoryError(f"{name}: cannot be made for images of {image_shape}: {describe_error(error)}") from None
+        raise FactoryError(f"{name}: cannot be built for images of {image_shape}: {describe_error(error)}") from None
     if not isinstance(net, nn.Module):
-        raise FactoryError(f"{name}: gave a {type(net).__name__}; wanted: a torch.nn.Module")
+        raise FactoryError(f"{name}: returned a {type(net).__name__}, expected a torch.nn.Module")
     if not any(p.requires_grad for p in net.parameters()):
         raise FactoryError(f"{name}: has no parameters to train")
     net.eval()
@@ -66,15 +66,15 @@ def _build(name: str, image_shape: ImageShape, classes: int) -> nn.Module:
         given = type(scores).__name__
         if isinstance(scores, Tensor):
             given = f"{str(scores.dtype).removeprefix('torch.')} {list(scores.shape)}"
-        raise FactoryError(f"{name}: gives {given} for 2 images; wanted: logits, float32 [2, {classes}]")
+        raise FactoryError(f"{name}: returns {given} for 2 images, expected logits, float32 [2, {classes}]")
     return net
 
 
 def _import(name: str) -> Factory:
     """Import a factory by its name, from the current folder or what is installed.
 
-    The current folder comes last on `sys.path`, and stays there, since a net may import its neighbours as late as in
-    `forward()`: first, a file in it would stand for any module of its name that anybody imports from then on.
+    The current folder is appended to `sys.path`, and stays there, since a net may import other files as late as in
+    `forward()`. It is not first, so that a file in it does not shadow an installed module.
     """
     module_name, _, attribute = name.rpartition(":")
     here = os.getcwd()
@@ -84,7 +84,7 @@ def _import(name: str) -> Factory:
     try:
         mine, found_first = PathFinder.find_spec(top, [os.path.realpath(here)]), importlib.util.find_spec(top)
         if mine and mine.origin and found_first and os.path.realpath(found_first.origin or "") != mine.origin:
-            raise ImportError(f"{mine.origin} has the name of a module that is installed; give it another")
+            raise ImportError(f"{mine.origin} has the name of an installed module; rename it")
         found = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         raise FactoryError(f"{name}: {module_name} cannot be imported: {describe_error(error)}") from None
@@ -95,9 +95,9 @@ def _import(name: str) -> Factory:
 
 
 def softmax_hint(net: nn.Module, image_shape: ImageShape) -> str | None:
-    """What whoever made a net should know of it, one sentence: that its scores seem to be probabilities already.
+    """A hint to the author of a net if its scores seem to be probabilities already, else None.
 
-    They are if those of some images of noise, in evaluation mode, are nowhere negative and sum to one for each image.
+    They are if those of some noise images, in evaluation mode, are nowhere negative and sum to one for each image.
     """
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     noise = torch.randn(4, *image_shape, generator=torch.Generator().manual_seed(0)).to(device)
@@ -112,15 +112,14 @@ def softmax_hint(net: nn.Module, image_shape: ImageShape) -> str | None:
     if (scores < 0).any() or (scores.sum(1) - 1).abs().max() > 1e-4:
         return None
     return (
-        "the net seems to end in a softmax; the loss and the exported graph have one of their own, and two of them "
-        "learn badly and are never sure: leave it out of forward()"
+        "the net seems to end in a softmax, but loss and exported graph already include one; remove it from forward()"
     )
 
 
 def location(error: BaseException) -> str | None:
     """`FILE, line N` of the deepest frame that is neither Python's, nor an installed package's, nor ours.
 
-    None where there is no such frame. A file below the working folder is named from there.
+    None if there is no such frame. A file below the working directory has a relative path.
     """
     found = None
     for frame, line in traceback.walk_tb(error.__traceback__):
@@ -132,7 +131,7 @@ def location(error: BaseException) -> str | None:
 
 
 def describe_error(error: BaseException, *, limit: int = 200) -> str:
-    """An exception as one line: its type, its message, and where in the user's own code it arose, if it did there."""
+    """An exception as one line: its type, its message, and its location in the user's own code, if it has one."""
     where = location(error)
     return f"{type(error).__name__}: {brief(error, limit)}" + (f" ({where})" if where else "")
 

@@ -1,6 +1,6 @@
 """Recipes: how a model is trained, as plain values, and the learning rate that follows from them.
 
-Nothing here imports torch, so that a command's help can list what there is.
+Nothing here imports torch, so that a command's help can list the choices.
 """
 
 import math
@@ -27,27 +27,27 @@ class Recipe:
 
     `learning_rate` is the highest that the schedule reaches, `momentum` that of sgd and muon. `normalise` subtracts the
     training images' mean and divides by their standard deviation, channel by channel; without it uint8 images are only
-    scaled to 0..1 and floats taken as they stand. `flip` mirrors half of the images left to right, `shift` moves each
-    by up to so many pixels, the border filled with zeros after normalisation.
+    scaled to 0..1 and floats used unchanged. `flip` flips half of the images left to right, `shift` shifts each by up
+    to this number of pixels, padded with zeros after normalisation.
 
-    `least_steps` is for small data: where `epochs` give fewer steps, there are as many more epochs (see `fit_to`).
+    `least_steps` is for small data: if `epochs` give fewer steps, the number of epochs is increased (see `fit_to`).
     `low_frequencies` k trains a first layer that is linear on all pixels on the k·k lowest of each channel alone; 0 on
-    all (see simple.py). The first layer stays as it is once the share `freeze_after` of the steps is behind (see
-    freezing.py). These two are for models that have the trick.
+    all (see simple.py). The first layer is fixed after the share `freeze_after` of the steps (see freezing.py). These
+    two are for models that have the trick.
 
-    `validation_share` of the training images is held out, the same share of each class: the epoch that does best on it
-    is kept, and the temperature is fitted to it. 0 keeps the last epoch and a temperature of 1. `patience` ends the
-    training after so many epochs without a better one; 0 never does.
+    `validation_share` of the training images is held out, the same share of each class: the best epoch on it is
+    kept, and the temperature is fitted to it. 0 keeps the last epoch and a temperature of 1. `patience` ends the
+    training after this number of epochs without an improvement; 0 never does.
 
-    `channels_last` keeps images and convolutions in NHWC order while training, which processors are faster at; results
-    differ by rounding only. `precision` bf16 computes the net in bfloat16 where that is safe (torch.autocast), on CUDA.
+    `channels_last` keeps images and convolutions in NHWC order during training, which is faster; results differ by
+    rounding only. `precision` bf16 computes the net in bfloat16 where that is safe (torch.autocast), on CUDA.
 
     `class_weights` balanced counts each image in the loss by n / (K n_k), where n_k of n images in K classes are of its
     class, so that all classes count alike (King and Zeng, 2001, "Logistic regression in rare events data"); and so in
     the validation figures by which the epoch is chosen.
 
     `fit_head` is for pretrained models: before the first step the head is fitted to the features below it (see
-    loop/head.py). With no `epochs` that is all; the rest of the net then stays as it is.
+    loop/head.py). With 0 `epochs` that is all; the rest of the net is not changed.
     """
 
     name: str
@@ -101,9 +101,9 @@ class Recipe:
         demand(not self.patience or self.validation_share > 0, "patience", "0 without a validation share")
 
 
-# What the recipes of the models start from; each model's own say what they reach.
+# The bases of the models' recipes; each model states the accuracies of its own.
 
-# The user's own loops: plain SGD in the order of the file, on the values as they stand.
+# The user's original loops: plain SGD in file order, on unnormalised values.
 SEED = Recipe("seed", 20, 100, 0.1, shuffle=False, normalise=False)
 
 # Few epochs with Muon (see loop/optimizers.py), at a learning rate that rises and falls once (Smith and Topin, 2018,
@@ -126,12 +126,12 @@ BEST = replace(FAST, name="best", epochs=50, learning_rate=0.03, least_steps=0, 
 
 
 def fit_to(recipe: Recipe, images: int) -> Recipe:
-    """The recipe with the epochs that so many training images need to make its `least_steps`."""
+    """The recipe with the epochs that this number of training images needs for its `least_steps`."""
     steps = -(-images // recipe.batch_size)
     return replace(recipe, epochs=max(recipe.epochs, -(-recipe.least_steps // steps)))
 
 
-# What an optimizer brings when it takes the place of a recipe's own.
+# The values that come with an optimizer when it replaces a recipe's own.
 _OPTIMIZERS: dict[Optimizer, dict[str, Any]] = {
     "sgd": {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4},
     "adam": {"learning_rate": 0.001, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
@@ -141,11 +141,11 @@ _OPTIMIZERS: dict[Optimizer, dict[str, Any]] = {
 
 
 def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe with some fields changed, which its name then says.
+    """A recipe with some fields changed, and "changed" in its name.
 
-    Another optimizer brings its own learning rate, momentum and weight decay, where `changes` do not give them; epochs
-    that are given hold for small data too.
-    Raises RecipeError if a value is impossible.
+    Another optimizer has its own learning rate, momentum and weight decay, unless `changes` has them; its
+    epochs apply to small data too.
+    Raises RecipeError if a value is invalid.
     """
     if not changes:
         return recipe
@@ -159,10 +159,10 @@ def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def learning_rate(recipe: Recipe, done: float) -> float:
-    """The learning rate when a share `done` in [0, 1) of the training's steps is behind.
+    """The learning rate after a share `done` in [0, 1) of the training's steps.
 
     `step` divides it by ten after each third; `multistep` by ten at a half and at three quarters; `cosine` lowers it to
-    zero (Loshchilov and Hutter, 2017, https://arxiv.org/abs/1608.03983); `onecycle` raises it in a line from a
+    zero (Loshchilov and Hutter, 2017, https://arxiv.org/abs/1608.03983); `onecycle` raises it linearly from a
     twenty-fifth for the first fifth, then lowers it along a cosine to zero.
     """
     peak = recipe.learning_rate

@@ -1,6 +1,6 @@
-"""The registry of models: one line an architecture, whose net, recipes and tricks are one module of this room.
+"""The registry of models: one line per architecture, whose net, recipes and tricks are one module of this room.
 
-Nothing here imports torch before a model is looked up, so that a command's help can name them all.
+Nothing here imports torch before a model is looked up, so that a command's help can list them.
 """
 
 import importlib
@@ -42,12 +42,12 @@ def find_architecture(model: Model) -> "Architecture":
 
 
 def find_recipe(name: str, model: Model) -> Recipe:
-    """Return the recipe of a name for a model, one of ours or a user's own. Raises RecipeError if there is none."""
+    """Return the recipe with a name for a model, one of ours or a user's own. Raises RecipeError if there is none."""
     module, _, factory = model.rpartition(":")
     if module.endswith(".py"):
-        raise RecipeError(f"model {model!r} names a file: write it as {module.removesuffix('.py')}:{factory}")
+        raise RecipeError(f"model {model!r} is a file name; write it as {module.removesuffix('.py')}:{factory}")
     if model not in MODELS and not (module and factory):
-        raise RecipeError(f"model {model!r} is unknown: choose {', '.join(MODELS)}, or package.module:factory")
+        raise RecipeError(f"unknown model {model!r}; choose {', '.join(MODELS)}, or package.module:factory")
     recipes = find_architecture(model).recipes
     if name in recipes:
         return recipes[name]
@@ -55,12 +55,12 @@ def find_recipe(name: str, model: Model) -> Recipe:
     having = [m for m in MODELS if name in ours[m]]
     if not having:
         known = dict.fromkeys(known for m in MODELS for known in ours[m])
-        raise RecipeError(f"recipe {name!r} is unknown: choose one of {', '.join(known)}")
-    raise RecipeError(f"recipe {name!r} is that of {' and '.join(having)} alone; choose another for {model}")
+        raise RecipeError(f"unknown recipe {name!r}; choose one of {', '.join(known)}")
+    raise RecipeError(f"recipe {name!r} is for {' and '.join(having)} only; choose another for {model}")
 
 
 def refuse_missing(models: Iterable[Model]) -> None:
-    """Raise MissingExtraError, with the line that installs them, if one of these needs weights that are not there."""
+    """Raise MissingExtraError, with the install command, if one of these needs weights that are not installed."""
     for model in models:
         weights = None if is_own(model) else find_architecture(model).pretrained
         if weights is not None and (said := weights.missing()) is not None:
@@ -70,8 +70,8 @@ def refuse_missing(models: Iterable[Model]) -> None:
 def build_model(model: Model, image_shape: tuple[int, int, int], classes: int) -> "nn.Module":
     """Make a model with fresh weights from torch's global generator: one of ours, or that of `package.module:factory`.
 
-    Raises DataError if the images are too small, FactoryError if a user's own model cannot be imported or made, or does
-    not turn images into one float32 score a class.
+    Raises DataError if the images are too small, FactoryError if a user's own model cannot be imported or built, or
+    does not return one float32 score per class.
     """
     return find_architecture(model).factory(image_shape, classes)
 
