@@ -1,9 +1,9 @@
 # make demo   set up, train on the embedded images, export, verify, predict
 # make test   set up, run every test
 # make check  lint, format, types
-# make compatibility   run the models that ship on other engines and versions, each in an environment of its own
-# make oldest          run them on the oldest onnxruntime and numpy alone, where these can be had
-# make clean  remove what these made
+# make compatibility   run the models that ship on other engines and versions, each in its own environment
+# make oldest          run them on the oldest onnxruntime and numpy only, if these are available
+# make clean  remove what these created
 
 PYTHON  ?= python3
 VENV    := .venv

@@ -2,12 +2,12 @@
 
 usage: python benchmarks/compatibility.py MODEL... [--engine NAME ...] [--if-there] [--work FOLDER] [--python PROGRAM]
 
-Each engine gets a virtual environment of its own, in a temporary folder or, to be used again, in --work. Into those of
-onnxruntime this checkout is installed as on a device, with its extra `cpu` and without PyTorch: there `clf-predict
---self-test` must pass, and `clf-predict` must give the probabilities of the golden cases. The other engines know
-nothing of clf-edge: they are given the golden images, each alone and all in one batch, and asked for probabilities.
-The last line is one JSON object. The exit code is 0 if both onnxruntimes and ONNX's reference evaluator pass with every
-file, else 1; OpenVINO and OpenCV are reported only, and --if-there does the same with an engine that cannot be had.
+Each engine has its own virtual environment, in a temporary folder or, for reuse, in --work. For onnxruntime this
+checkout is installed as on a device, with its extra `cpu` and without PyTorch: `clf-predict --self-test` must pass, and
+`clf-predict` must reproduce the probabilities of the golden cases. The other engines run the golden images without
+clf-edge, one by one and in a batch. The last line is one JSON object. The exit code is 0 if both onnxruntime versions
+and ONNX's reference evaluator pass for every file, else 1; OpenVINO and OpenCV are only reported, and so is an
+engine that is not available, with --if-there.
 """
 
 import argparse
@@ -36,7 +36,7 @@ class Refusal(Exception):  # noqa: N818
 
 
 class Absent(Refusal):
-    """Why an engine cannot be had on this machine: there is no Python for it, or no wheel."""
+    """Why an engine is not available on this machine: there is no Python for it, or no wheel."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ class Cases:
 
 @dataclass(frozen=True)
 class Result:
-    """How an engine did with a model: the largest difference of a probability, what the file allows, what failed.
+    """An engine's result for a model: the largest difference of a probability, the file's tolerance, what failed.
 
-    One that is `absent` was not tried.
+    An engine that is `absent` was not run.
     """
 
     engine: str
@@ -135,7 +135,7 @@ def main() -> int:
 
 
 def try_engine(name: str, models: Sequence[Path], work: Path, scratch: Path, python: str) -> Iterator[Result]:
-    """Make an engine's environment, and yield how it does with each model."""
+    """Make an engine's environment, and yield its result for each model."""
     engine, environment, broken, absent = ENGINES[name], Environment(Path(), "", "", ""), None, False
     try:
         environment = make_environment(name, work, python)
@@ -175,10 +175,10 @@ def read_cases(model: Path) -> Cases:
 
 
 def make_environment(name: str, work: Path, python: str) -> Environment:
-    """Make or renew the environment of an engine in a folder of its own below `work`.
+    """Create or update the environment of an engine in a subfolder of `work`.
 
-    Where `python` has no wheel of the engine, one on the PATH is taken that has, which is said on stderr. Raises Absent
-    if the engine cannot be had, Refusal if clf-edge cannot be installed beside it.
+    If the engine has no wheel for `python`, a Python on the PATH that has one is used, with a note on stderr. Raises
+    Absent if the engine is not available, Refusal if clf-edge cannot be installed with it.
     """
     engine, folder = ENGINES[name], work / name
     programs = folder / ("Scripts" if os.name == "nt" else "bin")

@@ -94,7 +94,7 @@ def test_predict_refuses_more_than_one_image(tiny_file, tmp_path):
     batch = np.stack([RED, BLUE])
     np.save(tmp_path / "x.npy", batch)
     for images in (batch, tmp_path / "x.npy"):
-        with pytest.raises(ImageError, match="where one is wanted"):
+        with pytest.raises(ImageError, match="expected one"):
             classifier.predict(images)
 
 

@@ -1,1 +1,1 @@
-"""Inputs: arrays, pictures, files, paths and streams, made into the batches that a model takes."""
+"""Inputs: arrays, pictures, files, paths and streams, converted to the batches that a model takes."""

@@ -1,7 +1,7 @@
-"""Arrays of images, in either layout and any fitting dtype, made into what a model takes.
+"""Convert arrays of images, in either layout and any suitable dtype, to the input of a model.
 
-What is known to be meant is converted (uint8 for floats in [0, 1] and back); what could be a mistake is refused with
-the range that the model wants, since a wrong range gives a confident wrong answer.
+What is unambiguous is converted (uint8 for floats in [0, 1] and back); what could be a mistake is refused with the
+range that the model expects, since a wrong range gives a confident wrong prediction.
 """
 
 import math
@@ -25,27 +25,27 @@ _FIXED_RANGES = ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0))
 
 
 def check_header(header: NpyHeader, card: ModelCard, where: str) -> bool:
-    """Tell whether an array is a batch. Raises ImageError if it holds no images for this model or no numbers."""
+    """Whether an array is a batch. Raises ImageError if it contains no images for this model or no numbers."""
     if is_of_another_size(header.shape, header.dtype, card):
         return len(header.shape) == 4
     is_batch, _ = _layout(header.shape, card, where)
     if header.shape[0] == 0:
-        raise ImageError(f"{where}: holds no image (shape {_x(header.shape)})")
+        raise ImageError(f"{where}: contains no image (shape {_x(header.shape)})")
     if header.dtype.kind not in "biuf":
         raise ImageError(f"{where}: values of dtype {str(header.dtype)[:20]}; {_wants(card)}")
     return is_batch
 
 
 def to_batch(images: ArrayLike, card: ModelCard, where: str = "image") -> np.ndarray:
-    """Turn one image or a batch into the model's input: its dtype and layout, [batch, channels, height, width].
+    """Convert one image or a batch to the model's input: its dtype and layout, [batch, channels, height, width].
 
     `images` is [channels, height, width] or [height, width, channels], or a batch of either, perhaps an empty one; for
     a model of one channel the channel axis may be absent. Channels come first where both fit, as they do for a model
-    of 3x3x3. A picture of Pillow is taken as its file would be, and so are the pixels of one, uint8
-    [height, width, channels] of another size, where the card states a geometry. Dtypes: that of the model; whole
-    numbers in 0..255 for a model of uint8, or of floats in [0, 1] or [0, 255]; floats in [0, 1] for a model of uint8
-    (times 255, rounded).
-    Raises ImageError, naming `where` and the first image at fault, for any other shape, dtype or range, for NaN, and
+    of 3x3x3. A picture of Pillow is treated like its file, and so are the pixels of one, uint8
+    [height, width, channels] of another size, if the card has a geometry. Dtypes: that of the model; integers in
+    0..255 for a model of uint8, or of floats in [0, 1] or [0, 255]; floats in [0, 1] for a model of uint8 (times 255,
+    rounded).
+    Raises ImageError, naming `where` and the first invalid image, for any other shape, dtype or range, for NaN, and
     for masked values.
     """
     if is_picture(images):
@@ -68,7 +68,7 @@ def to_batch(images: ArrayLike, card: ModelCard, where: str = "image") -> np.nda
 
 
 def is_of_another_size(shape: tuple[int, ...], dtype: np.dtype, card: ModelCard) -> bool:
-    """Whether an array holds the pixels of a picture, or a batch of them, that the card's geometry is to scale."""
+    """Whether an array is the pixels of a picture, or a batch of them, that the card's geometry resizes."""
     channels = card.image_shape[0]
     if card.geometry is None or channels not in (1, 3) or dtype != np.uint8 or 0 in shape:
         return False
@@ -78,11 +78,11 @@ def is_of_another_size(shape: tuple[int, ...], dtype: np.dtype, card: ModelCard)
 
 
 def _to_size(images: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
-    """Scale pixels uint8 [h, w], [h, w, c] or [n, h, w, c] by the card's geometry to [channels, H, W] or a batch."""
+    """Resize pixels uint8 [h, w], [h, w, c] or [n, h, w, c] by the card's geometry to [channels, H, W] or a batch."""
     channels, *size = card.image_shape
     pixels = math.prod(images.shape[:2] if images.ndim < 4 else images.shape[1:3])
     if pixels > MAX_PIXELS:
-        raise ImageError(f"{where}: {pixels:,} pixels; the most that is read is {MAX_PIXELS:,}")
+        raise ImageError(f"{where}: {pixels:,} pixels exceed the limit of {MAX_PIXELS:,}")
     scaled = [
         array_to_input(image, channels, (size[0], size[1]), card.picture_geometry)
         for image in (images if images.ndim == 4 else images[None])
@@ -91,18 +91,18 @@ def _to_size(images: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
 
 
 def _layout(shape: tuple[int, ...], card: ModelCard, where: str) -> tuple[bool, bool]:
-    """Tell whether an array of this shape is a batch, and whether its channels come last. Raises ImageError."""
+    """Whether an array of this shape is a batch, and whether its channels come last. Raises ImageError."""
     found = _fitting(shape, card)
     if found is None:
         channels, height, width = card.image_shape
-        wanted = f"{_x(card.image_shape)} or {_x((height, width, channels))}, or a batch of them"
-        other = "; of another size it takes uint8 [height, width, 3]" * (card.geometry is not None)
-        raise ImageError(f"{where}: shape {_x(shape)}, the model wants {wanted}{other}")
+        expected = f"{_x(card.image_shape)} or {_x((height, width, channels))}, or a batch of them"
+        other = "; or uint8 [height, width, 3] of any size" * (card.geometry is not None)
+        raise ImageError(f"{where}: shape {_x(shape)}, the model expects {expected}{other}")
     return found
 
 
 def _fitting(shape: tuple[int, ...], card: ModelCard) -> tuple[bool, bool] | None:
-    """For an array of the model's size whether it is a batch, and whether its channels come last; else None."""
+    """For an array of the model's input size: whether it is a batch, and whether its channels come last; else None."""
     chw = card.image_shape
     hwc = (*chw[1:], chw[0])
     if shape == chw or shape[1:] == chw:
@@ -115,7 +115,7 @@ def _fitting(shape: tuple[int, ...], card: ModelCard) -> tuple[bool, bool] | Non
 
 
 def _to_model_values(nchw: np.ndarray, card: ModelCard, label: Callable[[int], str]) -> np.ndarray:
-    """Convert the values of [n, channels, height, width], or refuse the first image that the model does not take."""
+    """Convert the values of [n, channels, height, width], or refuse the first image that is not valid for the model."""
     dtype, (low, high) = nchw.dtype, card.value_range
     wants = _wants(card)
     if dtype == np.uint8 and card.dtype == "uint8":
@@ -136,18 +136,18 @@ def _to_model_values(nchw: np.ndarray, card: ModelCard, label: Callable[[int], s
     if card.dtype == "uint8":
         _refuse(nchw, (nchw < -1e-3) | (nchw > 1 + 1e-3), label, f"floats outside 0..1; {wants}, or floats in 0..1")
         return np.clip(np.rint(nchw.astype(np.float32) * 255), 0, 255).astype(np.uint8)
-    # A fixed range is exact but for rounding; one that was only seen in the training images may be left a little.
+    # A fixed range is exact except for rounding; one that was observed in the training images may be exceeded a little.
     slack = (1e-3 if card.value_range in _FIXED_RANGES else 0.25) * (high - low)
     _refuse(nchw, (nchw < low - slack) | (nchw > high + slack), label, f"values outside the model's range; {wants}")
     if (low, high) == (0, 255):
         peak = nchw.max(axis=(1, 2, 3), keepdims=True)
-        _refuse(nchw, (peak > 0) & (peak <= 1), label, f"no value above 1, so it looks scaled to 0..1; {wants}")
+        _refuse(nchw, (peak > 0) & (peak <= 1), label, f"no value above 1, so probably scaled to 0..1; {wants}")
     return nchw.astype(np.float32, copy=False)
 
 
 def _wants(card: ModelCard) -> str:
     low, high = card.value_range
-    return f"the model wants {card.dtype} in {low:g}..{high:g}"
+    return f"the model expects {card.dtype} in {low:g}..{high:g}"
 
 
 def _refuse(nchw: np.ndarray, wrong: np.ndarray, label: Callable[[int], str], problem: str) -> None:

@@ -1,4 +1,4 @@
-"""Images as callers give them, arrays and paths, made the batches that a model takes."""
+"""Convert images as callers pass them, arrays and paths, to the batches that a model takes."""
 
 import math
 import os
@@ -18,12 +18,12 @@ _UINT8 = np.dtype(np.uint8)
 
 
 def takes_as_is(card: ModelCard) -> tuple[int, int, int] | None:
-    """The shape of a uint8 image that goes to the model without a look at it; None if the model takes no such image."""
+    """The shape of a uint8 image that goes to the model without any check; None if the model takes no such image."""
     return card.input_shape if (card.dtype, card.layout) == ("uint8", "NCHW") else None
 
 
 def to_batch_of_one(image: Image, card: ModelCard, where: str) -> np.ndarray:
-    """One image, an array or the path of a file of one, as the model takes it (see `to_batch`): [1, ...].
+    """Convert one image, an array or the path of a file with one, to the model's input (see `to_batch`): [1, ...].
 
     Raises what `read_images` and `to_batch` raise, and ImageError if it is none or several.
     """
@@ -32,22 +32,22 @@ def to_batch_of_one(image: Image, card: ModelCard, where: str) -> np.ndarray:
         blocks = read_images(where, card)
         first, found = next(blocks)
         if (first is not None and len(found) > 1) or next(blocks, None) is not None:
-            raise ImageError(f"{where}: more than one image where one is wanted: use predict_file")
+            raise ImageError(f"{where}: more than one image, expected one; use predict_file")
         return to_batch(found, card, where)
     batch = to_batch(image, card, where)
     if len(batch) != 1:
-        count = f"{len(batch):,} images where one is wanted: use predict_batch" if len(batch) else "holds no image"
+        count = f"{len(batch):,} images, expected one; use predict_batch" if len(batch) else "contains no image"
         raise ImageError(f"{where}: {count}")
     return batch
 
 
 def to_batches(images: Iterable[Image], card: ModelCard, batch_size: int) -> Iterator[np.ndarray]:
-    """Yield single images in batches of up to `batch_size`, fewer if they are large; each lasts until the next one.
+    """Yield single images in batches of up to `batch_size`, fewer if they are large; each is valid until the next one.
 
-    Raises ImageError that names `images[i]`, i counted over all, for what is no image for this model.
+    Raises ImageError, naming `images[i]` by the overall index i, for what is not an image for this model.
     """
     if not isinstance(images, Iterable) or isinstance(images, bytes | bytearray | Mapping) or hasattr(images, "read"):
-        raise ImageError(f"images: {called(images)} where an array or several images are wanted")
+        raise ImageError(f"images: {called(images)}; expected an array or several images")
     as_is = takes_as_is(card)
     batch_size = max(1, min(batch_size, MAX_BLOCK_BYTES // (math.prod(card.input_shape) * ITEM_BYTES[card.dtype])))
     batch, held = np.empty((batch_size, *card.input_shape), card.dtype), 0

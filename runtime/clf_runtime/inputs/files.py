@@ -1,4 +1,4 @@
-"""Files of images, `.npy`, `.npz` and pictures, told apart by their first bytes and read in blocks."""
+"""Image files, `.npy`, `.npz` and pictures, whose format is detected from the first bytes; read in blocks."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -24,10 +24,10 @@ def read_images(
 ) -> Iterator[tuple[int | None, np.ndarray]]:
     """Yield a file's images as `to_batch` takes them: (None, one image), or (index of the first, block of a batch).
 
-    The format is told by the first bytes, not by the name. An `.npz` holds its images in an array `images`, or in the
-    only one that it has. `note` is told in a sentence what else a picture holds, and `room` is asked for the memory
-    that it takes. Raises ImageError if the file cannot be read or is neither a `.npy` or `.npz` of images for the model
-    nor a picture, MissingExtraError if Pillow is needed and absent.
+    The format is detected from the first bytes, not from the name. An `.npz` holds its images in the array `images`, or
+    in its only array. `note` is called with a sentence on what else a picture contains, and `room` is asked for the
+    memory that it takes. Raises ImageError if the file cannot be read or is neither a `.npy` or `.npz` of images for
+    the model nor a picture, MissingExtraError if Pillow is needed and not installed.
     """
     where = as_path(path)
     try:
@@ -41,7 +41,7 @@ def read_images(
             elif format_of(start) is not None:
                 data = read_bounded(stream, MAX_FILE_BYTES)
                 if data is None:
-                    raise ImageError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB")
+                    raise ImageError(f"{where}: exceeds the limit of {MAX_FILE_BYTES >> 20} MiB")
                 yield None, picture_to_input(data, where, card, note, room)
             else:
                 raise ImageError(f"{where}: neither a .npy or .npz array nor a picture ({NAMES})")
@@ -60,7 +60,7 @@ def picture_to_input(
     note: Callable[[str], object] = lambda text: None,
     room: Room = nullcontext,
 ) -> np.ndarray:
-    """The bytes of a picture as the image that a model takes, uint8 [channels, height, width].
+    """Decode the bytes of a picture to the model's input size, uint8 [channels, height, width].
 
     Raises what `decode_picture` does.
     """
@@ -74,7 +74,7 @@ def _read_npy(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[
     is_batch = check_header(header, card, where)
     there = os.fstat(stream.fileno()).st_size - stream.tell()
     if there < header.data_bytes:
-        raise ImageError(f"{where}: cut short: {header.data_bytes - there:,} bytes of the array are missing")
+        raise ImageError(f"{where}: truncated: {header.data_bytes - there:,} bytes of the array are missing")
     if there > header.data_bytes:
         raise ImageError(f"{where}: damaged .npy: {there - header.data_bytes:,} bytes more than its header says")
     if is_batch and not header.fortran_order:
@@ -88,8 +88,8 @@ def _read_npz(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[
 
     with npz_in(stream, where) as archive:
         if "images" not in archive.names and len(archive.names) != 1:
-            there = ", ".join(name[:60] for name in archive.names[:5]) or "nothing"
-            raise ImageError(f"{where}: holds no array images, and not one array alone (it holds {there})")
+            there = ", ".join(name[:60] for name in archive.names[:5]) or "none"
+            raise ImageError(f"{where}: contains neither an array images nor a single array (arrays: {there})")
         name = "images" if "images" in archive.names else archive.names[0]
         header = archive.peek(name)
         is_batch = check_header(header, card, where)
@@ -108,7 +108,7 @@ def numbered(blocks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def in_blocks(array: np.ndarray, is_batch: bool) -> Iterator[tuple[int | None, np.ndarray]]:
-    """Yield an array that was read at once: alone, or in blocks, so that what is made of them stays small too."""
+    """Yield an array in memory: a single image as it is, a batch in blocks, so that what is derived stays small too."""
     if not is_batch:
         yield None, array
         return

@@ -1,6 +1,6 @@
-"""The one function that makes a picture of any size the input of a model, for training and device alike.
+"""The one function that resizes a picture of any size to the input of a model, in training and on the device.
 
-Pillow does the arithmetic, in whole numbers, so that the same picture gives the same pixels on every machine.
+Pillow does the arithmetic, with integers, so that the same picture gives the same pixels on every machine.
 """
 
 from typing import Any
@@ -10,13 +10,13 @@ import numpy as np
 from clf_runtime.errors import MissingExtraError
 from clf_runtime.model.geometry import Geometry, box, inside
 
-Picture = Any  # PIL.Image.Image, of a package that need not be there
+Picture = Any  # PIL.Image.Image, of an optional package
 
 
 def to_input(picture: Picture, channels: int, size: tuple[int, int] | None, geometry: Geometry) -> np.ndarray:
-    """Make an upright picture of 8 bits a channel the input: uint8 [height, width, channels], RGB or grey.
+    """Resize an upright picture with 8 bits per channel to the input: uint8 [height, width, channels], RGB or grey.
 
-    `size` is (height, width); None keeps the picture's own, and then `fit` has nothing to do.
+    `size` is (height, width); None keeps the picture's own, and `fit` has no effect.
     """
     from PIL import Image
 
@@ -53,7 +53,7 @@ def _scale(picture: Picture, width: int, height: int) -> Picture:
 
 
 def _flatten(picture: Picture, mode: str, geometry: Geometry) -> Picture:
-    """The picture in RGB or grey, what is transparent laid on the background."""
+    """The picture in RGB or grey, transparency composited onto the background."""
     from PIL import Image
 
     if geometry.background is not None and (

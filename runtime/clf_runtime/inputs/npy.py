@@ -1,7 +1,7 @@
-"""Read `.npy` data that nobody vouches for: the header is bounded and checked before memory is taken.
+"""Read untrusted `.npy` data: the header is bounded and checked before memory is allocated.
 
 The format is numpy's own, versions 1.0 and 2.0 (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
-`np.load(allow_pickle=False)` runs no pickle either, but lets a tiny file ask for a terabyte.
+`np.load(allow_pickle=False)` executes no pickle either, but lets a tiny file request a terabyte.
 """
 
 import math
@@ -18,9 +18,9 @@ from clf_runtime.errors import ImageError
 
 MAX_HEADER_BYTES = 10_000
 MAX_DIMENSIONS = 8
-_PIECE = 1 << 20  # bytes that are asked of a stream at once
-# A header is the text of a Python dict of three entries, in any order; Python 2 wrote an L behind large numbers.
-# numpy's own parser changes the filters of warnings meanwhile, those of the whole process: no two threads may.
+_PIECE = 1 << 20  # bytes per read of a stream
+# A header is the text of a Python dict of three entries, in any order; Python 2 wrote an L after large numbers.
+# numpy's own parser temporarily changes the warning filters, which are global to the process: not thread-safe.
 _NUMBER = r"(?:0|[1-9][0-9]{0,18})L?"
 _ENTRY = re.compile(
     r"""(['"])(?:descr\1\s*:\s*(?P<descr>'[^'\\]*'|"[^"\\]*")|fortran_order\1\s*:\s*(?P<order>True|False)"""
@@ -32,7 +32,7 @@ _DTYPE = re.compile(r"[<>|=]?[?bBhHiIlLqQefdgFDGucSU][0-9]{0,9}")
 
 @dataclass(frozen=True)
 class NpyHeader:
-    """The shape, dtype and order of an array in a `.npy` stream, and the bytes that its data takes."""
+    """The shape, dtype and order of an array in a `.npy` stream, and the size of its data in bytes."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -43,14 +43,14 @@ class NpyHeader:
 def read_header(stream: IO[bytes], where: str) -> NpyHeader:
     """Read a header and leave `stream` at the first byte of the data.
 
-    Raises ImageError, naming `where`, if this is no `.npy`, of another version, of Python objects (a pickle) or absurd.
+    Raises ImageError, naming `where`, if it is not a `.npy`, of an unknown version, of Python objects, or invalid.
     """
     start = stream.read(8)
     if len(start) < 8 or start[:6] != b"\x93NUMPY":
-        raise ImageError(f"{where}: not a .npy file, or cut short in its first bytes")
+        raise ImageError(f"{where}: not a .npy file, or truncated in its first bytes")
     version = (start[6], start[7])
     if version not in ((1, 0), (2, 0)):
-        raise ImageError(f"{where}: .npy version {version[0]}.{version[1]} is not read here; save it with numpy.save")
+        raise ImageError(f"{where}: .npy version {version[0]}.{version[1]} is not supported; save it with numpy.save")
     size_bytes = stream.read(2 if version == (1, 0) else 4)
     size = int.from_bytes(size_bytes, "little")
     if size > MAX_HEADER_BYTES:
@@ -62,9 +62,9 @@ def read_header(stream: IO[bytes], where: str) -> NpyHeader:
         raise ImageError(f"{where}: {error}") from None
 
 
-@lru_cache(maxsize=16)  # files of a folder and records of a stream have the same header, as a rule
+@lru_cache(maxsize=16)  # files of a folder and records of a stream usually have the same header
 def _parse(text: str) -> NpyHeader:
-    """Read the text of a header. Raises ImageError, which does not say where."""
+    """Parse the text of a header. Raises ImageError, which does not name the file."""
     text = text.strip()
     body, at, found = text[1:-1].strip(), 0, dict[str, str]()
     while match := _ENTRY.match(body, at):
@@ -74,12 +74,12 @@ def _parse(text: str) -> NpyHeader:
         found[name], at = value, match.end()
     if at < len(body) or len(found) < 3 or text[:1] != "{" or text[-1:] != "}":
         if _RECORDS.search(text):
-            raise ImageError("holds records, a dtype of several fields; save plain numbers")
+            raise ImageError("structured dtype with several fields; save plain numbers")
         raise ImageError("damaged .npy header")
     shape = tuple(int(n.strip().rstrip("L")) for n in found["shape"].split(",") if n.strip())
     descr = found["descr"][1:-1]
     if descr.lstrip("<>|=").startswith("O"):
-        raise ImageError("holds Python objects (a pickle), which are never loaded; save plain numbers")
+        raise ImageError("contains Python objects (a pickle), which are never loaded; save plain numbers")
     if not _DTYPE.fullmatch(descr):
         raise ImageError(f"values of dtype {descr[:60]!r}; save plain numbers")
     try:
@@ -94,9 +94,9 @@ def _parse(text: str) -> NpyHeader:
 
 
 def read_data(stream: IO[bytes], header: NpyHeader, where: str, max_bytes: int) -> np.ndarray:
-    """Read one whole array after its header. Raises ImageError if it is larger than `max_bytes`, or cut short."""
+    """Read one whole array after its header. Raises ImageError if it exceeds `max_bytes`, or is truncated."""
     if header.data_bytes > max_bytes:
-        raise ImageError(f"{where}: an array of {header.data_bytes:,} bytes; the most that is read is {max_bytes:,}")
+        raise ImageError(f"{where}: an array of {header.data_bytes:,} bytes exceeds the limit of {max_bytes:,}")
     flat = np.frombuffer(_read_exactly(stream, header.data_bytes, where), header.dtype)
     return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
 
@@ -104,14 +104,14 @@ def read_data(stream: IO[bytes], header: NpyHeader, where: str, max_bytes: int) 
 def read_rows(stream: IO[bytes], header: NpyHeader, where: str, rows: int, max_bytes: int) -> Iterator[np.ndarray]:
     """Yield an array in C order as blocks of up to `rows` rows of its first axis, each block freshly read.
 
-    Blocks have fewer rows where `rows` of them are more than `max_bytes`.
-    Nothing is mapped: a mapped file that shrinks while it is read kills the process, a read only fails.
-    Raises ImageError if one row is larger than `max_bytes`, or the data is cut short.
+    Blocks have fewer rows if `rows` of them exceed `max_bytes`.
+    Nothing is memory-mapped: a mapped file that shrinks while it is read kills the process, a read only fails.
+    Raises ImageError if one row exceeds `max_bytes`, or the data is truncated.
     """
     row_shape = header.shape[1:]
     row_bytes = math.prod(row_shape) * header.dtype.itemsize
     if row_bytes > max_bytes:
-        raise ImageError(f"{where}: one row has {row_bytes:,} bytes; the most that is read is {max_bytes:,}")
+        raise ImageError(f"{where}: one row of {row_bytes:,} bytes exceeds the limit of {max_bytes:,}")
     rows = min(rows, max_bytes // max(row_bytes, 1))
     for first in range(0, header.shape[0], rows):
         count = min(rows, header.shape[0] - first)
@@ -125,10 +125,10 @@ def _read_exactly(stream: IO[bytes], size: int, where: str) -> bytes | np.ndarra
         data = stream.read(size)
         there = len(data)
     else:
-        data, there = np.empty(size, np.uint8), 0  # the system gives its pages only as they are filled
+        data, there = np.empty(size, np.uint8), 0  # pages are allocated only as they are filled
         while piece := stream.read(min(_PIECE, size - there)):
             data[there : there + len(piece)] = np.frombuffer(piece, np.uint8)
             there += len(piece)
     if there < size:
-        raise ImageError(f"{where}: cut short: {size - there:,} bytes of the array are missing")
+        raise ImageError(f"{where}: truncated: {size - there:,} bytes of the array are missing")
     return data

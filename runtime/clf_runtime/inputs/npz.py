@@ -1,7 +1,7 @@
-"""Read `.npz` archives that nobody vouches for: what is asked for and no more, nothing written to disk.
+"""Read untrusted `.npz` archives: only the requested arrays, and nothing is written to disk.
 
-An `.npz` is a zip file of `.npy` members. No size that it claims is believed: reads are small pieces of what is really
-there, a member must hold exactly what its `.npy` header says, and its checksum is compared before anything is returned.
+An `.npz` is a zip file of `.npy` members. No claimed size is trusted: reads are small pieces of the actual data, a
+member must contain exactly what its `.npy` header says, and its checksum is verified before anything is returned.
 """
 
 import os
@@ -21,16 +21,16 @@ from clf_runtime.inputs.npy import NpyHeader, read_data, read_header, read_rows
 MAX_MEMBERS = 1000
 MAX_BYTES = 256 << 20  # of all arrays that `read_members` returns
 _PIECE = 1 << 20
-_HELD_BYTES = 8 << 20  # of an array that is unpacked once only, and held until its checksum has been compared
+_HELD_BYTES = 8 << 20  # of an array that is decompressed only once, and kept until its checksum is verified
 
 
 def read_members(
     path: str | os.PathLike[str], wanted: Collection[str] = (), max_bytes: int = MAX_BYTES
 ) -> dict[str, np.ndarray]:
-    """Read the arrays that are called `wanted` (all of them without), together at most `max_bytes`.
+    """Read the arrays named in `wanted` (or all), together at most `max_bytes`.
 
-    A name that is wanted and not there is left out; members that are not wanted are not looked at.
-    Raises ImageError if the file cannot be read, is no `.npz`, is damaged, or holds more than `max_bytes`.
+    Names that do not exist are omitted; other members are not read.
+    Raises ImageError if the file cannot be read, is not an `.npz`, is damaged, or exceeds `max_bytes`.
     """
     arrays: dict[str, np.ndarray] = {}
     with open_npz(path) as archive:
@@ -42,34 +42,34 @@ def read_members(
 
 
 class Npz:
-    """An open archive; see `open_npz`. `names` are those of its arrays, in the file's order, `stamp` is the file's own.
+    """An open archive; see `open_npz`. `names` are those of its arrays, in file order, `stamp` identifies the file.
 
-    Whatever is wrong with the archive raises ImageError where it is met.
+    Any fault of the archive raises ImageError where it is found.
     """
 
     names: tuple[str, ...]
     stamp: tuple[int, ...]
 
     def __init__(self, archive: zipfile.ZipFile, file: IO[bytes], where: str) -> None:
-        """Look at the directory of an archive in an open file; `where` names it in errors."""
+        """Read the directory of an archive in an open file; `where` names it in errors."""
         self._archive, self._file, self._where = archive, file, where
         status = os.fstat(file.fileno())
         self.stamp = stamp(status)
         self._members: dict[str, zipfile.ZipInfo] = {}
         infos = archive.infolist()
         if len(infos) > MAX_MEMBERS:
-            raise ImageError(f"{where}: {len(infos):,} arrays in one .npz; at most {MAX_MEMBERS:,} are read")
+            raise ImageError(f"{where}: {len(infos):,} arrays in one .npz exceed the limit of {MAX_MEMBERS:,}")
         if sum(info.compress_size for info in infos) > status.st_size:
             raise ImageError(f"{where}: damaged .npz: its members are larger than the file")
         for info in infos:
             name = info.filename.removesuffix(".npy")
             if name in self._members:
-                raise ImageError(f"{where}: damaged .npz: holds an array {name[:60]!r} twice")
+                raise ImageError(f"{where}: damaged .npz: duplicate array {name[:60]!r}")
             self._members[name] = info
         self.names = tuple(self._members)
 
     def peek(self, name: str) -> NpyHeader:
-        """The header of an array, held against the size that the archive states, before the array is read."""
+        """The header of an array, after a comparison with the size in the archive's directory."""
         with self._open(name) as stream:
             header = read_header(stream, self._called(name))
             there = self._members[name].file_size - stream.tell()
@@ -87,10 +87,10 @@ class Npz:
         return array
 
     def load(self, name: str, empty: Callable[[tuple[int, ...], DTypeLike], np.ndarray], most: int) -> np.ndarray:
-        """Read an array of up to `most` bytes; a larger one is mapped, or unpacked into what `empty` gives.
+        """Read an array of up to `most` bytes; a larger one is mapped, or decompressed into what `empty` returns.
 
-        What is mapped is the very file whose checksum was compared, not what its path may lead to by now; whoever maps
-        it lives with the end of the process if the file shrinks.
+        What is mapped is the very file whose checksum was verified, not what its path may refer to by now. If the file
+        shrinks while it is mapped, the process is killed.
         """
         header, info = self.peek(name), self._members[name]
         if header.data_bytes <= most:
@@ -106,7 +106,7 @@ class Npz:
             for first in range(0, header.data_bytes, _PIECE):
                 piece = stream.read(min(_PIECE, header.data_bytes - first))
                 if len(piece) < min(_PIECE, header.data_bytes - first):
-                    raise ImageError(f"{self._called(name)}: damaged or cut short")
+                    raise ImageError(f"{self._called(name)}: damaged or truncated")
                 unpacked[first : first + len(piece)] = np.frombuffer(piece, np.uint8)
             self._end(name, stream)
         return unpacked.view(header.dtype).reshape(header.shape, order=order)
@@ -114,7 +114,7 @@ class Npz:
     def rows(self, name: str, rows: int, max_bytes: int) -> Iterator[np.ndarray]:
         """Yield an array in C order in blocks of up to `rows` rows and `max_bytes`.
 
-        Nothing is yielded before the whole is known to be undamaged: a small array is unpacked once, and held, a
+        Nothing is yielded before the checksum of the whole is verified: a small array is decompressed once and kept, a
         larger one twice.
         """
         header = self.peek(name)
@@ -129,7 +129,7 @@ class Npz:
             self._end(name, stream)
 
     def _end(self, name: str, stream: IO[bytes]) -> None:
-        """Read the end of an array, where zipfile compares the checksum."""
+        """Read the end of an array, where zipfile verifies the checksum."""
         if stream.read(1):
             raise ImageError(f"{self._called(name)}: damaged: more bytes than its header says")
 
@@ -140,26 +140,26 @@ class Npz:
     def _reopen(self, name: str, header: NpyHeader) -> Iterator[IO[bytes]]:
         with self._open(name) as stream:
             if read_header(stream, self._called(name)) != header:
-                raise ImageError(f"{self._called(name)}: changed while it was read")
+                raise ImageError(f"{self._called(name)}: modified while it was read")
             yield stream
 
     @contextmanager
     def _open(self, name: str) -> Iterator[IO[bytes]]:
         info = self._members[name]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ImageError(f"{self._called(name)}: packed as numpy never does; save it with numpy.savez")
+            raise ImageError(f"{self._called(name)}: unsupported compression; save it with numpy.savez")
         with _told(self._called(name)), self._archive.open(info) as stream:
             yield stream
 
 
 def read_to_end(stream: IO[bytes]) -> None:
-    """Read a member of an archive up to its end, where zipfile compares the checksum and raises BadZipFile."""
+    """Read a member of an archive up to its end, where zipfile verifies the checksum and raises BadZipFile."""
     while stream.read(_PIECE):
         pass
 
 
 def stored_at(file: IO[bytes], info: zipfile.ZipInfo) -> int:
-    """Where in an archive's file the bytes of a member that is not compressed begin."""
+    """The offset in an archive's file at which the data of a stored member begins."""
     file.seek(info.header_offset + 26)  # the local header's 30 bytes end with the lengths of two fields after it
     name, extra = struct.unpack("<HH", file.read(4))
     return info.header_offset + 30 + int(name) + int(extra)
@@ -167,20 +167,20 @@ def stored_at(file: IO[bytes], info: zipfile.ZipInfo) -> int:
 
 @contextmanager
 def open_npz(path: str | os.PathLike[str], same: tuple[int, ...] | None = None) -> Iterator[Npz]:
-    """Open an archive; with `same`, only the file that had this `stamp`. Raises ImageError if it cannot be."""
+    """Open an archive; with `same`, only the file that had this `stamp`. Raises ImageError if that fails."""
     where = as_path(path)
     with _told(where):
         plain = open_regular(where)
     with plain:
         if same is not None and stamp(os.fstat(plain.fileno())) != same:
-            raise ImageError(f"{where}: another file than the one that was looked at, or changed since")
+            raise ImageError(f"{where}: the file was replaced or modified while it was read")
         with npz_in(plain, where) as npz:
             yield npz
 
 
 @contextmanager
 def npz_in(stream: IO[bytes], where: str) -> Iterator[Npz]:
-    """Look into an open file, named `where`. Raises ImageError if it is no archive."""
+    """Open the archive in an open file, named `where`. Raises ImageError if it is not one."""
     with _told(where):
         archive = open_zip(stream)
     with archive:
@@ -188,20 +188,20 @@ def npz_in(stream: IO[bytes], where: str) -> Iterator[Npz]:
 
 
 def as_texts(names: np.ndarray, where: str) -> list[str]:
-    """An array of names as texts. Raises ImageError if it holds no texts, or none that can be encoded."""
+    """An array of names as strings. Raises ImageError if it contains anything else, or invalid characters."""
     if names.ndim != 1 or names.dtype.kind not in "US":
-        raise ImageError(f"{where}: names must be one text a class, not {names.dtype} of shape {names.shape}")
+        raise ImageError(f"{where}: names must be one string per class, not {names.dtype} of shape {names.shape}")
     try:
         texts = [n.decode() if isinstance(n, bytes) else n for n in names.tolist()]
         "".join(texts).encode()
-    except (UnicodeError, ValueError, SystemError):  # numpy lets any number stand for a character
+    except (UnicodeError, ValueError, SystemError):  # numpy accepts any number as a character
         raise ImageError(f"{where}: names must be text in UTF-8") from None
     return texts
 
 
 @contextmanager
 def _told(where: str) -> Iterator[None]:
-    """Tell as an ImageError whatever zipfile and its decompressors raise."""
+    """Raise as an ImageError whatever zipfile and its decompressors raise."""
     try:
         yield
     except (ClfError, MemoryError):
@@ -213,7 +213,7 @@ def _told(where: str) -> Iterator[None]:
 
 
 def open_zip(stream: IO[bytes]) -> zipfile.ZipFile:
-    """Look into an open file that may be anything, whose directory is 1 MiB at most, of about 20,000 members.
+    """Open the archive in an untrusted file, whose directory is 1 MiB at most, about 20,000 members.
 
     Raises what zipfile does, ValueError for a larger directory.
     """

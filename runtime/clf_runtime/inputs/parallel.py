@@ -1,8 +1,8 @@
-"""Pictures decoded by several threads: in order, a few ahead, and no more pixels at once than there is room for.
+"""Pictures decoded in several threads: in order, a few ahead, with a limit on the pixels in memory.
 
-Pillow lets go of Python's lock while it decodes and scales, so threads are as fast as processes, which would have to
-send the pixels to each other. The standard library's pool is not taken: Ctrl-C waits for its threads, and a JPEG may be
-written to take hours.
+Pillow releases the GIL while it decodes and resizes, so threads are as fast as processes, which would copy the pixels
+to each other. The standard library's pool is not used: Ctrl-C waits for its threads, and a JPEG may be crafted to
+take hours.
 """
 
 import threading
@@ -17,21 +17,21 @@ from clf_runtime.inputs.pictures import MAX_FILE_BYTES, MAX_PIXELS
 T = TypeVar("T")
 R = TypeVar("R")
 
-_AHEAD = 2  # items for each thread that are taken before the first of them is answered
-_SHARING = 4  # threads that share the room of one largest picture: photos of 12 million pixels do not wait for it
+_AHEAD = 2  # items per thread that are taken before the first result is yielded
+_SHARING = 4  # threads that share the room of one picture of maximum size: photos of 12 megapixels do not wait
 
 
 class Room:
-    """Room for the pixels that `threads` decode at once: the largest picture's for each four of them."""
+    """Room for the pixels that `threads` decode at once: a picture of maximum size for every four of them."""
 
     def __init__(self, threads: int) -> None:
-        """All of it is free."""
+        """Start with all of it free."""
         self._most, self._held = MAX_PIXELS * -(-threads // _SHARING), 0
         self._freed = threading.Condition()
 
     @contextmanager
     def __call__(self, pixels: int) -> Iterator[None]:
-        """Wait until there is room for so many pixels, and hold it while the block lasts."""
+        """Wait until there is room for `pixels`, and hold it during the block."""
         with self._freed:
             self._freed.wait_for(lambda: not self._held or self._held + pixels <= self._most)
             self._held += pixels
@@ -44,7 +44,7 @@ class Room:
 
 
 class _Task(Generic[T, R]):
-    """One item, its weight, and what comes of it."""
+    """One item, its weight, and its result or error."""
 
     def __init__(self, item: T, weight: int) -> None:
         self.items, self.weight = [item], weight
@@ -55,7 +55,7 @@ class _Task(Generic[T, R]):
     def run(self, work: Callable[[T], R]) -> None:
         try:
             self._results.append(work(self.items.pop()))
-        except BaseException as error:  # it is raised where the result is asked for
+        except BaseException as error:  # raised by result()
             self._error = error
         self._done.set()
 
@@ -69,11 +69,11 @@ class _Task(Generic[T, R]):
 def in_order(
     work: Callable[[T], R], items: Iterable[T], threads: int, weigh: Callable[[T], int] = lambda item: 0
 ) -> Iterator[R]:
-    """Yield `work(item)` of each item, in order; so many threads work at a time, or with one the caller's own.
+    """Yield `work(item)` of each item, in order, computed in `threads` threads, or with one in the caller's.
 
-    The items are taken in the caller's thread: no more than two for each thread, and 64 MiB of them for each four
-    threads, by what `weigh` says of an item in bytes, before the first of them is yielded. What `work` or the items
-    raise is raised at its turn. No thread is left when the iterator ends, so that a process can fork after it.
+    The items are taken in the caller's thread, at most two per thread ahead, and at most 64 MiB of them for every four
+    threads, where `weigh` gives the bytes of an item. What `work` or the items raise is raised in order. All threads
+    have ended when the iterator ends, so that the process can fork afterwards.
     """
     if threads <= 1:
         yield from map(work, items)
@@ -114,7 +114,7 @@ def in_order(
             raise failure
     finally:
         with suppress(Empty):
-            while True:  # what nobody asks for any more
+            while True:  # no longer needed
                 queue.get_nowait()
         for _ in helpers:
             queue.put(None)

@@ -1,4 +1,4 @@
-"""What may stand for images on a command line: files, folders of them, and patterns."""
+"""Images on a command line: files, folders of them, and patterns."""
 
 import os
 
@@ -12,26 +12,26 @@ MAX_FILES = 1_000_000  # of a folder or a pattern; more can be named on standard
 
 
 def find_files(argument: str | os.PathLike[str]) -> list[str]:
-    """Return the files that an argument stands for, sorted.
+    """Return the files that an argument refers to, sorted.
 
-    A folder stands for the files in it whose names end in one of SUFFIXES, not for those of its subfolders. What is no
-    file and holds `*`, `?` or `[` is a pattern, as in a shell. Anything else is itself.
-    Raises ImageError if it is no path, if a folder holds no such file, if a pattern matches none, or if either has more
-    than MAX_FILES.
+    A folder means the files in it whose names end in one of SUFFIXES, without its subfolders. If there is no such file,
+    a name with `*`, `?` or `[` is a pattern, as in a shell. Anything else is returned as it is.
+    Raises ImageError if it is not a path, if a folder contains no such file, if a pattern matches none, or if either
+    has more than MAX_FILES.
     """
     path = as_path(argument)
     if os.path.isdir(path):
         found = _in_folder(path)
         if not found:
-            raise ImageError(f"{path}: a folder without a file that ends in {', '.join(SUFFIXES)}")
+            raise ImageError(f"{path}: the folder contains no file that ends in {', '.join(SUFFIXES)}")
     elif any(c in path for c in "*?[") and "\0" not in path and not os.path.lexists(path):
         found = _matching(path)
         if not found:
-            raise ImageError(f"{path}: no file has such a name")
+            raise ImageError(f"{path}: no file matches the pattern")
     else:
         return [path]
     if len(found) > MAX_FILES:
-        raise ImageError(f"{path}: more than {MAX_FILES:,} files; give their names on standard input instead")
+        raise ImageError(f"{path}: more than {MAX_FILES:,} files; pass their names on standard input instead")
     return sorted(found)
 
 
@@ -57,4 +57,4 @@ def _matching(pattern: str) -> list[str]:
     try:
         return list(islice(files, MAX_FILES + 1))
     except RecursionError:
-        raise ImageError(f"{pattern[:60]}: a pattern of too many parts") from None
+        raise ImageError(f"{pattern[:60]}: a pattern with too many parts") from None

@@ -1,6 +1,6 @@
-"""The picture formats that are read: a line each, told apart by the first bytes of a file, never by its name.
+"""The supported picture formats, one line each, detected from the first bytes of a file, never from its name.
 
-Files of these names are looked for in folders. Pillow decodes them, each by the plugin that its line names
+The suffixes are for finding files in folders. Pillow decodes each format with the plugin that its line names
 (https://pillow.readthedocs.io/en/stable/handbook/image-file-formats.html), HEIC by pillow-heif's.
 """
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-LOOK = 32  # bytes of a file that tell its format
+LOOK = 32  # bytes of a file that identify its format
 
 
 @dataclass(frozen=True)
 class PictureFormat:
-    """A format: its name, the module and class of its plugin, what its files begin with, and how their names end.
+    """A format: its name, the module and class of its plugin, its magic bytes, and its suffixes.
 
     `extra` is the extra of clf-edge that installs the plugin.
     """

@@ -89,18 +89,18 @@ ENDLESS.append(ENDLESS)
 @pytest.mark.parametrize(
     ("image", "says"),
     [
-        (b"\x89PNG", "a value of type bytes; wanted: a path, an array"),
-        (bytearray(192), "a value of type bytearray; wanted"),
-        (io.BytesIO(b"x"), "a value of type BytesIO; wanted"),
-        (None, "image: None; wanted"),
-        ({"a": RED}, "a value of type dict; wanted"),
+        (b"\x89PNG", "a value of type bytes; expected a path, an array"),
+        (bytearray(192), "a value of type bytearray; expected"),
+        (io.BytesIO(b"x"), "a value of type BytesIO; expected"),
+        (None, "image: None; expected"),
+        ({"a": RED}, "a value of type dict; expected"),
         (["a.npy", "b.npy"], "a list with a value of type str in it"),
         ([Image.new("RGB", (8, 8))], "a list with a value of type Image in it"),
-        ([[1], [1, 2]], "no array can be made of a value of type list"),
-        (ENDLESS, "lists more than 8 deep"),
+        ([[1], [1, 2]], "cannot convert a value of type list to an array"),
+        (ENDLESS, "lists nested more than 8 deep"),
         (
             Gives(RuntimeError("on a device\nsee there")),
-            "no array can be made of a value of type Gives: on a device see",
+            "cannot convert a value of type Gives to an array: on a device see",
         ),
         (RED.astype(object), "dtype object"),
         (np.zeros((3, 8, 8), [(f"field{i}", "f4") for i in range(99)]), "dtype"),
@@ -122,7 +122,7 @@ def test_what_is_no_image_is_one_line_that_says_so(tiny_file, image, says):
 
 @pytest.mark.parametrize("images", [None, 3, b"abc", io.BytesIO(b"abc"), {"a": RED}, Image.new("RGB", (8, 8))])
 def test_what_is_no_batch_is_one_line_that_says_so(tiny_file, images):
-    with pytest.raises(ImageError, match=r"^images: .* where an array or several images are wanted$"):
+    with pytest.raises(ImageError, match=r"^images: .*; expected an array or several images$"):
         Classifier.load(tiny_file).predict_batch(images)
 
 

@@ -85,8 +85,8 @@ def test_what_is_known_to_be_meant_is_converted(image, card, expected):
         (UNIT_CHW - 0.5, UNIT, "outside the model's range"),
         (UNIT_CHW - 0.5, UINT8, "floats outside 0..1"),
         (UNIT_CHW, BYTES, "scaled to 0..1"),
-        (CHW, SIGNED, "the model wants float32 in -1..1"),
-        (CHW, SEEN, "the model wants float32 in -2..3"),
+        (CHW, SIGNED, "the model expects float32 in -1..1"),
+        (CHW, SEEN, "the model expects float32 in -2..3"),
         (UNIT_CHW + 5, SEEN, "outside the model's range"),
         (CHW.astype(np.int32) * 10, UINT8, "outside 0..255"),
         (CHW.astype(np.int32) - 1, UNIT, "outside 0..255"),
@@ -101,7 +101,7 @@ def test_what_could_be_a_mistake_is_refused_with_what_the_model_wants(image, car
     with pytest.raises(ImageError, match=r"^pic: ") as error:
         to_batch(image, card, "pic")
     assert says in str(error.value)
-    assert f"the model wants {card.dtype}" in str(error.value)
+    assert f"the model expects {card.dtype}" in str(error.value)
 
 
 def test_one_bad_image_of_a_batch_is_named():
@@ -145,7 +145,7 @@ def test_a_file_that_is_cut_short_or_too_long_is_refused_before_it_is_read(tmp_p
     file = write(tmp_path / "x.npy", CHW)
     data = file.read_bytes()
     file.write_bytes(data[:-3])
-    with pytest.raises(ImageError, match="cut short: 3 bytes"):
+    with pytest.raises(ImageError, match="truncated: 3 bytes"):
         list(read_images(file, UINT8))
     file.write_bytes(data + b"12")
     with pytest.raises(ImageError, match="2 bytes more"):
@@ -287,9 +287,9 @@ def png_header(width, height):
         (png_header(30_000, 30_000), "pixels"),
         (png_header(10_000, 6_000), "60,000,000 pixels"),
         (png_header(12_000, 9_000), "108,000,000 pixels"),
-        (picture(HWC)[:-60], "does not decode"),
-        (b"\x89PNG\r\n\x1a\n", "does not decode"),
-        (b"\xff\xd8\xff\xe0", "does not decode"),
+        (picture(HWC)[:-60], "cannot be decoded"),
+        (b"\x89PNG\r\n\x1a\n", "cannot be decoded"),
+        (b"\xff\xd8\xff\xe0", "cannot be decoded"),
     ],
 )
 def test_a_bad_picture_is_refused(data, says):
@@ -298,7 +298,7 @@ def test_a_bad_picture_is_refused(data, says):
 
 
 def test_a_model_of_four_channels_takes_no_picture():
-    with pytest.raises(ImageError, match="takes 4"):
+    with pytest.raises(ImageError, match="expects 4"):
         decode_picture(picture(HWC), "x", 4)
 
 

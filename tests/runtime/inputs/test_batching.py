@@ -113,7 +113,7 @@ def test_a_batch_of_none_has_no_predictions_whatever_it_is(counted):
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3, 8, 9), (0, 8, 8)])
 def test_none_of_another_shape_is_a_mistake(counted, shape):
-    with pytest.raises(ImageError, match="the model wants 3x8x8"):
+    with pytest.raises(ImageError, match="the model expects 3x8x8"):
         counted[0].predict_batch(np.zeros(shape, np.uint8))
 
 
@@ -122,5 +122,5 @@ def test_one_of_none_and_a_file_of_none_hold_no_image(counted, tmp_path):
     np.save(tmp_path / "x.npy", none)
     np.savez_compressed(tmp_path / "x.npz", none)
     for image in (none, tmp_path / "x.npy", tmp_path / "x.npz"):
-        with pytest.raises(ImageError, match="holds no image"):
+        with pytest.raises(ImageError, match="contains no image"):
             counted[0].predict(image)

@@ -102,8 +102,8 @@ def test_a_header_is_a_dict_in_any_order_and_no_filter_of_warnings_is_touched(te
     [
         ("'|O'", "a pickle"),
         ("'O8'", "a pickle"),
-        ("[('a', '<f4')]", "holds records"),
-        ("('<f4', (2,))", "holds records"),
+        ("[('a', '<f4')]", "structured dtype"),
+        ("('<f4', (2,))", "structured dtype"),
         ("'<M8[s]'", "values of dtype '<M8"),
         ("'|V9'", "values of dtype '.V9'"),
         ("'f4,f4'", "values of dtype 'f4,f4'"),
@@ -135,7 +135,7 @@ def test_a_terabyte_is_refused_before_memory_is_taken():
 
 
 def test_data_that_is_cut_short_is_refused():
-    with pytest.raises(ImageError, match="cut short: 1 bytes"):
+    with pytest.raises(ImageError, match="truncated: 1 bytes"):
         read(saved(np.zeros(9, np.uint8))[:-1])
 
 

@@ -67,9 +67,9 @@ def test_the_only_array_may_have_any_name_and_any_order(save, tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({"a": IMAGES, "b": LABELS}, r"holds no array images, and not one array alone \(it holds a, b\)"),
-        ({}, "it holds nothing"),
-        ({"images": LABELS}, "shape 600, the model wants 3x4x5"),
+        ({"a": IMAGES, "b": LABELS}, r"contains neither an array images nor a single array \(arrays: a, b\)"),
+        ({}, "arrays: none"),
+        ({"images": LABELS}, "shape 600, the model expects 3x4x5"),
         ({"images": np.zeros((3, 4, 5), complex)}, "dtype complex128"),
         ({"images": np.array([{}])}, "never loaded"),
     ],
@@ -110,14 +110,14 @@ def test_an_array_is_as_long_as_its_header_says(tmp_path, more, found):
 def test_more_than_is_allowed_is_refused_whatever_the_archive_claims(tmp_path):
     packed(tmp_path / "x.npz", [("a.npy", npy(np.zeros(600, np.uint8))), ("b.npy", npy(np.zeros(600, np.uint8)))])
     assert len(read_members(tmp_path / "x.npz", max_bytes=1200)) == 2
-    with pytest.raises(ImageError, match=r"array b: an array of 600 bytes; the most that is read is 599"):
+    with pytest.raises(ImageError, match=r"array b: an array of 600 bytes exceeds the limit of 599"):
         read_members(tmp_path / "x.npz", max_bytes=1199)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_that_comes_twice_is_refused(tmp_path):
     packed(tmp_path / "x.npz", [("images.npy", npy(IMAGES)), ("images", npy(IMAGES[:3]))])
-    with pytest.raises(ImageError, match="'images' twice"):
+    with pytest.raises(ImageError, match="duplicate array 'images'"):
         read_members(tmp_path / "x.npz")
 
 
@@ -130,7 +130,7 @@ def test_too_many_members_are_refused(tmp_path):
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_methods_that_pack_more_tightly_than_numpy_s_are_refused(tmp_path, method):
     packed(tmp_path / "x.npz", [("images.npy", npy(IMAGES))], method)
-    with pytest.raises(ImageError, match="packed as numpy never does"):
+    with pytest.raises(ImageError, match="unsupported compression"):
         read_members(tmp_path / "x.npz")
 
 

@@ -129,7 +129,7 @@ def test_a_folder_is_answered_by_threads_as_by_one(tiny_file, folder):
     }
     assert found[1] == found[3]
     assert len(found[1]) == 26
-    assert told[1] == told[3] == [f"{folder / '08b.gif'}: holds several pictures: the first is taken"]
+    assert told[1] == told[3] == [f"{folder / '08b.gif'}: contains several pictures; the first is used"]
 
 
 def test_the_command_answers_by_threads_in_the_same_order(command, tiny_file, folder, monkeypatch):

@@ -41,7 +41,7 @@ def test_each_format_is_told_by_its_first_bytes_and_decoded_by_its_plugin(known)
 @pytest.mark.parametrize("other", [b"", b"P7\n8 8", b"RIFF....WAVE", b"BMW/photo.png\n", b"P6/photo.png\n", b"PK\3\4"])
 def test_what_is_none_of_them_has_no_format(other):
     assert format_of(other) is None
-    with pytest.raises(ImageError, match=rf"^x: not a picture: it begins as none of {re.escape(NAMES)}$"):
+    with pytest.raises(ImageError, match=rf"^x: not a picture in a known format \({re.escape(NAMES)}\)$"):
         decode_picture(other, "x", 3)
 
 
@@ -82,7 +82,7 @@ def test_sixteen_bits_of_colour_lose_the_lower_eight():
 
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_pixels_without_a_known_range_are_refused(mode):
-    with pytest.raises(ImageError, match=rf"^x: pixels of kind {mode} are not read; save it with 8 bits a channel"):
+    with pytest.raises(ImageError, match=rf"^x: pixels of mode {mode} are not supported; save it with 8 bits"):
         decode_picture(encoded(Image.fromarray(GREY).convert(mode), "TIFF"), "x", 3)
 
 
@@ -92,7 +92,7 @@ def test_of_several_pictures_the_first_is_taken_and_said(kind):
     data = encoded(first, kind, save_all=True, append_images=[second], **({"lossless": True} if kind == "WebP" else {}))
     said = []
     np.testing.assert_array_equal(decode_picture(data, "x", 3, note=said.append), RED)
-    assert said == ["x: holds several pictures: the first is taken"]
+    assert said == ["x: contains several pictures; the first is used"]
     said.clear()
     decode_picture(encoded(first, kind), "x", 3, note=said.append)
     assert said == []

@@ -83,16 +83,16 @@ def test_a_large_batch_comes_in_blocks(classifier):
         (npy(RED.astype(np.float32)), "floats outside 0..1"),
         (npy(np.full((3, 8, 8), np.nan)), "NaN"),
         (npy(RED.astype("U3")), "dtype <U3"),
-        (npy(RED)[:-6], "cut short: 6 bytes"),
-        (npy(RED)[:-191], "cut short: 191 bytes"),
-        (npy(RED)[:128], "cut short: 192 bytes"),
+        (npy(RED)[:-6], "truncated: 6 bytes"),
+        (npy(RED)[:-191], "truncated: 191 bytes"),
+        (npy(RED)[:128], "truncated: 192 bytes"),
         (npy(RED)[:100], "damaged .npy header"),
         (npy(RED)[:9], "damaged .npy"),
         (npy(RED)[:6], "version 147.78"),
-        (npy(np.stack([RED] * 4))[:-200], "cut short: 200 bytes"),
+        (npy(np.stack([RED] * 4))[:-200], "truncated: 200 bytes"),
         (npy(RED).replace(b"(3, 8, 8)", b"(3, 8, x)"), "damaged .npy header"),
-        (npy(RED).replace(b"(3, 8, 8), }     ", b"(99999999,3,8,8)}"), "cut short"),
-        (npy(RED).replace(b"(3, 8, 8), }         ", b"(9999999999999,3,8,8)"), "cut short|damaged"),
+        (npy(RED).replace(b"(3, 8, 8), }     ", b"(99999999,3,8,8)}"), "truncated"),
+        (npy(RED).replace(b"(3, 8, 8), }         ", b"(9999999999999,3,8,8)"), "truncated|damaged"),
         (START + b"\x02\0\xff\xff\xff\xff", "a header of 4,294,967,295 bytes"),
         (b"garbage", "not a .npy"),
     ],
@@ -111,7 +111,7 @@ def test_a_record_that_lost_less_than_a_start_is_called_out_by_the_next(classifi
     """It ends in the first bytes of the next record's start: it is answered, and the error says what that is worth."""
     found = answered(classifier, npy(RED) + npy(RED)[:-lost] + npy(BLUE) + npy(RED))
     assert [name for _, _, name in found[3:]] == ["blue", "red"]
-    assert found[2][2] == "-[2]: the record before it was cut short: its answer is not to be used"
+    assert found[2][2] == "-[2]: the previous record was truncated: its prediction is invalid"
 
 
 def test_a_start_across_two_blocks_is_found(classifier):
@@ -150,7 +150,7 @@ def test_a_damaged_picture_is_one_error(classifier, data):
     pytest.importorskip("PIL")
     [(image, index, error)] = answered(classifier, data)
     assert (image, index) == ("-", None)
-    assert error.startswith("standard input: does not decode: ")
+    assert error.startswith("standard input: cannot be decoded: ")
 
 
 @pytest.mark.parametrize(
@@ -204,8 +204,8 @@ def test_lines_are_paths_and_bad_ones_do_not_stop_the_rest(classifier, tmp_path)
     assert [name for _, _, name in found[:3]] == ["red", "red", "blue"]
     assert [error.split(": ")[1][:20] for _, _, error in found[3:8]] == [
         "cannot be read",
-        "line 5 is no path, n",
-        "line 6 has more than",
+        "line 5 is neither a ",
+        "line 6 exceeds the l",
         "cannot be read",
         "cannot be read",
     ]
@@ -292,7 +292,7 @@ def test_a_record_is_answered_at_once_while_the_pipe_stays_open(live):
     assert live(npy(BLUE)[:200], seconds=0.2) is None
     assert live(npy(BLUE)[200:]) == "blue"
     assert live(npy(np.zeros((4, 4)))).startswith("-[2]: shape 4x4")
-    assert live(npy(RED)[:-20] + npy(BLUE)).startswith("-[3]: cut short")
+    assert live(npy(RED)[:-20] + npy(BLUE)).startswith("-[3]: truncated")
     assert live(b"") == "blue"
     live.process.stdin.close()
     assert live.process.wait(20) == 2
