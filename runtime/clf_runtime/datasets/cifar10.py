@@ -165,7 +165,7 @@ def _records(batches: Sequence[_Batch], size: int) -> Iterator[np.ndarray]:
     for batch in batches:
         with open_regular(batch.file) as stream:
             if stamp(os.fstat(stream.fileno())) != batch.stamp:
-                raise ImageError(f"{batch.file}: another file than the one that was looked at, or changed since")
+                raise ImageError(f"{batch.file}: the file was replaced or modified while it was read")
             for first in range(0, batch.count, size):
                 wanted = min(size, batch.count - first) * _RECORD
                 data = stream.read(wanted)

@@ -86,7 +86,7 @@ def _labels(file: Place) -> np.ndarray:
 def _blocks(file: Place, same: NpyHeader, size: int, keep: np.ndarray | None) -> Iterator[np.ndarray]:
     with _open_values(file) as stream:
         if _header(stream, file) != same:
-            raise ImageError(f"{file}: another file than the one that was looked at, or changed since")
+            raise ImageError(f"{file}: the file was replaced or modified while it was read")
         yield from kept(read_rows(stream, same, str(file), size, MAX_ARRAY_BYTES), keep)
 
 

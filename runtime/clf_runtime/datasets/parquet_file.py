@@ -45,7 +45,7 @@ def opened(path: Path, same: tuple[int, ...] | None = None) -> Iterator[tuple[An
     with open_regular(path) as stream:
         status = os.fstat(stream.fileno())
         if same not in (None, stamp(status)):
-            raise ImageError(f"{path}: another file than the one that was looked at, or changed since")
+            raise ImageError(f"{path}: the file was replaced or modified while it was read")
         stream.seek(max(0, status.st_size - 8))
         end = stream.read(8)
         footer = int.from_bytes(end[:4], "little")

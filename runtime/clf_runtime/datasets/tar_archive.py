@@ -48,7 +48,7 @@ class TarArchive:
 
     def _members(self) -> Iterator[Member]:
         if stamp(os.stat(self._path)) != self._stamp:
-            raise ImageError(f"{self.where}: another file than the one that was looked at, or changed since")
+            raise ImageError(f"{self.where}: the file was replaced or modified while it was read")
         return each_member(self._path)
 
     @contextmanager

@@ -267,7 +267,7 @@ def _reopen(tensor: Tensor) -> IO[bytes]:
     stream = open_regular(tensor.file)
     if stamp(os.fstat(stream.fileno())) != tensor.stamp:
         stream.close()
-        raise ImageError(f"{tensor.file}: another file than the one that was looked at, or changed since")
+        raise ImageError(f"{tensor.file}: the file was replaced or modified while it was read")
     return stream
 
 

@@ -175,7 +175,7 @@ def bad_npz(tmp_path, **arrays):
         ({"images": np.zeros((3, 8, 8), np.uint8)}, "the model wants N x 3x8x8"),
         ({"images": np.full((6, 3, 8, 8), 2.0)}, r"x.npz\[0\]: floats outside 0..1"),
         ({"images": np.array([{}] * 6)}, "a pickle"),
-        ({"names": np.array([1, 2, 3])}, "names must be one text a class"),
+        ({"names": np.array([1, 2, 3])}, "names must be one string per class"),
         ({"names": np.array(["a", "a", "b"])}, "duplicate class name"),
     ],
 )
@@ -287,9 +287,9 @@ def test_a_source_that_another_takes_the_place_of_is_refused(tmp_path, kind):
     labelled = open_labelled(tmp_path / "a" / place, CIFAR)
     assert len(list(labelled.blocks())) == 1
     os.replace(tmp_path / "b" / place, tmp_path / "a" / place)
-    with pytest.raises(ImageError, match="another file than the one that was looked at, or changed since"):
+    with pytest.raises(ImageError, match="the file was replaced or modified while it was read"):
         list(labelled.blocks())
-    with pytest.raises(ImageError, match="another file than the one"):
+    with pytest.raises(ImageError, match="the file was replaced or modified"):
         labelled.opened.labels()
 
 

@@ -173,7 +173,7 @@ def test_a_compressed_array_that_ends_early_is_refused(tmp_path: Path) -> None:
         archive.writestr("images.npy", data[:-1000])
         archive.writestr("labels.npy", np.ones(1).tobytes())
     change_archive(tmp_path / "set.npz", file_size=len(data))
-    with pytest.raises(DataError, match=r"array images: damaged or cut short"):
+    with pytest.raises(DataError, match=r"array images: damaged or truncated"):
         read_source(tmp_path / "set.npz")
 
 

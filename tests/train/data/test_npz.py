@@ -170,11 +170,11 @@ def test_without_names_the_classes_are_numbered(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (np.array([1, 2]), "names must be one text a class, not int64"),
-        (np.array([1.5, 2.5]), "names must be one text a class, not float64"),
-        (np.array([["cat", "dog"]]), r"names must be one text a class, not <U3 of shape \(1, 2\)"),
-        (np.array("cat"), r"names must be one text a class, not <U3 of shape \(\)"),
-        (np.array(["cat", "dog"], object), "holds Python objects"),
+        (np.array([1, 2]), "names must be one string per class, not int64"),
+        (np.array([1.5, 2.5]), "names must be one string per class, not float64"),
+        (np.array([["cat", "dog"]]), r"names must be one string per class, not <U3 of shape \(1, 2\)"),
+        (np.array("cat"), r"names must be one string per class, not <U3 of shape \(\)"),
+        (np.array(["cat", "dog"], object), "contains Python objects"),
         (np.array(["cat"]), "labels go up to 1, but there are 1 class names"),
         (np.array(["cat", "dog", "owl"]), r"class 2 \(owl\) has no training images"),
     ],
@@ -205,7 +205,9 @@ def test_an_array_of_python_objects_is_refused(tmp_path: Path, key: str) -> None
     np.savez(
         tmp_path / "set.npz", **{"images": make_images(), "labels": make_labels(), key: np.array([1, "a"], object)}
     )
-    with pytest.raises(DataError, match=rf"set.npz, array {key}: holds Python objects \(a pickle\), which are never"):
+    with pytest.raises(
+        DataError, match=rf"set.npz, array {key}: contains Python objects \(a pickle\), which are never"
+    ):
         read_source(tmp_path / "set.npz")
 
 

@@ -81,7 +81,7 @@ def test_a_second_reading_decodes_nothing_and_is_equal(
     assert decoded == []
     assert by_another_path.fingerprint == plain.fingerprint
     assert by_another_path.skipped == (str(Path("set", "train", "b", "z.png")),)
-    with pytest.raises(DataError, match=r"^set/train/b/z\.png: does not decode: .*; mend or remove it"):
+    with pytest.raises(DataError, match=r"^set/train/b/z\.png: cannot be decoded: .*; mend or remove it"):
         read_source(Path("set"), size=(8, 8))
 
 

@@ -202,7 +202,7 @@ def test_a_picture_that_claims_too_many_pixels_is_refused_before_it_is_decoded(
     bomb = GOOD[:16] + size + struct.pack(">I", zlib.crc32(b"IHDR" + size)) + GOOD[33:]
     write_pictures(tmp_path, *SIX)
     write_pictures(tmp_path, "train/cat/bomb.png", content=bomb)
-    with pytest.raises(DataError, match=r"bomb\.png: .*pixels; the most that is read is 50,000,000"):
+    with pytest.raises(DataError, match=r"bomb\.png: .*pixels exceed the limit of 50,000,000"):
         read_source(tmp_path)
 
 
@@ -268,4 +268,4 @@ def test_a_moving_picture_is_its_first_and_that_is_said(tmp_path: Path, write_pi
     write_pictures(tmp_path, "train/cat/1.png", "train/dog/1.png", content=moving)
     read = read_source(tmp_path)
     np.testing.assert_array_equal(read.train.images[0], planes(first))
-    assert read.notes[:1] == (f"{tmp_path}/train/cat/1.png: holds several pictures: the first is taken, and 1 more",)
+    assert read.notes[:1] == (f"{tmp_path}/train/cat/1.png: contains several pictures; the first is used, and 1 more",)
