@@ -48,18 +48,18 @@ def test_a_run_is_read_back_and_told_in_few_lines(made):
     assert (run_folder / "run.json").stat().st_size < 200_000
     lines = text_report(run)
     assert len(lines) < 40
-    assert lines[2] == "accuracy of the 10 worst of 1,001 classes"
+    assert lines[2] == "lowest recall of 1,001 classes"
     assert not any("confusion" in line or "no image was misclassified" in line for line in lines)
 
 
 def test_the_pages_show_the_worst_classes(made):
     _, _, run_folder, run = made
     page = (run_folder / "report.html").read_text("utf-8")
-    assert "The 100 classes of the 1,001 that simple knows worst." in page
+    assert "The 100 classes of the lowest recall of simple, of 1,001." in page
     assert "Confusion matrix" not in page
     assert page.count("<tr>") < 200
     (run_folder / "simple").symlink_to(run_folder)
-    assert comparison_page([run, run], run_folder).count("knows worst") == 3
+    assert comparison_page([run, run], run_folder).count("of the lowest recall") == 3
     (run_folder / "simple").unlink()
 
 
