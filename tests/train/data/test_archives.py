@@ -209,7 +209,7 @@ def test_an_archive_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> 
     path = make_tar(tmp_path / "set.tar.gz", PICTURES)
     archive = tar_archive.TarArchive(path)
     os.utime(path, ns=(1, 1))
-    with pytest.raises(ValueError, match="the file was replaced or modified"):
+    with pytest.raises(ValueError, match="the file was replaced or modified while it was read"):
         list(archive.read_all([0], 1 << 20))
 
 

@@ -150,7 +150,7 @@ def _refuse_state(folder: Path, overwrite: bool) -> None:
     """Raise RunError if the partial folder is not a training's, or holds a state, unless `overwrite`."""
     partial = partial_of(folder)
     if partial.exists() and not (partial / _MARK).exists() and any(partial.iterdir()):
-        raise RunError(f"{partial}: is in the way, and not of a training; move it away")
+        raise RunError(f"{partial}: exists, and is not of a training; remove it")
     if holds_state(partial) and not overwrite:
         try:
             how = f"or resume it: {resume_command(folder, plan.read_plan(partial))}"

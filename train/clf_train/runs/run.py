@@ -53,7 +53,7 @@ class DataRecord:
     """Where the images came from: a word or an absolute path, its layout, its fingerprint, and each part's size.
 
     `train_images` were trained on; `validation_images` were held out of the training part. `skipped` are the pictures
-    that were left out since they cannot be read, `as_before` says how the others were read: see read_source.
+    that were skipped since they cannot be decoded, `as_before` says how the others were read: see read_source.
     """
 
     source: str
