@@ -3,18 +3,23 @@
     python -m venv fuzz && fuzz/bin/pip install -e '.[cpu,images]' atheris onnx
     fuzz/bin/python tests/fuzz/fuzz_readers.py npy CORPUS -max_total_time=300 -rss_limit_mb=1536
 
-The readers: npy, npz, records (a stream of .npy), paths (lines on standard input), picture, card (metadata), tensor (a
-file of torch.save), model (an .onnx file, opened and run). CORPUS is a folder that keeps what the fuzzer found
+The readers: npy, npz, records (a stream of .npy), paths (lines on standard input), png, jpeg, webp, bmp, gif, tiff, ppm
+and heic (pictures), zip and tar (archives of pictures), csv (a column a pixel), card (metadata), tensor (a file of
+torch.save), model (an .onnx file, opened and run). CORPUS is a folder that keeps what the fuzzer found
 interesting; it is made, and begun with a few good files. All further arguments are libFuzzer's (-help=1 lists them). An
 input that leads to anything but an answer or a one-line ClfError stops the run, and is written to a file `crash-...` in
 the current folder.
 """
 
+import contextlib
 import io
 import os
 import sys
+import tarfile
 import tempfile
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import atheris
@@ -23,17 +28,28 @@ import numpy as np
 with atheris.instrument_imports(
     include=["clf_runtime", "zipfile", "numpy.lib.format", "numpy.lib._format_impl", "PIL"]
 ):
-    from PIL import ImageOps, JpegImagePlugin, PngImagePlugin  # noqa: F401 - what decode_picture loads
+    from PIL import (  # noqa: F401 - what decode_picture loads
+        BmpImagePlugin,
+        GifImagePlugin,
+        ImageOps,
+        JpegImagePlugin,
+        PngImagePlugin,
+        PpmImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
 
     from clf_runtime.classifier import Classifier
-    from clf_runtime.datasets import torch_save
+    from clf_runtime.datasets import layouts, torch_save
+    from clf_runtime.datasets.source import Reading
     from clf_runtime.errors import ClfError
     from clf_runtime.inputs import npz, stream
     from clf_runtime.inputs.arrays import to_batch
     from clf_runtime.inputs.files import read_images
-    from clf_runtime.inputs.pictures import decode_picture
+    from clf_runtime.inputs.pictures import Room, decode_picture, picture_size
     from clf_runtime.model import metadata
     from clf_runtime.model.card import Golden, ModelCard
+    from clf_runtime.model.geometry import FITS, Geometry
     from clf_runtime.pipeline import answer_stream
 
 CARD = ModelCard("m", ("a", "b"), (3, 4, 5), "uint8", (0.0, 255.0))
@@ -92,7 +108,32 @@ def read_lines(data: bytes) -> None:
 
 
 def read_picture(data: bytes) -> None:
-    decode_picture(data, "x", 3, (4, 5))
+    for fit in FITS:
+        pixels = decode_picture(data, "x", 3, (4, 5), Geometry(fit))
+        if pixels.shape != (4, 5, 3) or pixels.dtype != np.uint8:
+            raise AssertionError(f"a picture became {pixels.dtype} {pixels.shape}")
+    picture_size(data, "x")
+
+
+def decode_small(data: bytes, where: str, room: Room) -> np.ndarray:
+    return decode_picture(data, where, 3, (4, 5), room=room)
+
+
+def read_source(suffix: str) -> Callable[[bytes], None]:
+    """A reader of labelled images in one file of this name."""
+    file = FILE.with_name(f"set{suffix}")
+
+    def read(data: bytes) -> None:
+        file.write_bytes(data)
+        source = layouts.open_source(file, Reading(decode_small))
+        for opened in filter(None, (source.train, source.validation, source.test)):
+            part = opened()
+            part.labels()
+            for block in part.blocks(2, None):
+                if len(block) > 2:
+                    raise AssertionError("a block of more images than were asked for")
+
+    return read
 
 
 def read_card(data: bytes) -> None:
@@ -143,20 +184,54 @@ def seeds_of_npz() -> list[bytes]:
     return made
 
 
-def seeds_of_pictures() -> list[bytes]:
+def seeds_of_pictures(kind: str) -> list[bytes]:
     from PIL import Image
 
+    if kind == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     made = []
-    for kind, options in (("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True})):
-        for mode in ("RGB", "L", "RGBA", "P", "CMYK"):
-            if (kind, mode) in {("PNG", "CMYK"), ("JPEG", "RGBA"), ("JPEG", "P")}:
-                continue
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for mode in ("RGB", "L", "RGBA", "LA", "P", "1", "CMYK", "I;16"):
+        for options in ({}, {"exif": exif}, {"save_all": True}):
             file = io.BytesIO()
-            exif = Image.Exif()
-            exif[0x0112] = 6
-            Image.fromarray(IMAGE.transpose(1, 2, 0)).convert(mode).save(file, kind, exif=exif, **options)
-            made.append(file.getvalue())
+            picture = Image.fromarray(np.repeat(np.repeat(IMAGE.transpose(1, 2, 0), 4, 0), 4, 1))
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not every format has every mode
+                picture.convert(mode).save(file, kind, **options)
+                made.append(file.getvalue())
     return made
+
+
+def seeds_of_archives(pack: Callable[[dict[str, bytes]], bytes]) -> list[bytes]:
+    picture = seeds_of_pictures("PNG")[0]
+    folders = {f"{part}{name}/{i}.png": picture for part in ("train/", "test/") for name in "ab" for i in range(2)}
+    listed = {"labels.csv": b"file,label\nx/1.png,a\nx/2.png,b\n", "x/1.png": picture, "x/2.png": picture}
+    return [pack(folders), pack({n.removeprefix("train/"): data for n, data in folders.items()}), pack(listed)]
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def tarred(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return stream.getvalue()
+
+
+def seeds_of_tables() -> list[bytes]:
+    pixels = ",".join(f"pixel{i}" for i in range(4))
+    return [f"label,{pixels}\n0,1,2,3,4\n1,4,3,2,1\n".encode(), b"1,2,3,4,0\n5,6,7,8,1\n", b"a;b\n"]
 
 
 def seeds_of_cards() -> list[bytes]:
@@ -207,12 +282,17 @@ def seeds_of_tensors() -> list[bytes]:
     return made
 
 
+PICTURES = ("PNG", "JPEG", "WebP", "BMP", "GIF", "TIFF", "PPM")
 READERS = {
     "npy": (read_file, seeds_of_npy),
     "npz": (read_npz, seeds_of_npz),
     "records": (read_records, lambda: [*seeds_of_npy(), b"".join(seeds_of_npy())]),
     "paths": (read_lines, lambda: [b"a.npy\nb.npy\r\n\n\xff\n"]),
-    "picture": (read_picture, seeds_of_pictures),
+    **{kind.lower(): (read_picture, partial(seeds_of_pictures, kind)) for kind in PICTURES},
+    "heic": (read_picture, partial(seeds_of_pictures, "HEIF")),
+    "zip": (read_source(".zip"), partial(seeds_of_archives, zipped)),
+    "tar": (read_source(".tar"), partial(seeds_of_archives, tarred)),
+    "csv": (read_source(".csv"), seeds_of_tables),
     "card": (read_card, seeds_of_cards),
     "tensor": (read_tensor, seeds_of_tensors),
     "model": (read_model, seeds_of_models),
