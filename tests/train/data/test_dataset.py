@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from small_arrays import COUNT, SHAPE, make_floats, make_images, make_labels
 
-from clf_train.data.dataset import Part, Parts, assemble
+from clf_train.data.assembly import assemble
+from clf_train.data.dataset import Part, Parts
 from clf_train.errors import DataError
 
 Make = Callable[..., Parts]

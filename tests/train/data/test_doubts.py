@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 from small_arrays import make_images
 
-from clf_train.data.dataset import Part, Parts, assemble
+from clf_train.data.assembly import assemble
+from clf_train.data.dataset import Part, Parts
 from clf_train.data.doubts import find_doubts, hash_images
 
 NAMES = ("cat", "dog")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from small_arrays import CLASSES, make_floats, make_images, make_labels
 
-from clf_train.data import dataset
-from clf_train.data.dataset import Parts, assemble
+from clf_train.data import statistics
+from clf_train.data.assembly import assemble
+from clf_train.data.dataset import Parts
 
 Make = Callable[..., Parts]
 Fingerprint = Callable[..., str]
@@ -42,7 +43,7 @@ def test_the_fingerprint_does_not_depend_on_memory_order_or_chunks(
 ) -> None:
     images = make_images().astype(dtype)
     wanted = fingerprint(images)
-    monkeypatch.setattr(dataset, "_CHUNK_BYTES", chunk)
+    monkeypatch.setattr(statistics, "_CHUNK_BYTES", chunk)
     assert fingerprint(MEMORY_ORDERS[order](images)) == wanted
 
 

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from clf_train import Dataset
-from clf_train.data import dataset, spill
-from clf_train.data.dataset import Part, Parts, Split, assemble, split_off
+from clf_train.data import spill, statistics
+from clf_train.data.assembly import assemble
+from clf_train.data.dataset import Part, Parts, Split
+from clf_train.data.splitting import split_off
 from clf_train.errors import DataError
 
 COUNT = 40
@@ -183,7 +185,7 @@ def make_large(order: str, dtype: type = np.float32) -> np.ndarray:
 @pytest.fixture
 def small_steps(spill_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spill, "_PIECE_BYTES", 1 << 20)
-    monkeypatch.setattr(dataset, "_CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr(statistics, "_CHUNK_BYTES", 1 << 20)
 
 
 @pytest.mark.usefixtures("small_steps")

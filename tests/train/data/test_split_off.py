@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from small_arrays import COUNT, make_images, make_labels
 
-from clf_train.data import dataset
-from clf_train.data.dataset import Part, Parts, Split, assemble, split_off
+from clf_runtime.datasets.holdout import SPLIT_SEED, TEST_SHARE
+from clf_train.data.assembly import assemble
+from clf_train.data.dataset import Part, Parts, Split
+from clf_train.data.splitting import split_off
 from clf_train.errors import DataError
 
 
@@ -82,7 +84,7 @@ def test_a_class_of_a_single_image_is_named() -> None:
 def test_a_source_without_a_test_part_is_split_by_the_fixed_share_and_seed() -> None:
     whole = Parts("layout", Part(make_images(30), make_labels(30), "TRAIN"))
     made = assemble("s", whole)
-    rest, out = split_off(Split(make_images(30), make_labels(30)), dataset.TEST_SHARE, dataset.SPLIT_SEED, "HERE")
+    rest, out = split_off(Split(make_images(30), make_labels(30)), TEST_SHARE, SPLIT_SEED, "HERE")
     np.testing.assert_array_equal(made.train.images, rest.images)
     np.testing.assert_array_equal(made.test.images, out.images)
     assert made.notes == ("there is no test part: 6 of 30 images are held out for it (stratified, seed 0)",)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from small_arrays import COUNT, SHAPE, make_floats, make_images, make_labels
 
-from clf_train.data import dataset
-from clf_train.data.dataset import Parts, assemble
+from clf_train.data import statistics
+from clf_train.data.assembly import assemble
+from clf_train.data.dataset import Parts
 from clf_train.errors import DataError
 
 Make = Callable[..., Parts]
@@ -39,7 +40,7 @@ STATISTICS: dict[str, np.ndarray] = {
 def test_mean_and_std_are_those_of_numpy_in_float64(
     good_parts: Make, monkeypatch: pytest.MonkeyPatch, kind: str, chunk: int
 ) -> None:
-    monkeypatch.setattr(dataset, "_CHUNK_BYTES", chunk)
+    monkeypatch.setattr(statistics, "_CHUNK_BYTES", chunk)
     made = assemble("s", good_parts(STATISTICS[kind]))
     mean, std = reference(made.train.images)
     np.testing.assert_allclose(made.mean, mean, rtol=1e-6, atol=1e-7)
@@ -128,7 +129,7 @@ def test_the_ends_of_float32_are_no_infinity(good_parts: Make) -> None:
 
 
 def test_nan_beyond_the_first_chunk_is_refused(good_parts: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(statistics, "_CHUNK_BYTES", 1)
     images = make_floats()
     images[7, 0, 0, 0] = np.nan
     with pytest.raises(DataError, match="TRAIN: image 7 contains NaN"):

@@ -12,7 +12,7 @@ from small_arrays import COUNT, TEST_COUNT
 from small_tensors import make_labels, make_pixels, scaled
 
 from clf_runtime.datasets import tensors
-from clf_train.data import dataset
+from clf_train.data import statistics
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError
 
@@ -124,7 +124,7 @@ def test_an_image_with_nan_or_infinity_is_named_by_file_and_index(
     count: int,
     index: int,
 ) -> None:
-    monkeypatch.setattr(dataset, "_CHUNK_BYTES", chunk)
+    monkeypatch.setattr(statistics, "_CHUNK_BYTES", chunk)
     folder = save_tensors(tmp_path, **(FLOATS | {name: with_pixel(value, index, count)}))
     with pytest.raises(DataError, match=rf"{name}_2: image {index} contains NaN or infinity"):
         read_source(folder)

@@ -9,7 +9,7 @@ import torch
 from small_arrays import CLASSES, COUNT, HEIGHT, TEST_COUNT, WIDTH
 from small_tensors import make_labels, make_pixels, scaled
 
-from clf_train.data import dataset
+from clf_train.data import statistics
 from clf_train.data.sources import read_source
 
 Save = Callable[..., Path]
@@ -164,7 +164,7 @@ def test_images_of_the_legacy_format_are_a_copy_that_outlives_the_file(
 def test_reading_a_large_set_makes_no_private_copy_of_it(
     tmp_path: Path, save_tensors: Save, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "_CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr(statistics, "_CHUNK_BYTES", 1 << 20)
     images = torch.rand(2500, 3, 32, 32)
     size = images.nbytes  # 31 MB
     save_tensors(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from clf_train import find_recipe
-from clf_train.data.dataset import assemble
+from clf_train.data.assembly import assemble
 from clf_train.data.normalisation import Normalisation
 from clf_train.errors import FactoryError, RunError
 from clf_train.loop import probe

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clf_train.data.dataset import Part, Parts, assemble
+from clf_train.data.assembly import assemble
+from clf_train.data.dataset import Part, Parts
 from clf_train.evaluation.metrics import measure
 from clf_train.evaluation.suspects import find_suspects
 from clf_train.report.plots import for_display, save_confused, save_confusion, save_sheet, save_suspects

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from clf_train.data.dataset import Dataset, split_rows
+from clf_train.data.dataset import Dataset
 from clf_train.data.normalisation import Normalisation
+from clf_train.data.splitting import split_rows
 from clf_train.models.recipe import Recipe, fit_to
 
 

@@ -20,7 +20,9 @@ from clf_runtime.engine.threads import usable_threads
 from clf_runtime.errors import ClfError
 from clf_runtime.model.geometry import USUAL, Geometry
 from clf_train.data import cifar10, legacy_tensors, scaling, spill
-from clf_train.data.dataset import Dataset, Part, Parts, as_images, assemble, check_names
+from clf_train.data.array_checks import as_images, check_names
+from clf_train.data.assembly import assemble
+from clf_train.data.dataset import Dataset, Part, Parts
 from clf_train.data.picture_cache import keeping
 from clf_train.errors import DataError
 
