@@ -3,6 +3,7 @@
 import os
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, cast
 
@@ -12,13 +13,13 @@ from clf_runtime.commands.progress import following
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
 from clf_runtime.model.geometry import USUAL, Fit, Geometry
+from clf_train.commands.earlier import plan_to_repeat, plan_to_resume, refuse_combinations
 from clf_train.commands.geometry import parse_colour, parse_size
 from clf_train.errors import RecipeError, RunError, Stopped
 from clf_train.loop.process import configure_process
 from clf_train.loop.signals import stopping_on_signals
+from clf_train.models.defaults import SMALL
 from clf_train.models.recipe import (
-    LEAST_FOLDS,
-    MOST_FOLDS,
     ClassWeights,
     Optimizer,
     Precision,
@@ -33,7 +34,6 @@ _CHANGES = (
     *("epochs", "optimizer", "schedule", "learning_rate", "momentum", "nesterov", "batch_size", "weight_decay"),
     *("label_smoothing", "flip", "shift", "validation_share", "patience", "precision", "class_weights"),
 )
-_BESIDE = {"resume": {"data", "model", "quiet"}, "like": {"data", "model", "out", "overwrite", "tensorboard", "quiet"}}
 
 
 def train(
@@ -182,9 +182,7 @@ def train(
     changes = {name: context.params[name] for name in _CHANGES if name in given}
     changes.update({name: changes[name] == "on" for name in ("nesterov", "flip") if name in changes})
     size, geometry = parse_size(image_size), Geometry(fit, parse_colour(background))
-    for again in _BESIDE.keys() & given:
-        _refuse_beside(again, given)
-    _refuse_beside_folds(folds, given)
+    refuse_combinations(given, folds)
     begins_with = None
     if init is not None:  # of a run of one model, which then need not be named
         from clf_train.runs.init import find_init
@@ -205,36 +203,28 @@ def train(
     import torch
 
     from clf_train import training
+    from clf_train.commands.images import choose_by_size, read_as_planned, read_for
     from clf_train.commands.progress import follow
     from clf_train.commands.show import refuse_sheet, show_source, stem
-    from clf_train.data.sources import read_source, typical_size
     from clf_train.loop.device import select_device
     from clf_train.loop.distributed import check_same_images, join
-    from clf_train.models.defaults import default_model, default_size
     from clf_train.report import text as report
-    from clf_train.runs.folder import free_name, partial_of, refuse_early, refuse_nothing
+    from clf_train.runs.folder import free_name, refuse_early
     from clf_train.runs.output_place import refuse_among_images
-    from clf_train.runs.plan import check_models, check_plan, plan_like, read_plan
-    from clf_train.runs.run import find_runs, folder_name, load_net, read_run
+    from clf_train.runs.plan import check_models, check_plan
+    from clf_train.runs.run import folder_name
 
     # Whatever can be refused at once is refused before the images are read.
     plan = None
+    own = models if "model" in given else ()
     if resume is not None:
-        out = resume if resume.name and not resume.name.endswith(".partial") else resume.resolve()
-        out = out.with_name(out.name.removesuffix(".partial"))
-        refuse_nothing(out.resolve())
-        plan = read_plan(partial_of(out.resolve()))
+        plan, out = plan_to_resume(resume)
+        check_models(plan, own)
     elif like is not None:
-        runs = {folder: read_run(folder) for folder in find_runs(like)}
-        plan = plan_like(list(runs.values()))
+        plan = plan_to_repeat(like, own, (lambda text: None) if quiet else partial(say, NAME))
     if plan is not None:
-        check_models(plan, models if "model" in given else ())
-        if like is not None:  # the net must be the one that was trained
-            for folder, run in runs.items():
-                load_net(folder, run, run.model if is_own(run.model) else None)
-                if run.probe_sha256 is None and not quiet:
-                    say(NAME, f"{folder}: is of an earlier clf-edge, without a probe: its code may have changed since")
         device = "cuda" if plan.device == "cuda" else "cpu"
+        folds, seed = plan.folds, plan.seed
     chosen = "cpu" if show else select_device(device)[0].type
     with join(chosen) as world:
         quiet = quiet or not world.writes
@@ -248,38 +238,16 @@ def train(
         if not quiet:
             say(NAME, f"reading {place}")
         with following(NAME, quiet) as watch:
-            if plan is None:
-                sides, are_pictures = typical_size(place)
+            if plan is not None:
+                dataset = read_as_planned(place, plan, watch)
+            else:
                 if "model" not in given and init is None:
-                    model_of_size, said = default_model(size or sides, recipe)
-                    if model_of_size is not None:
-                        recipes = {model_of_size: change(find_recipe(recipe, model_of_size), changes)}
+                    models, said = choose_by_size(place, size, recipe)
+                    recipes = {m: change(find_recipe(recipe, m), changes) for m in models}
                     if said and not quiet:
                         say(NAME, said)
-                if size is None and are_pictures:
-                    its_run = None if begins_with is None else read_run(Path(begins_with.folder))
-                    size = default_size(recipes) if its_run is None else its_run.image_shape[1:]
-                dataset = read_source(
-                    place,
-                    names,
-                    size=size,
-                    geometry=geometry,
-                    skip_bad=skip_bad,
-                    watch=watch,
-                    undivided=folds is not None,
-                )
-            else:
-                dataset = read_source(
-                    place,
-                    plan.names,
-                    size=plan.size,
-                    geometry=plan.geometry,
-                    skip_bad=plan.skip_bad,
-                    as_before=plan.as_before,
-                    watch=watch,
-                    undivided=bool(plan.folds),
-                )
-                folds = plan.folds
+                asked = {"skip_bad": skip_bad, "undivided": folds is not None}
+                dataset = read_for(place, names, recipes, begins_with, size, geometry, watch, **asked)
         if not quiet:
             for note in (*dataset.notes, *dataset.doubts):
                 say(NAME, note)
@@ -294,14 +262,13 @@ def train(
             label = "-".join(folder_name(m) for m in recipes)
             out = free_name(Path("artifacts"), f"{stem(dataset.source)}-{label}-{datetime.now():%Y%m%d-%H%M%S}")
         with stopping_on_signals() as stop, ExitStack() as bars:
-            on_start = follow(NAME, dataset, seed if plan is None else plan.seed, bars, quiet, stop.asked, folds or 0)
+            on_start = follow(NAME, dataset, seed, bars, quiet, stop.asked, folds or 0)
             try:
                 if resume is not None:
                     trained = training.resume(dataset, out, on_start=on_start, world=world)
                 else:
                     if plan is not None:
                         torch.set_num_threads(plan.threads)
-                        seed = plan.seed
                     trained = training.train(
                         dataset,
                         recipes,
@@ -328,34 +295,12 @@ def train(
 
 
 def _models(text: str) -> tuple[Model, ...]:
-    models = ("simple", "conv") if text == "both" else tuple(name.strip() for name in text.split(","))
+    models = SMALL if text == "both" else tuple(name.strip() for name in text.split(","))
     if not all(models):
         raise RecipeError(f"--model {text}: has an empty name")
     if len(set(models)) < len(models):
         raise RecipeError(f"--model {text}: has a model twice")
     return models
-
-
-def _refuse_beside(again: str, given: set[str]) -> None:
-    """Refuse options that cannot be changed when a training is repeated or resumed."""
-    for name in sorted(given - {again} - _BESIDE[again]):
-        beside = ", ".join(f"--{n}" for n in sorted(_BESIDE[again]))
-        raise RecipeError(f"--{name.replace('_', '-')} cannot be combined with --{again}; these can: {beside}")
-
-
-def _refuse_beside_folds(folds: int | None, given: set[str]) -> None:
-    """Refuse a number of folds that is none, and what folds take the place of."""
-    if folds is None:
-        return
-    if not LEAST_FOLDS <= folds <= MOST_FOLDS:
-        raise RecipeError(f"--folds must be {LEAST_FOLDS} to {MOST_FOLDS}, not {folds}")
-    for name, why in (
-        ("validation_share", "the folds choose epoch and temperature"),
-        ("patience", "each fold is trained to the end"),
-        ("show", "it trains nothing"),
-    ):
-        if name in given:
-            raise RecipeError(f"--{name.replace('_', '-')} cannot be combined with --folds: {why}")
 
 
 app = make_app(train)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from clf_train.models.registry import Model, find_architecture
 
 PHOTOGRAPHS = "efficientnet_lite0"
+SMALL: tuple[Model, ...] = ("simple", "conv")  # and for `both`
 _LARGER_THAN = 64  # pixels of the longer side: smaller images lack the details that its weights detect
 _LEAST_SIDE = 32  # of its input
 _SIDE = 224  # of the images that its weights were trained on
