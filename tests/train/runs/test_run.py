@@ -1,9 +1,6 @@
 import hashlib
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +9,6 @@ from clf_train import find_recipe, read_run, read_source
 from clf_train.errors import RunError
 from clf_train.models.recipe import change
 from clf_train.report.machine import describe_machine
-from clf_train.runs.folder import free_name, new_folder, refuse_early
 from clf_train.runs.plan import plan_like
 from clf_train.runs.records import write_record
 from clf_train.runs.run import find_runs, load_net
@@ -226,151 +222,3 @@ def test_weights_of_another_model_are_refused(copy):
     run = replace(read_run(copy), model="simple")
     with pytest.raises(RunError, match="not the weights of this run"):
         load_net(copy, run)
-
-
-def interrupted(folder, name):
-    """Leave a partial folder that holds a file."""
-    work = new_folder(folder)
-    file = work.__enter__() / name
-    file.parent.mkdir(exist_ok=True)
-    file.touch()
-    assert not work.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
-
-
-class TestNewFolder:
-    def test_it_appears_whole_or_not_at_all(self, tmp_path):
-        folder = tmp_path / "run"
-        with new_folder(folder) as partial:
-            (partial / "x").write_text("1")
-            assert partial == tmp_path / "run.partial"
-            assert not folder.exists()
-        assert [p.name for p in folder.iterdir()] == ["x"]
-        assert [p.name for p in tmp_path.iterdir()] == ["run"]
-
-    def test_nothing_is_left_when_the_work_fails(self, tmp_path):
-        with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "run"):
-            raise KeyboardInterrupt
-        assert list(tmp_path.iterdir()) == []
-
-    def test_an_existing_run_is_kept_unless_asked(self, copy):
-        with pytest.raises(RunError, match="--overwrite"), new_folder(copy):
-            pass
-        assert (copy / "run.json").exists()
-        with new_folder(copy, overwrite=True) as partial:
-            (partial / "new").write_text("")
-        assert [p.name for p in copy.iterdir()] == ["new"]
-        assert [p for p in copy.parent.iterdir() if p.suffix in (".old", ".partial")] == []
-
-    def test_the_old_run_is_kept_when_overwriting_fails(self, copy):
-        with pytest.raises(RuntimeError), new_folder(copy, overwrite=True):
-            raise RuntimeError
-        assert (copy / "run.json").exists()
-
-    def test_a_folder_that_is_no_run_is_never_overwritten(self, tmp_path):
-        (tmp_path / "home" / "photos").mkdir(parents=True)
-        with pytest.raises(RunError, match="not a run folder"), new_folder(tmp_path / "home", overwrite=True):
-            pass
-        assert (tmp_path / "home" / "photos").exists()
-
-    def test_a_folder_that_holds_runs_and_other_things_is_never_overwritten(self, tmp_path):
-        (tmp_path / "home" / "run1").mkdir(parents=True)
-        (tmp_path / "home" / "run1" / "run.json").touch()
-        for extra in ("thesis.txt", "comparison.html"):
-            (tmp_path / "home" / extra).touch()
-            with pytest.raises(RunError, match="not a run folder"), new_folder(tmp_path / "home", overwrite=True):
-                pass
-        (tmp_path / "home" / "thesis.txt").rename(tmp_path / "home" / "run1.onnx")
-        with new_folder(tmp_path / "home", overwrite=True):
-            pass
-        assert list((tmp_path / "home").iterdir()) == []
-
-    def test_a_second_training_is_refused_while_the_first_works(self, tmp_path):
-        with new_folder(tmp_path / "run") as partial:
-            (partial / "x").write_text("1")
-            with pytest.raises(RunError, match="another training is using it"), new_folder(tmp_path / "run"):
-                pass
-            assert (partial / "x").exists()
-
-    def test_what_a_killed_training_left_is_cleared(self, tmp_path):
-        code = (
-            "import os; from pathlib import Path; from clf_train.runs.folder import new_folder\n"
-            "with new_folder(Path('run')) as p: (p / 'x').mkdir(); os._exit(9)"
-        )
-        killed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
-        assert killed.returncode == 9
-        assert (tmp_path / "run.partial" / "x").is_dir()
-        with new_folder(tmp_path / "run"):
-            pass
-        assert list((tmp_path / "run").iterdir()) == []
-        assert [p.name for p in tmp_path.iterdir()] == ["run"]
-
-    def test_a_state_is_kept_when_the_work_fails_and_not_lost_to_the_next_one(self, tmp_path):
-        interrupted(tmp_path / "run", "state.pt")
-        (tmp_path / "run.partial" / ".state.pt.7.partial").touch()  # a kill while it was written
-        assert (tmp_path / "run.partial" / "state.pt").exists()
-        with pytest.raises(RunError, match=r"pass --overwrite, since its plan\.json cannot be read"):
-            new_folder(tmp_path / "run").__enter__()
-        with new_folder(tmp_path / "run", resume=True) as again:
-            assert (again / "state.pt").exists()
-        assert [p.name for p in (tmp_path / "run").iterdir()] == ["state.pt"]
-
-    def test_overwrite_gives_a_stopped_training_up(self, tmp_path):
-        interrupted(tmp_path / "run", "conv/run.json")
-        with new_folder(tmp_path / "run", overwrite=True) as again:
-            assert not (again / "conv").exists()
-
-    def test_there_must_be_something_to_go_on_with(self, tmp_path, copy):
-        with pytest.raises(RunError, match="no training was stopped there"):
-            new_folder(tmp_path / "nowhere", resume=True).__enter__()
-        with pytest.raises(RunError, match="is finished"):
-            new_folder(copy, resume=True).__enter__()
-
-    def test_a_partial_folder_that_no_training_made_is_never_cleared(self, tmp_path):
-        (tmp_path / "run.partial").mkdir()
-        (tmp_path / "run.partial" / "precious").touch()
-        with pytest.raises(RunError, match="not of a training"), new_folder(tmp_path / "run"):
-            pass
-        assert (tmp_path / "run.partial" / "precious").exists()
-
-    def test_nobody_else_s_folder_is_touched(self, tmp_path):
-        (tmp_path / "run.old").mkdir()
-        for overwrite in (False, True):
-            with new_folder(tmp_path / "run", overwrite=overwrite) as partial:
-                (partial / "run.json").touch()
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "run.old"]
-
-    def test_a_folder_that_appears_meanwhile_is_kept_and_so_is_the_run(self, tmp_path):
-        work = new_folder(tmp_path / "run")
-        partial = work.__enter__()
-        (partial / "x").touch()
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run" / "precious").touch()
-        with pytest.raises(RunError, match=r"the finished run is in .*run\.partial"):
-            work.__exit__(None, None, None)
-        assert (tmp_path / "run" / "precious").exists()
-        assert (tmp_path / "run.partial" / "x").exists()
-
-    def test_the_folder_one_stands_in_can_be_replaced(self, copy, monkeypatch):
-        monkeypatch.chdir(copy)
-        with new_folder(Path(), overwrite=True) as partial:
-            (partial / "new").touch()
-        assert [p.name for p in copy.iterdir()] == ["new"]
-
-    def test_a_free_name_is_one_that_nothing_has(self, tmp_path):
-        (tmp_path / "a").mkdir()
-        (tmp_path / "a-2.partial").mkdir()
-        assert free_name(tmp_path, "a").name == "a-3"
-        assert free_name(tmp_path, "b").name == "b"
-
-
-@pytest.mark.parametrize("name", ["x.partial", "a\nb", "n" * 248])
-def test_a_name_that_no_training_s_folder_can_have_is_refused_at_once(tmp_path, name):
-    with pytest.raises(RunError, match="choose a"):
-        refuse_early(tmp_path / name, False)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_longest_name_is_not_too_long_in_the_end(tmp_path):
-    with new_folder(tmp_path / ("n" * 247)):
-        pass
-    assert [path.name for path in tmp_path.iterdir()] == ["n" * 247]
