@@ -4,6 +4,7 @@ import gc
 import io
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn, cast
@@ -21,6 +22,7 @@ def run(work: Callable[[], Any], name: str, extras: str) -> NoReturn:
     `extras` are the extras of clf-edge that the command needs, for the install line if a package is missing.
     """
     _repair_streams()
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of a damaged tag: one line of ours says it if it matters
     code: Any = 0
     try:
         code = work()

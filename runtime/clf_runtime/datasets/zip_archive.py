@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from clf_runtime.bounded import InPieces, open_regular, read_bounded
+from clf_runtime.bounded import open_regular, read_bounded
 from clf_runtime.datasets.archive_tree import Node, make_tree
 from clf_runtime.datasets.places import Content
-from clf_runtime.errors import ClfError, ImageError, brief
+from clf_runtime.errors import ImageError
+from clf_runtime.inputs.zips import open_zip, zip_errors
 
+_KIND = "a zip archive"
 _MAX_DIRECTORY_BYTES = 32 << 20  # of about 400,000 pictures
 
 
@@ -34,8 +36,8 @@ class ZipArchive:
         self.where = str(path)
         self._stream = open_regular(path)
         weakref.finalize(self, self._stream.close)  # a part outlives any `with`
-        with self._told(self.where):
-            self._archive = zipfile.ZipFile(InPieces(self._stream, _MAX_DIRECTORY_BYTES))
+        with zip_errors(self.where, _KIND):
+            self._archive = open_zip(self._stream, _MAX_DIRECTORY_BYTES)
             members = self._archive.infolist()
         if sum(info.compress_size for info in members) > os.fstat(self._stream.fileno()).st_size:
             raise ImageError(f"{self.where}: damaged: its members are larger than the file")
@@ -55,7 +57,7 @@ class ZipArchive:
             raise ImageError(f"{where}: unsupported compression; pack it again with deflate")
         if info.flag_bits & 1:
             raise ImageError(f"{where}: encrypted; pack it again without a password")
-        with self._told(where), self._archive.open(info) as stream:
+        with zip_errors(where, _KIND), self._archive.open(info) as stream:
             yield stream
 
     def read_all(self, infos: Sequence[zipfile.ZipInfo], most: int) -> Iterator[Content]:
@@ -67,15 +69,3 @@ class ZipArchive:
             except ImageError as error:
                 content = error
             yield content
-
-    @contextmanager
-    def _told(self, where: str) -> Iterator[None]:
-        """Raise as an ImageError whatever zipfile and its decompressor raise."""
-        try:
-            yield
-        except (ClfError, MemoryError):
-            raise
-        except OSError as error:
-            raise ImageError(f"{where}: cannot be read: {error.strerror or brief(error)}") from None
-        except Exception as error:  # BadZipFile, zlib.error, RuntimeError, EOFError, UnicodeDecodeError, ...
-            raise ImageError(f"{where}: damaged, or no zip archive: {brief(error, 120)}") from None

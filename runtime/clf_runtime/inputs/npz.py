@@ -7,38 +7,22 @@ member must contain exactly what its `.npy` header says, and its checksum is ver
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from clf_runtime.bounded import InPieces, as_path, open_regular, stamp
-from clf_runtime.errors import ClfError, ImageError, brief
+from clf_runtime.bounded import as_path, open_regular, stamp
+from clf_runtime.errors import ImageError
 from clf_runtime.inputs.npy import NpyHeader, read_data, read_header, read_rows
+from clf_runtime.inputs.zips import open_zip, zip_errors
 
 MAX_MEMBERS = 1000
-MAX_BYTES = 256 << 20  # of all arrays that `read_members` returns
+_KIND = "an .npz archive"
 _PIECE = 1 << 20
 _HELD_BYTES = 8 << 20  # of an array that is decompressed only once, and kept until its checksum is verified
-
-
-def read_members(
-    path: str | os.PathLike[str], wanted: Collection[str] = (), max_bytes: int = MAX_BYTES
-) -> dict[str, np.ndarray]:
-    """Read the arrays named in `wanted` (or all), together at most `max_bytes`.
-
-    Names that do not exist are omitted; other members are not read.
-    Raises ImageError if the file cannot be read, is not an `.npz`, is damaged, or exceeds `max_bytes`.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    with open_npz(path) as archive:
-        for name in archive.names:
-            if not wanted or name in wanted:
-                arrays[name] = archive.read(name, max_bytes)
-                max_bytes -= arrays[name].nbytes
-    return arrays
 
 
 class Npz:
@@ -148,7 +132,7 @@ class Npz:
         info = self._members[name]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ImageError(f"{self._called(name)}: unsupported compression; save it with numpy.savez")
-        with _told(self._called(name)), self._archive.open(info) as stream:
+        with zip_errors(self._called(name), _KIND), self._archive.open(info) as stream:
             yield stream
 
 
@@ -169,7 +153,7 @@ def stored_at(file: IO[bytes], info: zipfile.ZipInfo) -> int:
 def open_npz(path: str | os.PathLike[str], same: tuple[int, ...] | None = None) -> Iterator[Npz]:
     """Open an archive; with `same`, only the file that had this `stamp`. Raises ImageError if that fails."""
     where = as_path(path)
-    with _told(where):
+    with zip_errors(where, _KIND):
         plain = open_regular(where)
     with plain:
         if same is not None and stamp(os.fstat(plain.fileno())) != same:
@@ -181,7 +165,7 @@ def open_npz(path: str | os.PathLike[str], same: tuple[int, ...] | None = None) 
 @contextmanager
 def npz_in(stream: IO[bytes], where: str) -> Iterator[Npz]:
     """Open the archive in an open file, named `where`. Raises ImageError if it is not one."""
-    with _told(where):
+    with zip_errors(where, _KIND):
         archive = open_zip(stream)
     with archive:
         yield Npz(archive, stream, where)
@@ -197,24 +181,3 @@ def as_texts(names: np.ndarray, where: str) -> list[str]:
     except (UnicodeError, ValueError, SystemError):  # numpy accepts any number as a character
         raise ImageError(f"{where}: names must be text in UTF-8") from None
     return texts
-
-
-@contextmanager
-def _told(where: str) -> Iterator[None]:
-    """Raise as an ImageError whatever zipfile and its decompressors raise."""
-    try:
-        yield
-    except (ClfError, MemoryError):
-        raise
-    except OSError as error:
-        raise ImageError(f"{where}: cannot be read: {error.strerror or brief(error)}") from None
-    except Exception as error:  # BadZipFile, zlib.error, RuntimeError, EOFError, UnicodeDecodeError, ...
-        raise ImageError(f"{where}: not an .npz archive, or damaged: {brief(error, 120)}") from None
-
-
-def open_zip(stream: IO[bytes]) -> zipfile.ZipFile:
-    """Open the archive in an untrusted file, whose directory is 1 MiB at most, about 20,000 members.
-
-    Raises what zipfile does, ValueError for a larger directory.
-    """
-    return zipfile.ZipFile(InPieces(stream))

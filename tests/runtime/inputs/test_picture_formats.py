@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,3 +192,17 @@ def test_threads_decode_each_its_own_picture_from_the_first_on(tmp_path):
     alone = np.array([decode_picture(name.read_bytes(), "x", 3, (9, 11)) for name in names])
     assert len(np.unique(alone, axis=0)) == len(names)
     assert (np.load(tmp_path / "answers.npy") == alone[:, None]).all()
+
+
+def test_what_pillow_warns_of_is_no_second_line_of_a_command(tiny_file, tmp_path):
+    """A tag of a TIFF that claims more than the file has is left out, and Pillow warns of it."""
+    damaged = encoded(Image.fromarray(RED), "TIFF", description="x" * 50)
+    at = damaged.index(b"\x0e\x01\x02\x00")  # tag 270, text
+    damaged = damaged[: at + 4] + b"\xff\xff\xff\x7f" + damaged[at + 8 :]  # as many characters
+    (tmp_path / "x.tif").write_bytes(damaged)
+    with pytest.warns(UserWarning, match="Tag data larger than file|Corrupt EXIF"):
+        decode_picture(damaged, "x", 3)
+    command = [sys.executable, "-c", "from clf_runtime.commands.predict import main; main()"]
+    done = subprocess.run([*command, tmp_path / "x.tif", "--model", tiny_file], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[1]) == (0, "red")
+    assert done.stderr == f"clf-predict: {Path(tiny_file).name} on CPUExecutionProvider\n"
