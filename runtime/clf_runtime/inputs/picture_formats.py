@@ -43,7 +43,7 @@ FORMATS = (
     _format("BMP", rb"BM.{4}\0\0\0\0", ".bmp", ".dib"),
     _format("GIF", rb"GIF8[79]a", ".gif"),
     _format("TIFF", rb"II\*\0|MM\0\*", ".tif", ".tiff"),
-    _format("PPM", rb"P[1-6](\s+|#[^\n]*\n)+\d", ".ppm", ".pgm", ".pbm", ".pnm"),
+    _format("PPM", rb"P[1-6]\s+[#\d]", ".ppm", ".pgm", ".pbm", ".pnm"),
     _format(
         "HEIC",
         rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)",

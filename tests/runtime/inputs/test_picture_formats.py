@@ -46,6 +46,16 @@ def test_what_is_none_of_them_has_no_format(other):
         decode_picture(other, "x", 3)
 
 
+def test_no_bytes_take_long_to_be_told():
+    """A pattern with one repetition in another took 47 s for these 56 bytes, which the fuzzer found."""
+    assert format_of(b"P4" + b"\t" * 4000 + b"\x01") is None
+
+
+def test_a_comment_may_come_before_the_size():
+    data = b"P5\n# Created by a program with a long name, version 2.10.30\n2 1\n255\n\x07\x09"
+    assert decode_picture(data, "x", 1).ravel().tolist() == [7, 9]
+
+
 def test_a_line_adds_a_format(tiny_file, tmp_path, monkeypatch):
     (tmp_path / "red.tga").write_bytes(encoded(Image.fromarray(RED), "TGA"))
     with pytest.raises(ImageError, match="nor a picture"):
