@@ -112,6 +112,7 @@ def score(
             len(dataset.test) if dataset.has_test else 0,
             dataset.skipped,
             dataset.as_before,
+            (*dataset.notes, *dataset.doubts),
         ),
         history=fitted.history,
         best_epoch=fitted.best_epoch,

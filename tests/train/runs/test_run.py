@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from clf_runtime.model.geometry import UNSTATED
 from clf_train import find_recipe, read_run, read_source
 from clf_train.errors import RunError
 from clf_train.models.recipe import change
@@ -144,22 +145,19 @@ def test_a_run_of_before_the_probe_is_read(copy):
     load_net(copy, run)
 
 
-def test_a_run_of_before_class_weights_had_none(copy):
-    file = copy / "run.json"
-    record = json.loads(file.read_text())
-    del record["recipe"]["class_weights"]
-    file.write_text(json.dumps(signed({**record, "schema": 6})))
-    assert read_run(copy).recipe.class_weights == "off"
-
-
 def test_a_run_of_before_validation_parts_reads_its_images_as_it_did(copy):
     file = copy / "run.json"
     record = json.loads(file.read_text())
-    for name in ("skipped", "as_before"):
+    for name in ("skipped", "as_before", "remarks"):
         del record["data"][name]
+    for name in ("geometry", "pretrained", "init", "head", "folds", "suspects"):
+        del record[name]
+    for name in ("class_weights", "fit_head"):
+        del record["recipe"][name]
     file.write_text(json.dumps(signed({**record, "schema": 5})))
     run = read_run(copy)
-    assert (run.schema, run.data.as_before) == (5, True)
+    assert (run.schema, run.data.as_before, run.geometry, run.folds) == (5, True, UNSTATED, None)
+    assert (run.recipe.class_weights, run.recipe.fit_head) == ("off", False)
     assert plan_like([run]).as_before
     file.write_text(json.dumps(signed({**record, "schema": 5, "data": None})))
     with pytest.raises(RunError, match=r"run\.json: damaged.*it names no data"):

@@ -20,6 +20,7 @@ from clf_train.runs.run import Run, folder_name
 
 _MOST_ROWS = 100  # in a table of classes, if there are too many for a confusion matrix
 _SECTIONS = {
+    "images": "The images",
     "learning": "Learning curves",
     "classes": "Classes",
     "confusion": "Confusion matrix",
@@ -48,6 +49,7 @@ class _Report:
         """The headings by anchor."""
         left_out = {"confusion"} if self.run.test.confusion is None else set()
         left_out |= {"suspects"} if self.run.suspects is None else set()
+        left_out |= {"images"} if not self.run.data.remarks else set()
         return {anchor: heading for anchor, heading in _SECTIONS.items() if anchor not in left_out}
 
 

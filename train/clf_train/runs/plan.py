@@ -13,25 +13,20 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.records import read_record, write_record
 from clf_train.runs.run import Init, Run, complete_recipe
 
-SCHEMA = 5
+SCHEMA = 4
 FILE = "plan.json"
 
 
 def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
     """A plan of schema 3 as one of this: all pictures had one size."""
-    added = {"size": None, "geometry": asdict(UNSTATED), "skip_bad": False, "as_before": True, "init": None}
-    return _upgrade_4({**raw, **added})
-
-
-def _upgrade_4(raw: dict[str, Any]) -> dict[str, Any]:
-    """A plan of schema 4 as one of this: no class weights, no folds."""
     recipes = raw.get("recipes")
     if isinstance(recipes, dict):
         recipes = {model: complete_recipe(recipe) for model, recipe in recipes.items()}
-    return {"folds": 0, **raw, "recipes": recipes}
+    how = {"size": None, "geometry": asdict(UNSTATED), "skip_bad": False, "as_before": True}
+    return {**raw, **how, "init": None, "folds": 0, "recipes": recipes}
 
 
-_OLDER = {3: _upgrade, 4: _upgrade_4}
+_OLDER = {3: _upgrade}
 
 
 @dataclass(frozen=True)

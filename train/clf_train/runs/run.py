@@ -33,7 +33,7 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.metrics_file import write_metrics
 from clf_train.runs.records import read_record, write_record
 
-SCHEMA = 7
+SCHEMA = 6
 RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 _MAX_BYTES = 4 << 30  # of weights or a probe
@@ -54,6 +54,7 @@ class DataRecord:
 
     `train_images` were trained on; `validation_images` were held out of the training part. `skipped` are the pictures
     that were skipped since they cannot be decoded, `as_before` says how the others were read: see read_source.
+    `remarks` are what was said of the images before the training: the notes and doubts of their Dataset.
     """
 
     source: str
@@ -64,6 +65,7 @@ class DataRecord:
     test_images: int
     skipped: tuple[str, ...]
     as_before: bool
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -166,18 +168,13 @@ def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
     """A record of schema 4, which had no probe, or 5, as one of this: all pictures had one size."""
     if not isinstance(raw.get("data"), dict):
         raise ValueError("it names no data")
-    unknown = {"weights_sha256": None, "probe_sha256": None, "pretrained": "", "init": None, "head": None}
-    raw = _upgrade_6(raw)
-    data = {**raw["data"], "skipped": [], "as_before": True}
-    return {**unknown, **raw, "data": data, "geometry": asdict(UNSTATED)}
+    absent = ("weights_sha256", "probe_sha256", "init", "head", "folds", "suspects")
+    data = {**raw["data"], "skipped": [], "as_before": True, "remarks": []}
+    added = {"data": data, "geometry": asdict(UNSTATED), "recipe": complete_recipe(raw.get("recipe"))}
+    return {**dict.fromkeys(absent), "pretrained": "", **raw, **added}
 
 
-def _upgrade_6(raw: dict[str, Any]) -> dict[str, Any]:
-    """A record of schema 6 as one of this: no class weights, no folds."""
-    return {"folds": None, "suspects": None, **raw, "recipe": complete_recipe(raw.get("recipe"))}
-
-
-_OLDER = {4: _upgrade, 5: _upgrade, 6: _upgrade_6}
+_OLDER = {4: _upgrade, 5: _upgrade}
 
 
 def read_run(folder: Path) -> Run:
