@@ -4,9 +4,9 @@
 
 FOLDER holds class-named folders of pictures. In each of five folds, some times with other seeds, the head is fitted as
 `clf-train` does it, then AdamW takes steps through the last five blocks and the head, with batch norm as it was; both
-FOLDER holds class-named folders of pictures. In each of five folds, some times with other seeds, the head is fitted as
-image with --mirror. The last line is JSON: the accuracies of both, and the standard deviation of their difference from
-are tested on the fold that neither had. What the blocks below give is computed once for each picture, and for its mirror
+are tested on the fold that neither had. What the blocks below give is computed once for each picture, and for its
+mirror image with --mirror. The last line is JSON: the accuracies of both, and the standard deviation of their
+difference from one time of five folds to another.
 """
 
 import argparse

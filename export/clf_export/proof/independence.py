@@ -120,7 +120,8 @@ def prove_gradients(net: nn.Module, normalise: Normalisation, pool: Pool) -> Non
     """
     random = np.random.default_rng(16)
     for size in _sizes(_GRADIENTS, pool.images, _MOST_GRADIENT_BYTES):
-        rows = random.permutation(len(pool.images))[:size]
+        count = len(pool.images)  # fewer than a batch where there are few test images
+        rows = random.permutation(np.resize(np.arange(count), max(size, count)))[:size]
         chosen = torch.from_numpy(random.permutation(size) < (size + 1) // 2)
         with torch.enable_grad():
             x = normalise(as_tensor(pool.images[rows])).clone().requires_grad_()

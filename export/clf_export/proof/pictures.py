@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,9 +16,11 @@ from clf_export.proof.evidence import Evidence
 from clf_export.proof.parity import TOLERANCE, run_onnx
 from clf_runtime.classifier import Classifier
 from clf_runtime.datasets.labelled import open_labelled
+from clf_runtime.datasets.order import as_people_count
 from clf_runtime.inputs.arrays import to_batch
 from clf_runtime.inputs.files import picture_to_input
 from clf_runtime.model.card import Golden, GoldenPicture, ModelCard
+from clf_train.data import legacy_tensors
 from clf_train.data.dataset import Dataset
 
 MOST = 200  # pictures that are compared
@@ -28,16 +31,20 @@ def prove_pictures(model: bytes, dataset: Dataset, evidence: Evidence) -> int:
     """Decode and classify up to 200 test pictures of a source as a device does; returns their number.
 
     `model` is a complete file with its card. Each picture must become exactly the image that was tested, pixel for
-    pixel, and its probabilities must equal PyTorch's within the tolerance. The result is 0 for a source of arrays, and
-    for one that was read in an earlier version's order or without its broken pictures.
-    Raises ParityError, naming the picture, if one differs.
+    pixel, and its probabilities must equal PyTorch's within the tolerance. The result is 0 for a source of arrays.
+    Raises ParityError, naming the picture, if one differs, or if a device would read others than were tested.
     """
-    if dataset.as_before or dataset.skipped or not os.path.exists(dataset.source):
+    if not os.path.exists(dataset.source) or legacy_tensors.recognises(Path(dataset.source)):
         return 0
     classifier = Classifier(model, "the file", device="cpu")
-    labelled = open_labelled(dataset.source, classifier.card)
-    if labelled.opened.image_shape is not None or labelled.images != len(evidence.images):
+    order = sorted if dataset.as_before else as_people_count
+    labelled = open_labelled(dataset.source, classifier.card, skip_bad=bool(dataset.skipped), order=order)
+    if labelled.opened.image_shape is not None:
         return 0
+    if labelled.images != len(evidence.images):
+        raise ParityError(
+            f"{dataset.source}: a device reads {labelled.images:,} test pictures, the export {len(evidence.images):,}"
+        )
     done = 0
     for block in labelled.blocks():
         count = min(len(block.images), MOST - done)

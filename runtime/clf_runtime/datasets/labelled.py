@@ -11,7 +11,7 @@ import numpy as np
 from clf_runtime.datasets.class_names import match_names, names_beside
 from clf_runtime.datasets.holdout import SPLIT_SEED, TEST_SHARE, hold_out
 from clf_runtime.datasets.layouts import open_source
-from clf_runtime.datasets.order import like
+from clf_runtime.datasets.order import Order, like
 from clf_runtime.datasets.source import Part, Reading, Source, Watch, as_labels, unwatched
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.arrays import is_of_another_size, to_batch
@@ -89,11 +89,13 @@ def open_labelled(
     skip_bad: bool = False,
     threads: int = 1,
     watch: Watch = unwatched,
+    order: Order | None = None,
 ) -> Labelled:
     """Inspect labelled images and choose those to evaluate a model on: the test part of their source.
 
     With `skip_bad` pictures that cannot be read are skipped, and `notes` says which; `watch` is called with the
-    progress of the search for them. Pictures are decoded in `threads` threads.
+    progress of the search for them. Pictures are decoded in `threads` threads. With `order`, classes are read in it and
+    matched by index, whatever they are called: the export reads a source as the training did, which may rename them.
 
     If a source has no test part, clf-train held out a fifth of each class, and the number of test images on the model's
     card decides between all images and that fifth; if it matches neither, all are used, with a note.
@@ -105,9 +107,9 @@ def open_labelled(
         return decode_picture(picture, where, channels, (size[0], size[1]), card.picture_geometry, room=room)
 
     try:
-        source = open_source(data, Reading(decode, like(card.names), skip_bad, threads, watch=watch))
+        source = open_source(data, Reading(decode, order or like(card.names), skip_bad, threads, watch=watch))
         names = source.names or names_beside(Path(data))
-        classes, remark = match_names(source, names, card.names)
+        classes, remark = match_names(source, None if order else names, card.names)
         part, keep, which, doubt = _choose(source, card)
     except OSError as error:
         raise ImageError(f"{error.filename or data}: cannot be read: {error.strerror or error}") from None
@@ -176,20 +178,39 @@ def _choose(source: Source, card: ModelCard) -> tuple[Part, np.ndarray | None, s
 
 
 def _fitting(part: Part, card: ModelCard) -> Part:
-    channels, height, width = card.image_shape
-    if part.image_shape is not None and is_of_another_size((part.count, *part.image_shape), np.dtype(np.uint8), card):
-        return part  # resized if its values are uint8, else refused
-    fitting = [(channels, height, width), (height, width, channels)] + [(height, width)] * (channels == 1)
     if not part.count:
         raise ImageError(f"{part.where}: contains no images")
-    if part.image_shape is not None and part.image_shape not in fitting:
-        found = "x".join(map(str, (part.count, *part.image_shape)))
-        wanted = "x".join(map(str, card.image_shape))
-        raise ImageError(f"{part.where}: images of shape {found}, the model expects N x {wanted}")
-    return part
+    if part.image_shape is None or part.image_shape in _fitting_shapes(card):
+        return part
+    if is_of_another_size((part.count, *_channels_last(part.image_shape, card)), np.dtype(np.uint8), card):
+        return part  # resized if its values are uint8, else refused
+    found = "x".join(map(str, (part.count, *part.image_shape)))
+    wanted = "x".join(map(str, card.image_shape))
+    raise ImageError(f"{part.where}: images of shape {found}, the model expects N x {wanted}")
+
+
+def _fitting_shapes(card: ModelCard) -> list[tuple[int, ...]]:
+    channels, height, width = card.image_shape
+    return [(channels, height, width), (height, width, channels)] + [(height, width)] * (channels == 1)
+
+
+def _channels_last(shape: tuple[int, ...], card: ModelCard) -> tuple[int, ...]:
+    """The shape of a stored image of another size than the model's as [h, w, c]; c comes first where both fit.
+
+    The shape itself if it is the model's, or has another number of channels.
+    """
+    channels = card.image_shape[0]
+    if shape in _fitting_shapes(card):
+        return shape
+    if len(shape) == 2 and channels == 1:
+        return (*shape, 1)
+    return (*shape[1:], channels) if len(shape) == 3 and shape[0] == channels else shape
 
 
 def _to_batch(images: np.ndarray, places: Sequence[str], card: ModelCard) -> np.ndarray:
+    shape = images.shape[1:]
+    if (last := _channels_last(shape, card)) != shape:
+        images = images.transpose(0, 2, 3, 1) if len(shape) == 3 else images.reshape(len(images), *last)
     try:
         return to_batch(images, card, "images")
     except ImageError:

@@ -70,6 +70,8 @@ def look(path: Place, reading: Reading) -> Source:
             count += 1
             if count > MAX_FILES:
                 raise ImageError(f"{table.file}: the lists have more than {MAX_FILES:,} rows")
+    if not count:
+        raise ImageError(f"{path}: the list has no rows; expected one per picture, with a path and a label")
     missing = [f"{p.where}, line {e.line} ({e.text})" for p in parts.values() for e in p.entries if e.path is None]
     if missing and not reading.skip_bad:
         raise ImageError(

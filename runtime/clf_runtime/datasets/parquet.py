@@ -136,7 +136,7 @@ def _pictures(file: ParquetFile, rows: np.ndarray) -> Iterator[Content]:
             count = reader.metadata.row_group(i).num_rows
             if ((rows >= start) & (rows < start + count)).any():
                 for content in _of_group(
-                    reader, i, file.images, rows[(rows >= start) & (rows < start + count)] - start
+                    reader, i, file.images, rows[(rows >= start) & (rows < start + count)] - start, file.path, start
                 ):
                     yield content
                     given += 1
@@ -145,7 +145,7 @@ def _pictures(file: ParquetFile, rows: np.ndarray) -> Iterator[Content]:
         raise ImageError(f"{file.path}: damaged: it contains fewer pictures than the {file.rows:,} it claims")
 
 
-def _of_group(reader: Any, group: int, column: str, rows: np.ndarray) -> Iterator[Content]:
+def _of_group(reader: Any, group: int, column: str, rows: np.ndarray, path: Path, start: int) -> Iterator[Content]:
     first = 0
     for batch in reader.iter_batches(_PICTURES_AT_ONCE, row_groups=[group], columns=[column], use_threads=False):
         values = batch.column(0)
@@ -153,7 +153,7 @@ def _of_group(reader: Any, group: int, column: str, rows: np.ndarray) -> Iterato
         for i in rows[(rows >= first) & (rows < first + len(values))] - first:
             buffer = values[int(i)].as_buffer()
             if buffer is None:
-                yield ImageError("a picture without bytes")
+                yield ImageError(f"{path}[{start + first + int(i)}]: a picture without bytes")
             else:
                 yield buffer.to_pybytes() if buffer.size <= MAX_FILE_BYTES else None
         first += len(values)

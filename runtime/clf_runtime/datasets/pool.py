@@ -27,7 +27,9 @@ class Pool:
         if len(self.files) > MAX_FILES:
             raise ImageError(f"{folder}: more than {MAX_FILES:,} files")
         self._by_name: dict[str, list[str]] = {}
+        self._parts: set[str] = set()
         for path in self.files:
+            self._parts |= _parts_of(path)
             name = path.rpartition("/")[2]
             self._by_name.setdefault(name, []).append(path)
             stem, dot, _ = name.rpartition(".")
@@ -56,8 +58,8 @@ class Pool:
     def find(self, text: str, part: str | None, where: str) -> str | None:
         """The file that an entry means: its path, the end of one, or that without its extension; None if none.
 
-        If several match, those in the folder of the part are preferred. Raises ImageError if the entry leads out of the
-        folder, or is ambiguous.
+        If several match, those in the folder of the part are preferred; if there is such a folder, a file in that of
+        another part is none of them. Raises ImageError if the entry leads out of the folder, or is ambiguous.
         """
         wanted = self._below(text, where)
         if wanted in self.files:
@@ -66,8 +68,9 @@ class Pool:
         there = self._by_name.get(name, ())
         found = [p for p in there if f"/{p}".endswith(f"/{wanted}")]
         found = found or [p for p in there if f"/{p.rpartition('.')[0]}".endswith(f"/{wanted}")]
-        if len(found) > 1 and part is not None:
-            found = [p for p in found if any(part_of_name(above) == part for above in p.split("/")[:-1])] or found
+        if part is not None and found:
+            own = [p for p in found if part in _parts_of(p)]
+            found = own or ([p for p in found if not _parts_of(p)] if part in self._parts else found)
         if len(found) > 1:
             raise ImageError(f"{where}: {text[:200]!r} may be {found[0]} or {found[1]}; use the path below the folder")
         return found[0] if found else None
@@ -83,3 +86,8 @@ class Pool:
         if path.is_absolute() or has_drive or ".." in path.parts or not path.name:
             raise ImageError(f"{where}: {text[:200]!r} leads out of the folder of the list")
         return str(path)
+
+
+def _parts_of(path: str) -> set[str]:
+    """The parts that the folders of a path are named like."""
+    return {part for above in path.split("/")[:-1] if (part := part_of_name(above)) is not None}

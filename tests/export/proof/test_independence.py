@@ -56,6 +56,14 @@ def test_a_gradient_alone_shows_it(name, pool):
         prove_gradients(made(name), N, pool)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_test_images_are_proven_too(count, pool):
+    few = make_pool(pool.images[:count], (0.0, 255.0))
+    prove_gradients(made("batch_norm"), N, few)
+    with pytest.raises(ParityError, match="have a gradient in the pixels of another"):
+        prove_gradients(made("max_of_batch"), N, few)
+
+
 def test_what_is_smaller_than_rounding_shows_beside_other_neighbours(pool):
     with pytest.raises(ParityError, match="change with the other images"):
         prove_independence(torch_scores(made("leak_without_gradient"), N), pool, "the net")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -84,6 +85,14 @@ def test_an_answer_that_differs_is_refused(exported):
 def test_arrays_have_no_pictures(exported, make_run):
     folder, dataset, _ = exported
     assert prove_pictures((folder / "m.onnx").read_bytes(), replace(dataset, source="digits"), None) == 0
+
+
+def test_renamed_classes_and_skipped_pictures_take_the_path_of_a_device_too(exported, tmp_path):
+    shutil.copytree(exported[0] / "photos", tmp_path / "photos")
+    (tmp_path / "photos" / "red" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    dataset = read_source(tmp_path / "photos", "grün,rot", size=(16, 16), skip_bad=True)
+    train(dataset, {"conv": change(find_recipe("fast", "conv"), {"epochs": 1})}, tmp_path / "run")
+    assert export_run(tmp_path / "run", dataset, tmp_path / "m.onnx").pictures == len(dataset.test) == 5
 
 
 def test_the_golden_picture_has_another_size_and_shape_and_is_answered(exported):

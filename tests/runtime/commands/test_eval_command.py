@@ -6,6 +6,7 @@ import pytest
 
 from clf_runtime import Classifier, ModelCard
 from clf_runtime.commands.eval import main
+from clf_runtime.datasets.holdout import hold_out
 from clf_runtime.datasets.labelled import Labelled
 from clf_runtime.model.card import Golden, Parity
 
@@ -76,6 +77,16 @@ def test_other_images_are_no_fault_of_the_device(command, model, data):
         assert says in record["verdict"]
     ended = command(main, model(1.0, golden=False), data[0], "--json")
     assert (ended.code, json.loads(ended.out)["agreement"]) == (0, "unknown")
+
+
+def test_a_fifth_without_the_golden_cases_may_have_been_trained_on(command, model, tmp_path):
+    labels = np.arange(20) % 3
+    np.savez(tmp_path / "all.npz", images=images_of(labels), labels=labels, names=list(NAMES))
+    others = images_of(np.array([0, 1])) // 2
+    for golden, says in ((others, True), (images_of(labels)[hold_out(labels, 0.2, 0)[:2]], False)):
+        record = json.loads(command(main, model(1.0, 4, golden_images=golden), tmp_path / "all.npz", "--json").out)
+        assert record["images"] == 4
+        assert ("images trained on inflate the accuracy" in record["verdict"]) == says
 
 
 def test_the_json_holds_every_figure(command, model, data):

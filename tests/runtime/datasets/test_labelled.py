@@ -5,6 +5,7 @@ import os
 import tarfile
 import tracemalloc
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,8 +17,10 @@ from clf_runtime import ClfError, ImageError, ModelCard
 from clf_runtime.datasets import cifar10
 from clf_runtime.datasets.holdout import hold_out
 from clf_runtime.datasets.labelled import TEST_BATCH, open_labelled
+from clf_runtime.inputs.arrays import to_batch
 from clf_runtime.inputs.pictures import decode_picture
 from clf_runtime.model.card import Parity
+from clf_runtime.model.geometry import USUAL
 
 NAMES = ("red", "green", "blue")
 CARD = ModelCard("tiny", NAMES, (3, 8, 8), "uint8", (0.0, 255.0))
@@ -71,6 +74,20 @@ def test_npz_comes_in_the_blocks_of_the_export(tmp_path, save, prefix, hwc):
     np.testing.assert_array_equal(got_labels, labels)
     assert [len(b.labels) for b in labelled.blocks()] == [TEST_BATCH, TEST_BATCH, 203]
     assert labelled.notes == ()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_arrays_of_another_size_are_resized_whichever_axis_has_their_channels(tmp_path, channels):
+    card = replace(CARD, image_shape=(channels, 8, 8), geometry=USUAL)
+    images, labels = made(30, size=20)
+    images = images[:, :channels]
+    stored = {"first": images, "last": images.transpose(0, 2, 3, 1)} | ({"none": images[:, 0]} if channels == 1 else {})
+    for name, array in stored.items():
+        np.savez(tmp_path / f"{name}.npz", images=array, labels=labels)
+    found = [read(tmp_path / f"{name}.npz", card)[0] for name in stored]
+    np.testing.assert_array_equal(found[0], to_batch(images.transpose(0, 2, 3, 1), card))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
 
 
 def test_the_test_part_of_a_folder_of_npz_is_taken(tmp_path):

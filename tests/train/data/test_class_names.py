@@ -179,3 +179,10 @@ def test_an_empty_file_of_names(tmp_path: Path, write_source: Write, content: by
     (write_source("tensors", tmp_path) / "names.txt").write_bytes(content)
     with pytest.raises(DataError, match=r"names.txt"):
         read_source(tmp_path, names=str(tmp_path / "names.txt") if given else None)
+
+
+def test_a_class_is_not_given_the_name_of_another(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *(f"{name}/{i}.png" for name in ("cat", "dog", "owl") for i in range(3)))
+    assert read_source(tmp_path, names="Katze,dog,Eule").names == ("Katze", "dog", "Eule")
+    with pytest.raises(DataError, match=r"--names calls the class 'cat' 'dog', .* of the source: cat, dog, owl$"):
+        read_source(tmp_path, names="dog,cat,owl")

@@ -145,6 +145,19 @@ def test_all_that_cannot_be_found_is_named_or_with_skip_bad_left_out(
     assert [name.split()[-1] for name in read.skipped] == ["(lost.png)", "(gone/1.png)"]
 
 
+def test_an_id_of_a_part_is_no_picture_of_another(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, "train/1.png", "train/2.png", "test/1.png", "test/2.png", "test/3.png")
+    write_list(tmp_path / "train.csv", "id,label", [(i, "ab"[i % 2]) for i in (1, 2, 3)])
+    with pytest.raises(DataError, match=r"1 picture of the list are missing: .*train\.csv, line 4 \(3\)"):
+        read_source(tmp_path)
+    (tmp_path / "train.csv").unlink()  # the pictures of a validation part may be beside those of the training part
+    splits = [("train", "a"), ("train", "b"), ("val", "a")]
+    (tmp_path / "test/3.png").rename(tmp_path / "train/3.png")
+    write_list(tmp_path / "x.csv", "id,split,label", [(i, *split) for i, split in enumerate(splits, 1)])
+    read = read_source(tmp_path)
+    assert [read.place(i).rpartition("/")[2] for i in range(2)] == ["1.png", "2.png"]
+
+
 def test_an_id_of_two_pictures_is_refused(tmp_path: Path, write_pictures: Write) -> None:
     write_pictures(tmp_path, "a/1.png", "b/1.png", "b/2.png")
     write_list(tmp_path / "x.csv", "id,label", [(1, "a"), (2, "b")])
@@ -165,6 +178,7 @@ def test_an_id_of_two_pictures_is_refused(tmp_path: Path, write_pictures: Write)
         (b"path,label\na.png," + b"," * (1 << 20), "line 2: exceeds the limit of 16,384 bytes"),
         (b"," * (2 << 20), "line 1: exceeds the limit of 1,048,576 bytes"),
         (b"", "it is empty"),
+        (b"path,label\n", "the list has no rows"),
         (b"width,height\n1,2\n", r"neither a column of paths or ids.*\(columns: width, height\)"),
         (b"path,width,height\na.png,1,2\n", "it has no column of labels"),
         (b"1,2,3\n", "it has no header"),

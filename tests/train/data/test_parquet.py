@@ -91,6 +91,9 @@ def test_broken_pictures_are_all_named_and_may_be_left_out(tmp_path: Path) -> No
     read = read_source(file, skip_bad=True)
     assert read.skipped == (f"{file}[3]", f"{file}[8]")
     assert len(read.train) + len(read.test) == 10
+    pictures[3] = pictures[0]
+    with pytest.raises(DataError, match=r"x\.parquet\[8\]: a picture without bytes; fix or remove it"):
+        read_source(save(tmp_path / "x.parquet", image=pictures))
 
 
 @pytest.mark.parametrize(

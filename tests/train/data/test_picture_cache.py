@@ -1,7 +1,9 @@
 """The cache of decoded pictures: it gives what decoding gives, and what it cannot vouch for is decoded anew."""
 
 import ast
+import hashlib
 import inspect
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +120,35 @@ def test_a_damaged_entry_is_made_anew(source: Path, decoded: list[str], cache: P
     assert {file: file.read_bytes() for file in cache.iterdir()} == whole
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        [],
+        {},
+        {"sizes": [1, 2], "moving": {}, "broken": {}},
+        {"sizes": [], "moving": {"99": "x"}, "broken": {}},
+        {"sizes": [], "moving": {}, "broken": {"1": 5}},
+        {"sizes": [], "moving": {}, "broken": {"0": "x", "1": "y"}},
+    ],
+)
+def test_an_entry_of_another_program_is_made_anew(source: Path, cache: Path, record: object) -> None:
+    before = read(source)
+    for file in cache.iterdir():
+        body = file.read_bytes()[:-32]
+        length = int.from_bytes(body[-8:], "little")
+        text = json.dumps(record).encode()
+        body = body[: -8 - length] + text + len(text).to_bytes(8, "little")
+        file.write_bytes(body + hashlib.sha256(body).digest())
+    assert alike(read(source), before)
+
+
+def test_nothing_is_kept_where_there_is_no_home(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_cache, "folder", lambda: Path("~/.cache"))  # which nobody expands then
+    monkeypatch.chdir(tmp_path)
+    read(source)
+    assert [each.name for each in tmp_path.iterdir()] == ["set"]
+
+
 def test_nothing_is_kept_of_what_is_fast_or_changed_a_moment_ago(
     source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,8 +187,11 @@ def test_what_was_not_used_for_longest_makes_room(source: Path, cache: Path, mon
     read(source)
     assert min(old.stat().st_mtime, used.stat().st_mtime) > 2  # each use counts
     os.utime(old, (1, 1))
+    (cache / "thesis.txt").write_text("of the user")
+    os.utime(cache / "thesis.txt", (0, 0))
     read_source(source, size=(2, 2), skip_bad=True)
     assert not old.exists()
+    assert (cache / "thesis.txt").exists()
     assert used.exists()
 
 

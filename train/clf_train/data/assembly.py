@@ -1,7 +1,7 @@
 """The parts of a source, validated and made one Dataset."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -52,6 +52,8 @@ def assemble(
     validation = None if parts.validation is None else _like_train(parts.validation, train, parts.train.where)
     if (note := either_layout(parts.train)) is not None:
         notes.append(note)
+    if parts.by_folder and names and parts.names:
+        _refuse_exchanged(names, parts.names, parts.train.where)
     names, missing = _check_classes(parts, train, test, names or parts.names)
     if missing:
         more = f", and of {len(missing) - _FEW:,} other classes" if len(missing) > _FEW else ""
@@ -144,6 +146,16 @@ def _check_classes(
     _refuse_untrained(test, parts.test.where if parts.test else where, len(counts))
     tested = np.bincount(test.labels, minlength=len(counts))
     return names, [names[i] for i in np.flatnonzero(tested == 0)]
+
+
+def _refuse_exchanged(names: Sequence[str], own: Sequence[str], where: str) -> None:
+    """Raise DataError if a class is given the name that the source has for another."""
+    for given, its in zip(names, own, strict=False):
+        if given != its and given in own:
+            raise DataError(
+                f"{where}: --names calls the class {its!r} {given!r}, which is another class; the order is that of the "
+                f"source: {', '.join(own[:_FEW])}{', ...' * (len(own) > _FEW)}"
+            )
 
 
 def _refuse_untrained(part: Split, where: str, classes: int) -> None:

@@ -16,14 +16,18 @@ import numpy as np
 
 from clf_train.files import whole_file
 
+SUFFIX = ".pictures"
 START = b"clf-edge: decoded pictures, 1\n"
 MOST_BYTES = 20 << 30  # of all entries, or half of what would be free without them, if less
 _HELD_BYTES = 64 << 20  # of pixels before the file is created
 _DIGEST_BYTES, _LENGTH_BYTES, _PIECE_BYTES = 32, 8, 1 << 20
 
 
-def read_record(stream: IO[bytes]) -> dict[str, Any]:
-    """The record of an intact entry. Raises ValueError if it is damaged, OSError as the system does."""
+def read_record(stream: IO[bytes], count: int, image_bytes: int) -> dict[str, Any]:
+    """The record of an intact entry of `count` pictures of `image_bytes` each, without pixels where they are broken.
+
+    Raises ValueError if it is damaged, or not of these pictures; OSError as the system does.
+    """
     size = os.fstat(stream.fileno()).st_size
     left, digest = size - _DIGEST_BYTES, hashlib.sha256()
     while left > 0 and (piece := stream.read(min(left, _PIECE_BYTES))):
@@ -34,8 +38,25 @@ def read_record(stream: IO[bytes]) -> dict[str, Any]:
     stream.seek(size - _DIGEST_BYTES - _LENGTH_BYTES)
     length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
     stream.seek(size - _DIGEST_BYTES - _LENGTH_BYTES - length)
-    record: dict[str, Any] = json.loads(stream.read(length))
-    return record
+    record: Any = json.loads(stream.read(length))
+    pixels = size - len(START) - length - _LENGTH_BYTES - _DIGEST_BYTES
+    if not _is_record(record, count) or pixels != (count - len(record["broken"])) * image_bytes:
+        raise ValueError("not of these pictures")
+    found: dict[str, Any] = record
+    return found
+
+
+def _is_record(record: Any, count: int) -> bool:
+    """Whether it has the sizes, and messages by the numbers of pictures: another program may write entries too."""
+    if not isinstance(record, dict) or record.keys() != {"sizes", "moving", "broken"}:
+        return False
+    numbers = {str(i) for i in range(count)} if record["moving"] or record["broken"] else set()
+    return (
+        isinstance(record["sizes"], list)
+        and all(isinstance(size, list) and [type(side) for side in size] == [int, int] for size in record["sizes"])
+        and all(isinstance(texts, dict) and texts.keys() <= numbers for texts in (record["moving"], record["broken"]))
+        and all(isinstance(text, str) for key in ("moving", "broken") for text in record[key].values())
+    )
 
 
 class EntryWriter:
@@ -98,7 +119,8 @@ class EntryWriter:
 def _make_room(place: Path, size: int) -> None:
     """Remove the least recently used entries, so that `size` bytes fit. Raises OSError if they do not."""
     place.mkdir(parents=True, exist_ok=True)
-    entries = sorted(((entry, entry.stat()) for entry in place.iterdir()), key=lambda each: each[1].st_mtime)
+    own = (entry for entry in place.iterdir() if entry.suffix in (SUFFIX, ".partial"))  # nobody else's files
+    entries = sorted(((entry, entry.lstat()) for entry in own), key=lambda each: each[1].st_mtime)
     used = sum(status.st_size for _, status in entries)
     most = min(MOST_BYTES, (shutil.disk_usage(place).free + used) // 2)
     if size > most:

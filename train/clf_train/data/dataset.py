@@ -28,7 +28,8 @@ class Part:
 class Parts:
     """The content of a source: its layout in words, its parts (only training is required), class names, and notes.
 
-    `skipped` are the pictures that were skipped since they cannot be decoded.
+    `skipped` are the pictures that were skipped since they cannot be decoded. `by_folder` says that the names are those
+    of the images themselves, as of folders, and not only of their numbers.
     """
 
     layout: str
@@ -38,6 +39,7 @@ class Parts:
     notes: tuple[str, ...] = ()
     validation: Part | None = None
     skipped: tuple[str, ...] = ()
+    by_folder: bool = False
 
 
 @dataclass(frozen=True)

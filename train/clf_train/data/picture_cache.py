@@ -26,7 +26,7 @@ from clf_runtime.errors import ImageError
 from clf_runtime.inputs import geometry, picture_formats, pictures
 from clf_runtime.model import geometry as model_geometry
 from clf_train.data import scaling
-from clf_train.data.cache_entry import START, EntryWriter, read_record
+from clf_train.data.cache_entry import START, SUFFIX, EntryWriter, read_record
 from clf_train.data.scaling import Decoder, Met
 from clf_train.errors import DataError
 
@@ -56,15 +56,19 @@ def _decoded(part: Pictures, decoder: Decoder, rows: Sequence[int]) -> Iterator[
     """The pictures of an entry if there is one; else decoded, and cached if all are requested."""
     try:
         name, changed = _identify(part, decoder)
-        file = folder() / f"{name}.pictures"
+        file = folder() / f"{name}{SUFFIX}"
     except OSError:  # a picture is missing, which the reader reports
         yield from part.decoded(rows)
         return
+    if not file.is_absolute():  # a user without a home: it would be in the working directory
+        yield from part.decoded(rows)
+        return
+    assert decoder.size is not None
     try:
         with ExitStack() as stack:
             try:
                 stream = stack.enter_context(file.open("rb"))
-                record = read_record(stream)
+                record = read_record(stream, part.count, 3 * math.prod(decoder.size))
             except (OSError, ValueError):  # missing or damaged
                 record = None
             if record is not None:

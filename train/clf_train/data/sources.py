@@ -139,7 +139,7 @@ def _read(
     notes = [note for part in opened if part for note in part.notes]
     skipped = [picture for part in opened if part for picture in part.skipped]
     notes = [*looked.notes, *notes, *decoder.notes()]
-    return Parts(looked.layout, train, test, looked.names, tuple(notes), validation, tuple(skipped))
+    return Parts(looked.layout, train, test, looked.names, tuple(notes), validation, tuple(skipped), looked.by_folder)
 
 
 def _load(part: OnDisk, size: tuple[int, int] | None, geometry: Geometry, watch: Callable[[str], object]) -> Part:
