@@ -3,7 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from clf_train import training
 from clf_train.commands.train import main
 
 pytestmark = pytest.mark.usefixtures("no_drawing")
@@ -104,6 +106,13 @@ def test_a_source_can_be_used_from_inside_its_folder_again_and_again(command, in
         assert command(main, "--data", ".", "--show").code == 0
         assert command(main, "--data", ".", "--model", "conv", "--epochs", 1).code == 0
     assert sorted(p.name for p in inside.iterdir()) == ["artifacts", f"{inside.name}-samples.png", "train.npz"]
+
+
+def test_a_net_that_does_not_fit_into_memory_is_one_line_and_leaves_no_folder(command, inside, monkeypatch):
+    monkeypatch.setattr(training, "start_net", lambda *_: torch.empty(1 << 50))
+    ended = command(main, "--model", "simple", "--out", "run", "--quiet")
+    assert (ended.code, ended.err.count("\n"), "not enough memory; smaller images" in ended.err) == (2, 1, True)
+    assert list(inside.iterdir()) == []
 
 
 def test_names_are_taken_and_must_fit(command, inside):
