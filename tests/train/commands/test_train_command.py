@@ -149,7 +149,7 @@ def test_names_are_taken_and_must_fit(command, inside):
         (["extra"], "unexpected extra argument"),
         (["--out", "/proc/nowhere/run"], "/proc/nowhere/run: cannot be written"),
         (["--out", "/proc/run"], "/proc/run: cannot be written: No such file or directory; choose another --out"),
-        (["--out", "/dev/null/run"], "cannot be written: Not a directory"),
+        (["--out", "/dev/null/run"], "cannot be written: /dev/null is a file, not a folder; choose another --out"),
         (["--out", "/dev/null", "--overwrite"], "is not a run folder"),
         (["--out", "run.partial"], "names in .partial are for running trainings"),
         (["--out", ""], "the argument after --out is empty"),
