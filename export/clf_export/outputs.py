@@ -13,7 +13,7 @@ from clf_export.proof.self_test import prove_self_test
 from clf_runtime.model.card import ModelCard
 from clf_runtime.model.integrity import CHECKSUM_KEY, UNSEALED, seal
 from clf_runtime.model.metadata import to_metadata
-from clf_train.files import whole_file
+from clf_train.files import refuse_place, whole_file
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def output_files(
     """Where the files of these run folders go: beside each, to the `.onnx` file `out`, or into the folder `out`.
 
     Raises OutputError if `out` is one file for several runs, if a file or its int8 file exists already (unless
-    `overwrite`), or if `out` exists and is neither a folder nor named `.onnx`.
+    `overwrite`) or cannot be created, or if `out` exists and is neither a folder nor named `.onnx`.
     """
     if out is None:
         files = [folder.with_name(folder.name + ".onnx") for folder in folders]
@@ -58,14 +58,15 @@ def output_files(
 
 
 def refuse_existing(file: Path, *, overwrite: bool) -> None:
-    """Raise OutputError if a file exists already, unless `overwrite`."""
+    """Raise OutputError if a file exists already (unless `overwrite`), or cannot be created."""
     try:
         if file.is_dir():
             raise OutputError(f"{file}: is a folder; choose another --out")
         if file.exists() and not overwrite:
             raise OutputError(f"{file}: exists already; choose another --out, or pass --overwrite")
-    except OSError as error:  # a name that is too long, a folder that may not be looked into
-        raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from None
+        refuse_place(file)
+    except OSError as error:  # also a name that is too long, a folder that may not be looked into
+        raise OutputError(f"{file}: cannot be written: {error.strerror or error}; choose another --out") from None
 
 
 def int8_beside(file: Path) -> Path:

@@ -1,5 +1,6 @@
 """Atomic writing of files: they appear complete under their name, or not at all."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,3 +27,12 @@ def whole_file(file: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where no file can be created, none can be removed
             partial.unlink(missing_ok=True)
+
+
+def refuse_place(path: Path) -> None:
+    """Raise the OSError that creating `path`, and the folders above it, would raise, early, as far as possible."""
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    if not parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{parent} is a file, not a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

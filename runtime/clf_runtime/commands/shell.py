@@ -41,6 +41,10 @@ def run(work: Callable[[], Any], name: str, extras: str) -> NoReturn:
         code = fail(name, f'{name} needs {error.name}, which is not installed: pip install "clf-edge[{extras}]"')
     except MemoryError:
         code = fail(name, "not enough memory")
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        code = fail(name, "not enough memory; smaller images, models or batches need less")
     except OSError as error:
         code = fail(name, f"{error.filename or 'system'}: {error.strerror or error}")
     for stream in (sys.stdout, sys.stderr):
@@ -50,6 +54,11 @@ def run(work: Callable[[], Any], name: str, extras: str) -> NoReturn:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     gc.freeze()  # nothing to collect in a process that ends: saves 15 ms of a cold start
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether PyTorch, which is not imported here, lacked memory: on the CPU it has no exception of its own for it."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 def _repair_streams() -> None:

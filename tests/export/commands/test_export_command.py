@@ -56,6 +56,13 @@ def test_what_is_wrong_is_said_in_one_line(command, run, arguments, says):
     assert not list(run.parent.glob("*.onnx"))
 
 
+def test_an_output_below_a_file_is_refused_before_the_images_are_read(command, run, monkeypatch):
+    monkeypatch.setattr("clf_export.inputs.find_test_images", lambda *_: pytest.fail("read the images"))
+    ended = command(main, run, "--out", run / "run.json" / "x.onnx")
+    said = f"clf-export: {run}/run.json/x.onnx: cannot be written: {run}/run.json is a file, not a folder; "
+    assert (ended.code, ended.err) == (2, said + "choose another --out\n")
+
+
 def test_the_verdict_on_int8_is_printed(command, run, monkeypatch):
     monkeypatch.setattr(quantize, "_SETTINGS", quantize._SETTINGS[:1])
     monkeypatch.setattr(quantize, "_SECONDS", 0.02)

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from clf_train import training
 from clf_train.commands.train import main
 
 pytestmark = pytest.mark.usefixtures("no_drawing")
@@ -106,6 +108,13 @@ def test_a_source_can_be_used_from_inside_its_folder_again_and_again(command, in
     assert sorted(p.name for p in inside.iterdir()) == ["artifacts", f"{inside.name}-samples.png", "train.npz"]
 
 
+def test_a_net_that_does_not_fit_into_memory_is_one_line_and_leaves_no_folder(command, inside, monkeypatch):
+    monkeypatch.setattr(training, "start_net", lambda *_: torch.empty(1 << 50))
+    ended = command(main, "--model", "simple", "--out", "run", "--quiet")
+    assert (ended.code, ended.err.count("\n"), "not enough memory; smaller images" in ended.err) == (2, 1, True)
+    assert list(inside.iterdir()) == []
+
+
 def test_names_are_taken_and_must_fit(command, inside):
     names = ",".join(f"digit {i}" for i in range(10))
     assert "digit 7" in command(main, "--show", "--names", names).out
@@ -140,7 +149,7 @@ def test_names_are_taken_and_must_fit(command, inside):
         (["extra"], "unexpected extra argument"),
         (["--out", "/proc/nowhere/run"], "/proc/nowhere/run: cannot be written"),
         (["--out", "/proc/run"], "/proc/run: cannot be written: No such file or directory; choose another --out"),
-        (["--out", "/dev/null/run"], "cannot be written: Not a directory"),
+        (["--out", "/dev/null/run"], "cannot be written: /dev/null is a file, not a folder; choose another --out"),
         (["--out", "/dev/null", "--overwrite"], "is not a run folder"),
         (["--out", "run.partial"], "names in .partial are for running trainings"),
         (["--out", ""], "the argument after --out is empty"),

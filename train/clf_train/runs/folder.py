@@ -1,6 +1,5 @@
 """The folder of a running training: `<name>.partial`, renamed to `<name>` at the end."""
 
-import errno
 import os
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from clf_train.errors import RunError
+from clf_train.files import refuse_place
 from clf_train.loop import checkpoint, folds
 from clf_train.runs import plan
 from clf_train.runs.advice import resume_command
@@ -111,11 +111,7 @@ def refuse_early(folder: Path, overwrite: bool) -> None:
     _refuse_name(folder)
     try:
         refuse_existing(folder, overwrite)
-        parent = next(parent for parent in folder.parents if parent.exists())
-        if not parent.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        refuse_place(folder)
         is_at_work = partial_of(folder).exists()
     except OSError as error:
         raise _cannot_be_made(folder, error) from None
