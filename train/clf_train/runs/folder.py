@@ -1,6 +1,5 @@
 """The folder of a running training: `<name>.partial`, renamed to `<name>` at the end."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
