@@ -1,0 +1,157 @@
+"""A model with a familiarity: fitted from the training images, and added to the graph as its second output.
+
+Letters in shapes: N images, C channels, H height, W width, D features.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from clf_export.errors import ExportError
+from clf_export.familiarity.features import FEATURES, with_features
+from clf_export.familiarity.outliers import KINDS, make_outliers
+from clf_export.familiarity.scores import distil, fit_score
+from clf_export.int8.held_out import choose_images
+from clf_export.proof.parity import at_once
+from clf_runtime.engine.engine import open_engine
+from clf_runtime.model.familiarity import OUTPUT, Familiarity, Noticed
+from clf_train.data.dataset import Dataset
+from clf_train.runs.run import Run
+
+LEAST_HELD_OUT = 20  # images, below which a share of a twentieth means nothing
+UNFAMILIAR = 0.05  # the share of held-out images that are told to be unknown
+_KNOWN = 10_000  # training images at most,
+_A_KIND = 800  # and outliers of each kind, fewer
+_MOST_VALUES = 50_000_000  # where images are large: together they have no more values than this, or
+_LEAST_A_KIND = 40
+_APART = 1e-6
+_SHARES = (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a familiarity is fitted to: `known` and `held_out` images, and `outliers` of each kind, [N, C, H, W].
+
+    `fresh` outliers, of other images, are those by which it is measured. `unseen` says whether the net was trained
+    without the `held_out` images.
+    """
+
+    known: np.ndarray
+    held_out: np.ndarray
+    outliers: dict[str, np.ndarray]
+    fresh: dict[str, np.ndarray]
+    unseen: bool
+
+
+def gather_images(dataset: Dataset, run: Run) -> Images | None:
+    """Choose and make the images of a run's familiarity, from its training part alone; None if they are too few.
+
+    Raises DataError if there is no room for copies.
+    """
+    chosen = choose_images(dataset, run, most_calibration=_KNOWN)
+    if len(chosen.validation) < LEAST_HELD_OUT or len(chosen.calibration) < LEAST_HELD_OUT:
+        return None
+    random = np.random.default_rng(run.seed)
+    a_kind = max(_LEAST_A_KIND, min(_A_KIND, _MOST_VALUES // (len(KINDS) * chosen.calibration[0].size)))
+
+    def of_each_kind(images: np.ndarray, most: int) -> dict[str, np.ndarray]:
+        made = {}
+        for kind in KINDS:
+            rows = random.permutation(len(images))[:most]
+            made[kind] = make_outliers(images[rows], run.value_range, kind, random)
+        return made
+
+    outliers = of_each_kind(chosen.calibration, a_kind)
+    fresh = of_each_kind(chosen.validation, max(_LEAST_A_KIND, a_kind // 4))
+    return Images(chosen.calibration, chosen.validation, outliers, fresh, chosen.unseen)
+
+
+def with_familiarity(model: onnx.ModelProto, images: Images) -> tuple[onnx.ModelProto, Familiarity]:
+    """The model with a second output, `familiarity`, float32 [batch] in 0..1, and what the card says of it.
+
+    It is the share of the held-out images that are less familiar. The first output does not change.
+    """
+    featured = with_features(model)
+    read = _output(featured, 1)
+    known, held_out = read(images.known), read(images.held_out)
+    outliers = np.concatenate([read(made) for made in images.outliers.values()])
+    mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
+
+    def standard(features: np.ndarray) -> np.ndarray:
+        return ((features - mean) / deviation).astype(np.float32)
+
+    score = fit_score(standard(known), standard(outliers), standard(held_out))
+    net = distil(score, standard(known), standard(outliers))
+    made = _append(featured, net, mean, deviation, held_out)
+    familiarity = _output(made, 1)
+    noticed = tuple(
+        Noticed(kind, len(these), float((familiarity(these) < UNFAMILIAR).mean()))
+        for kind, these in images.fresh.items()
+    )
+    return made, Familiarity(UNFAMILIAR, len(held_out), images.unseen, noticed)
+
+
+def _output(model: onnx.ModelProto, number: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that gives an output of a model for any number of images [N, C, H, W]."""
+    engine = open_engine(model.SerializeToString(), "the model", device="cpu")
+
+    def read(images: np.ndarray) -> np.ndarray:
+        batch = at_once(images.shape[1:])
+        blocks = (np.ascontiguousarray(images[i : i + batch]) for i in range(0, len(images), batch))
+        return np.concatenate([engine.run_all(block)[number] for block in blocks])
+
+    return read
+
+
+def _append(
+    featured: onnx.ModelProto, net: nn.Sequential, mean: np.ndarray, deviation: np.ndarray, held_out: np.ndarray
+) -> onnx.ModelProto:
+    """Append the net's layers, and after them the share of held-out images with a smaller value, to a graph."""
+    first, second, last = (layer for layer in net if isinstance(layer, nn.Linear))
+    w1, b1, w2, b2, w3, b3 = (
+        value.detach().numpy().astype(np.float64)
+        for layer in (first, second, last)
+        for value in (layer.weight, layer.bias)
+    )
+    w1, b1 = w1 / deviation, b1 - (w1 / deviation) @ mean  # the standardisation is in the first layer
+    hidden = np.maximum(0, np.maximum(0, held_out @ w1.T + b1) @ w2.T + b2)
+    values = np.quantile(hidden @ w3[0] + b3[0], _SHARES)
+    apart = np.append(np.diff(values) > _APART, True)  # of equal values the last, which has the largest share
+    knots, shares = values[apart], np.array(_SHARES)[apart]
+    if len(knots) < 2:
+        raise ExportError("the held-out images are all equally familiar")
+    shares[0] = 0
+    slopes = np.diff(shares) / np.diff(knots)
+    bends = np.diff(slopes, prepend=0, append=0)  # the share as a sum of rectified lines, one from each knot
+    layers = [
+        (w1, b1),
+        (w2, b2),
+        (np.repeat(w3, len(knots), axis=0), b3 - knots),  # how far above each knot
+        (bends[None], np.zeros(1)),
+    ]
+    made = onnx.ModelProto()
+    made.CopyFrom(featured)
+    graph = made.graph
+    name = FEATURES
+    for i, (weight, bias) in enumerate(layers):
+        for what, value in (("weight", weight), ("bias", bias)):
+            graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), f"familiarity.{i}.{what}"))
+        parameters = [f"familiarity.{i}.weight", f"familiarity.{i}.bias"]
+        graph.node.append(helper.make_node("Gemm", [name, *parameters], [f"familiarity_{i}"], transB=1))
+        name = f"familiarity_{i}"
+        if i < len(layers) - 1:
+            graph.node.append(helper.make_node("Relu", [name], [f"{name}_relu"]))
+            name = f"{name}_relu"
+    for limit, value in (("least", 0), ("most", 1)):
+        graph.initializer.append(numpy_helper.from_array(np.float32(value), f"familiarity_{limit}"))
+    graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), "familiarity_shape"))
+    graph.node.append(helper.make_node("Clip", [name, "familiarity_least", "familiarity_most"], ["familiarity_share"]))
+    graph.node.append(helper.make_node("Reshape", ["familiarity_share", "familiarity_shape"], [OUTPUT]))
+    del graph.output[1:]
+    graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch"]))
+    onnx.checker.check_model(made)
+    return made
