@@ -23,19 +23,33 @@ def to_input(picture: Picture, channels: int, size: tuple[int, int] | None, geom
     picture = _flatten(picture, "L" if channels == 1 else "RGB", geometry)
     if size is not None and (picture.height, picture.width) != size:
         height, width = size
-        here, bilinear = (picture.height, picture.width), Image.Resampling.BILINEAR
+        here = (picture.height, picture.width)
         if geometry.fit == "pad":
             high, wide = inside(here, size)
             ground = Image.new("RGB", (width, height), geometry.background).convert(picture.mode)
-            ground.paste(picture.resize((wide, high), bilinear), ((width - wide) // 2, (height - high) // 2))
+            ground.paste(_scale(picture, wide, high), ((width - wide) // 2, (height - high) // 2))
             picture = ground
         else:
             if geometry.fit == "crop":
                 top, left, high, wide = box(here, size)
                 picture = picture.crop((left, top, left + wide, top + high))
-            picture = picture.resize((width, height), bilinear)
+            picture = _scale(picture, width, height)
     pixels: np.ndarray = np.asarray(picture).reshape(picture.height, picture.width, channels)
     return pixels
+
+
+def _scale(picture: Picture, width: int, height: int) -> Picture:
+    """The picture at another size: its rows scaled first, and then its columns.
+
+    Each pass rounds to whole numbers, so that the order shows by a step in up to a quarter of the values. Pillow before
+    13 has this one; 13 takes the other for a picture whose height shrinks by more than twice what its width does.
+    """
+    from PIL import Image
+
+    for size in ((width, picture.height), (width, height)):
+        if picture.size != size:
+            picture = picture.resize(size, Image.Resampling.BILINEAR)
+    return picture
 
 
 def _flatten(picture: Picture, mode: str, geometry: Geometry) -> Picture:

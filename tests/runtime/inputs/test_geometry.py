@@ -57,6 +57,14 @@ def test_stretch_scales_all_of_it():
     np.testing.assert_array_equal(to_batch(pixels, with_fit("stretch"))[0].transpose(1, 2, 0), wanted)
 
 
+def test_rows_are_scaled_before_columns_whatever_pillow_prefers():
+    """Pillow 13 scales the columns of a tall picture first, which rounds otherwise: other pixels than on a device."""
+    pixels = noise(276, 17)
+    rows = Image.fromarray(pixels).resize((12, 276), Image.Resampling.BILINEAR)
+    wanted = rows.resize((12, 8), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(to_batch(pixels, with_fit("stretch"))[0].transpose(1, 2, 0), wanted)
+
+
 def test_pad_keeps_the_proportions_between_two_bars():
     pixels = noise(40, 20)  # 8x4 in 8x12: bars of 4 columns
     found = to_batch(pixels, with_fit("pad"))[0].transpose(1, 2, 0)
