@@ -2,11 +2,13 @@
 
 from dataclasses import asdict, fields, replace
 
+import numpy as np
+
 from clf_export.int8.verdict import Verdict
 from clf_export.proof.parity import Comparison
 from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.model.card import Golden, Int8, ModelCard, Parity
-from clf_runtime.model.geometry import UNSTATED
+from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_train.runs.run import Run
 
 NO_BOUND = 1.0  # of a difference of probabilities
@@ -59,6 +61,15 @@ def int8_card(card: ModelCard, parity: Parity, golden: Golden | None) -> ModelCa
     """The card of the int8 file that belongs to a float32 file of this `card`."""
     description = f"{card.description}; int8: {100 * parity.onnx_accuracy:.2f} %"
     return replace(card, precision="int8", description=description, parity=parity, golden=golden)
+
+
+def photo_card(card: ModelCard, geometry: Geometry) -> ModelCard:
+    """The card of the file that takes photos, and scales them by this geometry, whose net has this `card`."""
+    golden = card.golden
+    if golden is not None:
+        images = np.frombuffer(golden.images, np.uint8).reshape(-1, *card.image_shape)
+        golden = replace(golden, images=images.transpose(0, 2, 3, 1).tobytes())
+    return replace(card, input="photo", layout="NHWC", geometry=geometry, golden=golden)
 
 
 def parity_record(

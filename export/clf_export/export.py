@@ -5,8 +5,11 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
-from clf_export.cards import make_card, parity_record, verdict_for_card
+from clf_export.cards import make_card, parity_record, photo_card, verdict_for_card
+from clf_export.errors import TranslationError
+from clf_export.graph.photo import photo_problem, with_photo_input
 from clf_export.graph.translate import build_graph
 from clf_export.int8.quantize import Quantised
 from clf_export.int8_export import Int8Mode, make_int8, write_int8
@@ -23,6 +26,7 @@ from clf_export.proof.evidence import gather_evidence
 from clf_export.proof.golden import golden_images, make_golden
 from clf_export.proof.independence import make_pool, onnx_scores, prove_gradients, prove_independence, torch_scores
 from clf_export.proof.parity import TOLERANCE
+from clf_export.proof.photo import PhotoProof, prove_photos
 from clf_export.proof.proof import Proof, prove
 from clf_export.proof.provenance import verify_accuracy
 from clf_train.data.dataset import Dataset
@@ -38,7 +42,8 @@ class Export:
 
     `as_trained` says what shows that the net is the one that was trained and tested.
     `quantised` holds all that was tried for int8; it is None if none was asked for, or `int8_problem` says why none
-    could be made. `hint` is what whoever made the net should know of it (see models.hint).
+    could be made. `photos` is the proof of a file that takes photos. `hint` is what whoever made the net should know
+    of it (see models.hint).
     """
 
     model: ModelFile
@@ -48,6 +53,10 @@ class Export:
     quantised: Quantised | None = None
     int8_problem: str | None = None
     hint: str | None = None
+    photos: PhotoProof | None = None
+
+
+Input = Literal["tensor", "photo"]
 
 
 def export_run(
@@ -60,6 +69,7 @@ def export_run(
     license: str = "",
     keep_rejected: bool = False,
     int8: Int8Mode = "off",
+    input: Input = "tensor",
     watch: Callable[[str], object] = lambda text: None,
     files: ExitStack | None = None,
 ) -> Export:
@@ -70,6 +80,8 @@ def export_run(
     `keep_rejected` one that fails is kept as `<name>.rejected.onnx`, without a card, to be looked at.
     With `int8` auto or require an int8 version is made too (`watch` is told what is being tried), and written as
     `<name>.int8.onnx` if its verdict recommends it; if it does not, `require` writes nothing at all.
+    With `input` photo the graph scales: it takes one photo [1, height, width, 3] of any size (see graph.photo), whose
+    answers are held to Pillow's scaling and PyTorch's answers (see proof.photo).
     With `files` the names are given when that is closed: see named_together.
     Raises ParityError if a net or its file answers an image by the others of its batch, or a file's answers are not
     what they must be: float32's within `parity.TOLERANCE` of PyTorch's, and each file's own golden cases;
@@ -81,6 +93,8 @@ def export_run(
     for place in (file, int8_file) if int8 != "off" else (file,):
         refuse_existing(place, overwrite=overwrite)
     run = read_run(folder)
+    if input == "photo" and (problem := photo_problem(run.image_shape, run.dtype)):
+        raise TranslationError(f"{folder}: its model cannot take photos: {problem}; leave --input photo away")
     reference = load_net(folder, run, own)
     said = softmax_hint(reference, run.image_shape) if is_own(run.model) else None
     pool = make_pool(dataset.test.images, run.value_range)
@@ -92,7 +106,9 @@ def export_run(
     net = load_net(folder, run, own)
     model = build_graph(net, run.normalisation, run.temperature, run.image_shape, run.dtype)
     plain = model.SerializeToString(deterministic=True)
-    with keeping_rejected(plain, file if keep_rejected else None):
+    scaling = with_photo_input(model, run.image_shape, run.geometry) if input == "photo" else None
+    final = plain if scaling is None else scaling.SerializeToString(deterministic=True)
+    with keeping_rejected(final, file if keep_rejected else None):
         prove_independence(onnx_scores(plain), pool, "the translated net")
         proof = prove(plain, evidence, run.names)
         quantised, int8_problem = make_int8(plain, dataset, run, int8, watch)
@@ -105,14 +121,27 @@ def export_run(
             int8=verdict_for_card(quantised.verdict) if quantised else None,
             license=license,
         )
+        photos_by = None if scaling is None else run.geometry
         figures = {"file": file.name, **asdict(proof), "data_fingerprint": dataset.fingerprint}
+        photos = None
+
+        def check(data: bytes) -> None:
+            nonlocal photos
+            if scaling is None:
+                prove(data, evidence, run.names)
+                return
+            given = (evidence.images, evidence.reference, evidence.answer)
+            photos = prove_photos(data, *given, run.geometry, TOLERANCE)
+            figures["photos"] = asdict(photos)
+
         with named_together() if files is None else nullcontext(files) as files:
-            written = write_model(files, file, plain, card, lambda data: prove(data, evidence, run.names))
+            final_card = card if photos_by is None else photo_card(card, photos_by)
+            written = write_model(files, file, final, final_card, check)
             small = None
             if quantised is not None and quantised.verdict.recommended:
-                small = write_int8(files, int8_file, quantised, card, evidence)
+                small = write_int8(files, int8_file, quantised, card, evidence, photos_by)
             elif int8 != "off":  # what lies there is of another export
                 files.enter_context(removed_at_end(int8_file))
             record = files.enter_context(whole_file(folder / "parity.json"))
             record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    return Export(written, proof, as_trained, small, quantised, int8_problem, said)
+    return Export(written, proof, as_trained, small, quantised, int8_problem, said, photos)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import onnx
 
-from clf_export.cards import NO_BOUND, int8_card, parity_record
+from clf_export.cards import NO_BOUND, int8_card, parity_record, photo_card
 from clf_export.errors import ParityError, QuantisationError
+from clf_export.graph.photo import with_photo_input
 from clf_export.int8.held_out import choose_images
 from clf_export.int8.quantize import Quantised, quantise
 from clf_export.int8.verdict import ENOUGH_IMAGES, processor_difference
@@ -16,7 +18,9 @@ from clf_export.outputs import ModelFile, write_model
 from clf_export.proof.evidence import Evidence
 from clf_export.proof.golden import golden_images, make_golden, margins_of
 from clf_export.proof.parity import compare, run_onnx
+from clf_export.proof.photo import prove_photos
 from clf_runtime.model.card import MOST_TOLERANCE, Golden, ModelCard
+from clf_runtime.model.geometry import Geometry
 from clf_train.data.dataset import Dataset
 from clf_train.runs.run import Run
 
@@ -49,9 +53,17 @@ def make_int8(
     return quantised, None
 
 
-def write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelCard, evidence: Evidence) -> ModelFile:
+def write_int8(
+    files: ExitStack,
+    path: Path,
+    quantised: Quantised,
+    card: ModelCard,
+    evidence: Evidence,
+    photos_by: Geometry | None = None,
+) -> ModelFile:
     """Write the int8 file beside its float32 file of this `card`; it gets its name when `files` are closed.
 
+    With a geometry, `photos_by`, the file takes photos, and is held to what it answers without that in front.
     Raises QuantisationError if what is on the disk answers otherwise than `quantised`, or fails its self-test.
     """
     answers = run_onnx(quantised.model, evidence.images)
@@ -64,10 +76,29 @@ def write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelCa
     assert parity is not None
     own = parity_record(compare(evidence.reference, answers, evidence.labels), NO_BOUND, parity.data_fingerprint)
     golden = _int8_golden(quantised, golden_images(evidence))
+    small = int8_card(card, own, golden)
     try:
-        return write_model(files, path, quantised.model, int8_card(card, own, golden), check)
+        if photos_by is None:
+            return write_model(files, path, quantised.model, small, check)
+        return _write_photo_int8(files, path, quantised.model, small, evidence, photos_by)
     except ParityError as error:  # it is not the float32 file that is rejected
         raise QuantisationError(f"int8: {error}") from None
+
+
+def _write_photo_int8(
+    files: ExitStack, path: Path, model: bytes, card: ModelCard, evidence: Evidence, geometry: Geometry
+) -> ModelFile:
+    """Write an int8 model of this card with its geometry in front. Raises ParityError if that answers otherwise."""
+    proto = with_photo_input(onnx.ModelProto.FromString(model), card.image_shape, geometry)
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        return run_onnx(model, images, batch=1)
+
+    def check(data: bytes) -> None:
+        allowed = card.golden.tolerance if card.golden else _LEAST_INT8_TOLERANCE
+        prove_photos(data, evidence.images, answer(evidence.images), answer, geometry, allowed)
+
+    return write_model(files, path, proto.SerializeToString(deterministic=True), photo_card(card, geometry), check)
 
 
 def _int8_golden(quantised: Quantised, images: np.ndarray) -> Golden | None:

@@ -52,6 +52,13 @@ def export(
             "recommended; require writes nothing if it is not."
         ),
     ] = "off",
+    input: Annotated[
+        Literal["tensor", "photo"],
+        typer.Option(
+            help="What the graph takes: tensor, batches of images of the model's size; photo, one photo of any size, "
+            "uint8 [1, height, width, 3] RGB, which it scales itself, so that no Pillow is needed."
+        ),
+    ] = "tensor",
     license: Annotated[
         str, typer.Option(metavar="TEXT", help="The licence of the model, for its card: an SPDX name such as MIT.")
     ] = "",
@@ -111,6 +118,7 @@ def export(
                         license=license,
                         keep_rejected=keep_rejected,
                         int8=int8,
+                        input=input,
                         watch=watch,
                         files=waiting,
                     )
@@ -125,6 +133,7 @@ def export(
         written = export.model
         print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, proven against PyTorch"))
         lines = (f"the net that was trained         {export.as_trained}", *table(export.proof, written.card.names))
+        lines += tuple(export.photos.lines()) if export.photos is not None else ()
         for line in (*lines, *_golden_lines(written), *_int8_lines(export)):
             print(f"  {one_line(line)}")
         small = int8_beside(file)

@@ -14,7 +14,7 @@ from clf_runtime.datasets.layouts import open_source
 from clf_runtime.datasets.order import like
 from clf_runtime.datasets.source import Part, Reading, Source, as_labels
 from clf_runtime.errors import ImageError
-from clf_runtime.inputs.arrays import is_of_another_size, to_batch
+from clf_runtime.inputs.arrays import is_of_another_size, size_before, to_batch
 from clf_runtime.inputs.pictures import decode_picture
 from clf_runtime.model.card import ITEM_BYTES, ModelCard
 
@@ -58,13 +58,15 @@ class Labelled:
 
         Raises ImageError, naming the image, for one that the model does not take, or a label that it does not know.
         """
-        size = self.at_once * threads
+        as_they_are = self.card.input == "photo" and self.opened.image_shape is None  # each may have another size
+        size = 1 if as_they_are else self.at_once * threads
         try:
             labels = self._labels()
             rows = np.arange(len(labels)) if self.keep is None else np.flatnonzero(self.keep)
             first = 0
             for images in recut(self.opened.blocks(size, self.keep), size):
                 places = [self.opened.place(int(i)) for i in rows[first : first + len(images)]]
+                images = images.transpose(0, 2, 3, 1) if as_they_are else images
                 yield Block(_to_batch(images, places, self.card), labels[rows[first : first + len(images)]], places)
                 first += len(images)
         except OSError as error:
@@ -91,10 +93,9 @@ def open_labelled(data: str | os.PathLike[str], card: ModelCard, *, skip_bad: bo
     tells whether all images are meant or that fifth; if it fits neither, all are taken, and `notes` says so.
     Raises ImageError if the layout is unknown, or the images or classes are not the model's.
     """
-    channels, *size = card.image_shape
 
     def decode(picture: bytes, where: str) -> np.ndarray:
-        return decode_picture(picture, where, channels, (size[0], size[1]), card.picture_geometry)
+        return decode_picture(picture, where, card.image_shape[0], size_before(card), card.picture_geometry)
 
     try:
         source = open_source(data, Reading(decode, like(card.names), skip_bad))

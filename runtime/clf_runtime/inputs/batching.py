@@ -44,26 +44,36 @@ def to_batch_of_one(image: Image, card: ModelCard, where: str) -> np.ndarray:
 def to_batches(images: Iterable[Image], card: ModelCard, batch_size: int) -> Iterator[np.ndarray]:
     """Yield single images in batches of up to `batch_size`, fewer if they are large; each lasts until the next one.
 
+    Photos, for a model that takes them, come one by one.
+
     Raises ImageError that names `images[i]`, i counted over all, for what is no image for this model.
     """
     if not isinstance(images, Iterable) or isinstance(images, bytes | bytearray | Mapping) or hasattr(images, "read"):
         raise ImageError(f"images: {called(images)} where an array or several images are wanted")
+    if card.input == "photo":  # each may have another size
+        yield from (_numbered(image, card, i) for i, image in enumerate(images))
+        return
     as_is = takes_as_is(card)
     batch_size = max(1, min(batch_size, MAX_BLOCK_BYTES // (math.prod(card.input_shape) * ITEM_BYTES[card.dtype])))
     batch, held = np.empty((batch_size, *card.input_shape), card.dtype), 0
     for i, image in enumerate(images):
         if type(image) is np.ndarray and image.dtype is _UINT8 and image.shape == as_is:
             batch[held] = image
-        elif isinstance(image, str | os.PathLike):
-            try:
-                batch[held] = to_batch_of_one(image, card, "")
-            except ImageError as error:
-                raise ImageError(f"images[{i}]: {error}") from None
         else:
-            batch[held] = to_batch_of_one(image, card, f"images[{i}]")
+            batch[held] = _numbered(image, card, i)
         held += 1
         if held == batch_size:
             yield batch
             held = 0
     if held:
         yield batch[:held]
+
+
+def _numbered(image: Image, card: ModelCard, i: int) -> np.ndarray:
+    """Do what `to_batch_of_one` does with one of several."""
+    if not isinstance(image, str | os.PathLike):
+        return to_batch_of_one(image, card, f"images[{i}]")
+    try:
+        return to_batch_of_one(image, card, "")
+    except ImageError as error:
+        raise ImageError(f"images[{i}]: {error}") from None

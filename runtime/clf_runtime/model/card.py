@@ -18,6 +18,8 @@ MAX_GOLDEN = 64
 # processor to processor; int8's are rounded to 256 steps, and where answers differ by more the file is not to be used.
 MOST_TOLERANCE = {"float32": 0.01, "int8": 0.1}
 ITEM_BYTES = {"uint8": 1, "float32": 4}
+INPUTS = ("tensor", "photo")
+LEAST_SIDE = 4  # of a model that takes photos: an array [h, w, 3] could be [channels, h, w] of a smaller one
 _SLACK = 1e-3  # of a sum of probabilities
 _LARGEST = 1e300  # of a number; NaN is not below it either
 
@@ -103,7 +105,9 @@ class ModelCard:
     `float32`, `value_range` the lowest and highest value that an image may hold. `mean` and `std` (one a channel, in
     the units of the image) and `temperature` are already in the graph; they stand here to be read, not applied.
     `precision` is that of the weights, `float32` or `int8`. `geometry` tells how a picture of another size becomes the
-    input; it is None for files of schema 2, and for those without a card.
+    input; it is None for files of schema 2, and for those without a card. `input` is `tensor` for a graph that takes
+    batches of `input_shape`, or `photo` for one that scales by the geometry itself: it takes one photo uint8
+    [1, height, width, 3], RGB, of any height and width.
 
     Raises ModelError, naming the field, if a value is impossible.
     """
@@ -118,6 +122,7 @@ class ModelCard:
     temperature: float = 1.0
     layout: str = "NCHW"
     geometry: Geometry | None = None
+    input: str = "tensor"
     precision: str = "float32"
     description: str = ""
     license: str = ""
@@ -174,7 +179,8 @@ def _check(card: ModelCard) -> None:
         f"[channels, height, width], at most {MAX_PIXELS:,} values",
     )
     channels = card.image_shape[0]
-    for field, possible in (("dtype", ITEM_BYTES), ("layout", ("NCHW", "NHWC")), ("precision", MOST_TOLERANCE)):
+    either = (("dtype", ITEM_BYTES), ("layout", ("NCHW", "NHWC")), ("precision", MOST_TOLERANCE), ("input", INPUTS))
+    for field, possible in either:
         value = getattr(card, field)
         demand(isinstance(value, str) and value in possible, field, " or ".join(possible))
     low_high = card.value_range
@@ -188,6 +194,12 @@ def _check(card: ModelCard) -> None:
     )
     demand(_is(card.temperature, float) and card.temperature > 0, "temperature", "a positive number")
     demand(card.geometry is None or type(card.geometry) is Geometry, "geometry", "a fit, a background and a filter")
+    if card.input == "photo":
+        demand(card.dtype == "uint8", "dtype", "uint8 where the input is a photo")
+        demand(card.layout == "NHWC", "layout", "NHWC where the input is a photo")
+        demand(card.geometry is not None, "geometry", "stated where the input is a photo")
+        fits = channels in (1, 3) and min(card.image_shape[1:]) >= LEAST_SIDE
+        demand(fits, "image_shape", f"1 or 3 channels of {LEAST_SIDE} pixels a side or more where the input is a photo")
     for field in ("parameters", "test_images"):
         demand(_is(getattr(card, field), int), field, "a whole number")
     accuracy = card.test_accuracy

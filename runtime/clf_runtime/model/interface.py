@@ -21,8 +21,8 @@ Prepare = Callable[[np.ndarray], np.ndarray]
 class Interface:
     """How images go into a model and probabilities come out: its card, and what is done around it.
 
-    `prepare` makes a batch in the card's dtype and layout what the model takes, of the same dtype and shape; None where
-    it is that already. `softmax` says whether the outputs still need one, `notes` what was said or assumed, in
+    `prepare` makes a batch in the card's dtype and layout what the model takes, of the same dtype; None where it is
+    that already. `softmax` says whether the outputs still need one, `notes` what was said or assumed, in
     sentences.
     """
 
@@ -49,14 +49,23 @@ def read_interface(engine: Engine, where: str, assume: "Assumptions | None") -> 
     if assume is not None:
         raise ModelError(f"{where}: carries a card, so nothing is to be assumed of it; leave --assume away")
     _match(card, engine, where)
-    return Interface(card)
+    return Interface(card, _in_colour if card.input == "photo" else None)
+
+
+def _in_colour(photos: np.ndarray) -> np.ndarray:
+    """Photos [n, height, width, 1 or 3] as such a graph takes them: grey ones with three channels alike."""
+    return photos if photos.shape[3] == 3 else np.repeat(photos, 3, axis=3)
 
 
 def _match(card: ModelCard, engine: Engine, where: str) -> None:
     """Raise ModelError unless the graph takes and gives what its card says."""
     taken = ", ".join(map(str, engine.inputs)) or "nothing"
     given = ", ".join(map(str, engine.outputs)) or "nothing"
-    if [(i.dtype, len(i.shape), i.shape[1:]) for i in engine.inputs] != [(card.dtype, 4, card.input_shape)]:
+    if card.input == "photo":
+        found = [(i.dtype, *(n if isinstance(n, int) else None for n in i.shape)) for i in engine.inputs]
+        if found != [("uint8", 1, None, None, 3)]:
+            raise ModelError(f"{where}: its card says a photo, uint8 [1, height, width, 3], its graph takes {taken}")
+    elif [(i.dtype, len(i.shape), i.shape[1:]) for i in engine.inputs] != [(card.dtype, 4, card.input_shape)]:
         raise ModelError(f"{where}: its card says {card.dtype} {list(card.input_shape)}, its graph takes {taken}")
     if [(o.dtype, o.shape[1:]) for o in engine.outputs[:1]] != [("float32", (len(card.names),))]:
         raise ModelError(f"{where}: its card names {len(card.names)} classes, its graph gives {given}")

@@ -19,7 +19,7 @@ from clf_runtime.model.names import read_names
 PREFIX = "clf_edge."
 SCHEMA = 3
 _READ = (2, SCHEMA)
-_SINCE_3 = ("geometry",)
+_SINCE_3 = ("geometry", "input")
 MAX_CARD = 64 * MAX_CLASSES  # characters of a whole card; parsed they take up to 60 bytes each
 _RECORDS = {"parity": Parity, "int8": Int8, "golden": Golden, "geometry": Geometry}
 

@@ -52,7 +52,7 @@ def test_the_middle_part_and_the_inner_size_have_the_proportions(h, w, high, wid
 
 
 def test_stretch_scales_all_of_it():
-    pixels = noise(31, 17)
+    pixels = noise(17, 31)
     wanted = np.asarray(Image.fromarray(pixels).resize((12, 8), Image.Resampling.BILINEAR))
     np.testing.assert_array_equal(to_batch(pixels, with_fit("stretch"))[0].transpose(1, 2, 0), wanted)
 

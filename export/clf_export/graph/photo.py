@@ -1,0 +1,179 @@
+"""A model's geometry as nodes of its graph, so that it takes a photo of any size and needs no Pillow.
+
+    image [1, height, width, 3] → cut → grey → scale → pad → transpose → pixels [1, C, H, W] → the model as it was
+
+What `clf_runtime.inputs.geometry.to_input` does, by the same whole numbers. Pillow's bilinear filter is Resize of mode
+linear with antialias and exclude_outside (https://onnx.ai/onnx/operators/onnx__Resize.html). onnxruntime scales the
+rows of uint8 and then its columns, as we do, but has coordinates in float32 where Pillow's are float64: some values
+differ by a step. Other engines may compute it otherwise (docs/exporting.md).
+
+Letters in shapes: C channels, H height and W width of the model's input.
+"""
+
+import onnx
+from onnx import TensorProto, helper
+
+from clf_export.errors import TranslationError
+from clf_runtime.errors import brief
+from clf_runtime.model.card import LEAST_SIDE
+from clf_runtime.model.geometry import Colour, Geometry
+
+PIXELS = "photo_pixels"  # uint8 [1, C, H, W]: what the model got as its input before
+_LUMA = (19595, 38470, 7471)  # of ITU-R 601, times 2**16, as Pillow has it: sums stay below 2**24, exact in float32
+_HALF = 1 << 15
+
+_HEAD = """
+two_axes = Constant <value_ints = [1, 2]> ()
+target = Constant <value_ints = [{high}, {wide}]> ()
+turned = Constant <value_ints = [{wide}, {high}]> ()
+swap = Constant <value_ints = [1, 0]> ()
+unit = Constant <value_ints = [1]> ()
+two = Constant <value_ints = [2]> ()
+depth = Constant <value_ints = [{channels}]> ()
+"""
+# What `geometry.box` does, of both sides at once: where the proportions leave a side whole, Min does.
+_CUT = """
+size = Shape <start = 1, end = 3> (image)
+others = Gather (size, swap)
+share = Mul (others, target)
+twice = Mul (share, two)
+high_up = Add (twice, turned)
+below = Mul (turned, two)
+rounded = Div (high_up, below)
+least = Max (rounded, unit)
+kept = Min (least, size)
+spare = Sub (size, kept)
+start = Div (spare, two)
+end = Add (start, kept)
+cut = Slice (image, start, end, two_axes)
+"""
+_GREY = """
+luma = Constant <value = float[3, 1] {{ {red}, {green}, {blue} }}> ()
+half = Constant <value_float = {half}.0> ()
+whole = Constant <value_float = {whole}.0> ()
+values = Cast <to = {float}> ({source})
+weighed = MatMul (values, luma)
+lifted = Add (weighed, half)
+bright = Div (lifted, whole)
+grey = Cast <to = {uint8}> (bright)
+"""
+# What `geometry.inside` does.
+_INSIDE = """
+size = Shape <start = 1, end = 3> (image)
+others = Gather (size, swap)
+share = Mul (size, turned)
+twice = Mul (share, two)
+high_up = Add (twice, others)
+below = Mul (others, two)
+rounded = Div (high_up, below)
+least = Max (rounded, unit)
+inner = Min (least, target)
+"""
+_SCALE = """
+sizes = Concat <axis = 0> (unit, {inner}, depth)
+scaled = Resize <mode = "linear", antialias = 1, exclude_outside = 1> ({source}, , , sizes)
+"""
+_PAD = """
+room = Sub (target, inner)
+before = Div (room, two)
+after = Sub (room, before)
+bars = Concat <axis = 0> (before, after)
+"""
+_WHOLE = """
+whole_size = Concat <axis = 0> (unit, target, depth)
+framed = Reshape ({source}, whole_size)
+"""
+_TAIL = """
+pixels = Transpose <perm = [0, 3, 1, 2]> ({source})
+"""
+
+
+def photo_problem(image_shape: tuple[int, int, int], dtype: str) -> str | None:
+    """Why a model of this input cannot take photos, in words; None if it can."""
+    channels, *sides = image_shape
+    if dtype != "uint8":
+        return f"its images are {dtype}, photos are uint8"
+    if channels not in (1, 3):
+        return f"its images have {channels} channels, photos have 3, or are made grey"
+    if min(sides) < LEAST_SIDE:
+        return f"its images are {sides[0]}x{sides[1]}; {LEAST_SIDE} pixels a side are needed"
+    return None
+
+
+def with_photo_input(model: onnx.ModelProto, image_shape: tuple[int, int, int], geometry: Geometry) -> onnx.ModelProto:
+    """The model that takes one photo, uint8 [1, height, width, 3], RGB and upright, of any height and width.
+
+    `model` takes uint8 [batch, *image_shape]; it stays as it is. A photo of that very size passes unchanged. For a
+    model of one channel it becomes grey as Pillow makes it: (19595 R + 38470 G + 7471 B + 32768) >> 16.
+    Raises TranslationError if its images are no photos (see photo_problem), or the result is no valid ONNX.
+    """
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    [taken] = graph.input
+    problem = photo_problem(image_shape, helper.tensor_dtype_to_np_dtype(taken.type.tensor_type.elem_type).name)
+    if problem is not None:
+        raise TranslationError(f"the net cannot take photos: {problem}")
+    front = list(_front(taken.name, image_shape, geometry))
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            if name == taken.name:
+                node.input[i] = PIXELS
+    behind = list(graph.node)
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend([*front, *behind])
+    taken.CopyFrom(helper.make_tensor_value_info(taken.name, TensorProto.UINT8, [1, "height", "width", 3]))
+    for output in graph.output:
+        output.type.tensor_type.shape.dim[0].CopyFrom(onnx.TensorShapeProto.Dimension(dim_value=1))
+    try:
+        onnx.checker.check_model(made, full_check=True)
+    except Exception as error:
+        raise TranslationError(f"with its geometry in front the net is no valid ONNX: {brief(error, 300)}") from None
+    return made
+
+
+def _front(image: str, image_shape: tuple[int, int, int], geometry: Geometry) -> list[onnx.NodeProto]:
+    """The nodes from the photo to PIXELS."""
+    channels, high, wide = image_shape
+    text, source, inner = _HEAD.format(high=high, wide=wide, channels=channels), "image", "target"
+    if geometry.fit == "crop":
+        text, source = text + _CUT, "cut"
+    if channels == 1:
+        red, green, blue = (f"{weight}.0" for weight in _LUMA)
+        kinds = {"float": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
+        text += _GREY.format(red=red, green=green, blue=blue, half=_HALF, whole=2 * _HALF, source=source, **kinds)
+        source = "grey"
+    if geometry.fit == "pad":
+        text, inner = text + _INSIDE, "inner"
+    text, source = text + _SCALE.format(inner=inner, source=source), "scaled"
+    if geometry.fit == "pad":
+        assert geometry.background is not None
+        text += _PAD + _bars(_colour(geometry.background, channels)) + _WHOLE.format(source="padded")
+        source = "framed"
+    text += _TAIL.format(source=source)
+    nodes = onnx.parser.parse_graph(f"g (uint8[1, h, w, 3] image) => (uint8[1, c, h2, w2] pixels) {{ {text} }}").node
+    named = {"image": image, "": ""}
+    for node in nodes:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                names[i] = named.get(name, f"photo_{name}")
+        node.name = node.output[0]
+    return list(nodes)
+
+
+def _colour(background: Colour, channels: int) -> tuple[int, ...]:
+    if channels == 3:
+        return background
+    return ((sum(w * v for w, v in zip(_LUMA, background, strict=True)) + _HALF) >> 16,)
+
+
+def _bars(colour: tuple[int, ...]) -> str:
+    """Lines that put bars of a colour around `scaled`: Pad takes one value, so each channel may need its own."""
+    padded = "{out} = Pad (scaled{n}, bars, value{n}, two_axes)\n"
+    value = "value{n} = Constant <value = uint8 {{ {v} }}> ()\n"
+    if len(set(colour)) == 1:
+        return value.format(n="", v=colour[0]) + padded.format(out="padded", n="")
+    lines = "scaled0, scaled1, scaled2 = Split <axis = 3, num_outputs = 3> (scaled)\n"
+    for n, v in enumerate(colour):
+        lines += value.format(n=n, v=v) + padded.format(out=f"padded{n}", n=n)
+    return lines + "padded = Concat <axis = 3> (padded0, padded1, padded2)\n"
