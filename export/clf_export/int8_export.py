@@ -96,7 +96,8 @@ def _write_photo_int8(
 
     def check(data: bytes) -> None:
         allowed = card.golden.tolerance if card.golden else _LEAST_INT8_TOLERANCE
-        prove_photos(data, evidence.images, answer(evidence.images), answer, geometry, allowed)
+        expected = answer(evidence.images)
+        prove_photos(data, evidence.images, expected, answer, geometry, allowed, MOST_TOLERANCE["int8"])
 
     return write_model(files, path, proto.SerializeToString(deterministic=True), photo_card(card, geometry), check)
 

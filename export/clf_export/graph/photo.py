@@ -151,14 +151,18 @@ def _front(image: str, image_shape: tuple[int, int, int], geometry: Geometry) ->
         text += _PAD + _bars(_colour(geometry.background, channels)) + _WHOLE.format(source="padded")
         source = "framed"
     text += _TAIL.format(source=source)
-    nodes = onnx.parser.parse_graph(f"g (uint8[1, h, w, 3] image) => (uint8[1, c, h2, w2] pixels) {{ {text} }}").node
+    nodes = list(
+        onnx.parser.parse_graph(f"g (uint8[1, h, w, 3] image) => (uint8[1, c, h2, w2] pixels) {{ {text} }}").node
+    )
+    used = {name for node in nodes for name in node.input} | {"pixels"}
+    nodes = [node for node in nodes if node.output[0] in used]  # of other kinds of geometry; onnxruntime warns of them
     named = {"image": image, "": ""}
     for node in nodes:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
                 names[i] = named.get(name, f"photo_{name}")
         node.name = node.output[0]
-    return list(nodes)
+    return nodes
 
 
 def _colour(background: Colour, channels: int) -> tuple[int, ...]:

@@ -125,7 +125,7 @@ def recut(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
         while sum(map(len, held)) >= size:
             whole = _joined(held)
             yield whole[:size]
-            held = [whole[size:]]
+            held = [whole[size:]] if len(whole) > size else []  # an empty rest may be of another shape
     if any(map(len, held)):
         yield _joined(held)
 

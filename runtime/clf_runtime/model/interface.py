@@ -49,10 +49,10 @@ def read_interface(engine: Engine, where: str, assume: "Assumptions | None") -> 
     if assume is not None:
         raise ModelError(f"{where}: carries a card, so nothing is to be assumed of it; leave --assume away")
     _match(card, engine, where)
-    return Interface(card, _in_colour if card.input == "photo" else None)
+    return Interface(card, in_colour if card.input == "photo" else None)
 
 
-def _in_colour(photos: np.ndarray) -> np.ndarray:
+def in_colour(photos: np.ndarray) -> np.ndarray:
     """Photos [n, height, width, 1 or 3] as such a graph takes them: grey ones with three channels alike."""
     return photos if photos.shape[3] == 3 else np.repeat(photos, 3, axis=3)
 
