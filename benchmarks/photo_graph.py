@@ -2,10 +2,10 @@
 
     python benchmarks/photo_graph.py [--work FOLDER] [--engine NAME ...]
 
-Photos of 4000x3000 and 500x400 are scaled to 32x32 and 224x224 by the nodes that `clf-export --input photo` puts in front
-of a net, on one thread of onnxruntime, and by Pillow, in turns: milliseconds, medians. Then each engine, in a virtual
-environment of its own (see compatibility.py), scales smaller photos by each geometry, and its pixels are held to
-Pillow's: steps of 255. The photos are made: smooth colours with noise. The last line is one JSON object.
+Photos of 4000x3000 and 500x400 are scaled to 32x32 and 224x224 by the nodes that `clf-export --input photo` puts in
+front of a net, on one thread of onnxruntime, and by Pillow, in turns: milliseconds, medians. Then each engine, in a
+virtual environment of its own (see compatibility.py), scales smaller photos by each geometry, and its pixels are held
+to Pillow's: steps of 255. The photos are made: smooth colours with noise. The last line is one JSON object.
 """
 
 import argparse
