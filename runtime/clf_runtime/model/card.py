@@ -19,6 +19,8 @@ MAX_PICTURE_BYTES = 1 << 20  # of the golden picture
 # some 1e-6 between processors; int8's are rounded to 256 steps. A file that differs by more should not be used.
 MOST_TOLERANCE = {"float32": 0.01, "int8": 0.1}
 ITEM_BYTES = {"uint8": 1, "float32": 4}
+INPUTS = ("tensor", "photo")
+LEAST_SIDE = 4  # of a model that takes photos: with 3, an array [h, w, 3] could also be [channels, height, width]
 _SLACK = 1e-3  # of a sum of probabilities
 _LARGEST = 1e300  # of a number; excludes NaN too
 
@@ -74,8 +76,9 @@ class Golden:
 class GoldenPicture:
     """A picture of another size and shape than the input, by which a device proves decoding and geometry too.
 
-    `data` are the bytes of a PNG, `input_sha256` is of the input that it becomes (uint8 [channels, height, width], in C
-    order), and `probabilities` are the file's answer, held to the tolerance of the golden cases.
+    `data` are the bytes of a PNG, `input_sha256` is of the input that it becomes (uint8 [channels, height, width], or
+    [height, width, 3] of its own size for a graph that takes photos, in C order), and `probabilities` are the file's
+    answer, held to the tolerance of the golden cases.
     """
 
     data: bytes
@@ -118,7 +121,7 @@ class ModelCard:
     units of the image) and `temperature` are already in the graph, and here for information only. `precision` is that
     of the weights, `float32` or `int8`. `geometry` says how a picture of another size is resized to the input; it is
     None for files of schema 2, and for those without a card. `input` is `tensor`, a batch of such images, or `photo`:
-    the geometry is in the graph too, which takes one picture uint8 [1, height, width, 3] of any size.
+    the geometry is in the graph too, which takes one photo uint8 [1, height, width, 3], RGB, of any height and width.
 
     Raises ModelError, naming the field, for an invalid value.
     """
@@ -203,7 +206,8 @@ def _check(card: ModelCard) -> None:
         f"[channels, height, width], at most {MAX_PIXELS:,} values",
     )
     channels = card.image_shape[0]
-    for field, possible in (("dtype", ITEM_BYTES), ("layout", ("NCHW", "NHWC")), ("precision", MOST_TOLERANCE)):
+    either = (("dtype", ITEM_BYTES), ("layout", ("NCHW", "NHWC")), ("precision", MOST_TOLERANCE), ("input", INPUTS))
+    for field, possible in either:
         value = getattr(card, field)
         demand(isinstance(value, str) and value in possible, field, " or ".join(possible))
     low_high = card.value_range
@@ -216,11 +220,13 @@ def _check(card: ModelCard) -> None:
         "one positive number per channel, as many as mean",
     )
     demand(_is(card.temperature, float) and card.temperature > 0, "temperature", "a positive number")
-    demand(card.input in ("tensor", "photo"), "input", "tensor or photo")
-    if card.input == "photo":
-        is_photo = card.geometry is not None and (card.dtype, card.layout, channels) == ("uint8", "NHWC", 3)
-        demand(is_photo, "input", "tensor where the images are not uint8, NHWC, of 3 channels, with a geometry")
     demand(card.geometry is None or type(card.geometry) is Geometry, "geometry", "a fit, a background and a filter")
+    if card.input == "photo":
+        demand(card.dtype == "uint8", "dtype", "uint8 where the input is a photo")
+        demand(card.layout == "NHWC", "layout", "NHWC where the input is a photo")
+        demand(card.geometry is not None, "geometry", "stated where the input is a photo")
+        fits = channels in (1, 3) and min(card.image_shape[1:]) >= LEAST_SIDE
+        demand(fits, "image_shape", f"1 or 3 channels of {LEAST_SIDE} pixels a side or more where the input is a photo")
     for field in ("parameters", "test_images", "fold_count", "fold_images"):
         demand(_is(getattr(card, field), int), field, "an integer")
     accuracy = card.test_accuracy
