@@ -8,8 +8,9 @@ from clf_export.int8.verdict import Verdict
 from clf_export.proof.parity import Comparison
 from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.evaluation.interval import stated
-from clf_runtime.model.card import Golden, Int8, ModelCard, Parity
+from clf_runtime.model.card import ModelCard
 from clf_runtime.model.geometry import UNSTATED, Geometry
+from clf_runtime.model.records import Golden, Int8, Parity
 from clf_train.runs.run import Run
 
 NO_BOUND = 1.0  # a difference of probabilities is never larger

@@ -20,8 +20,9 @@ from clf_export.proof.golden import golden_images, make_golden, margins_of
 from clf_export.proof.parity import compare, run_onnx
 from clf_export.proof.photo import prove_photos
 from clf_export.proof.pictures import with_golden_picture
-from clf_runtime.model.card import MOST_TOLERANCE, Golden, ModelCard
+from clf_runtime.model.card import ModelCard
 from clf_runtime.model.geometry import Geometry
+from clf_runtime.model.records import MOST_TOLERANCE, Golden
 from clf_train.data.dataset import Dataset
 from clf_train.runs.run import Run
 

@@ -15,8 +15,8 @@ from onnx import TensorProto, helper
 
 from clf_export.errors import TranslationError
 from clf_runtime.errors import brief
-from clf_runtime.model.card import LEAST_SIDE
 from clf_runtime.model.geometry import Colour, Geometry
+from clf_runtime.model.records import LEAST_SIDE
 
 PIXELS = "photo_pixels"  # uint8 [1, C, H, W]: the input of the model behind it
 _LUMA = (19595, 38470, 7471)  # of ITU-R 601, times 2**16, as in Pillow: sums have 24 bits, so that float32 is exact

@@ -21,7 +21,8 @@ from clf_runtime.datasets.order import as_people_count
 from clf_runtime.inputs.arrays import to_batch
 from clf_runtime.inputs.files import picture_to_input
 from clf_runtime.inputs.geometry import array_to_input
-from clf_runtime.model.card import Golden, GoldenPicture, ModelCard
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.records import Golden, GoldenPicture
 from clf_train.data import legacy_tensors
 from clf_train.data.dataset import Dataset
 

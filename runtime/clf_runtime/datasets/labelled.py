@@ -16,7 +16,8 @@ from clf_runtime.datasets.source import Part, Reading, Source, Watch, as_labels,
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.arrays import is_of_another_size, size_before, to_batch
 from clf_runtime.inputs.pictures import Room, decode_picture
-from clf_runtime.model.card import ITEM_BYTES, ModelCard
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.records import ITEM_BYTES
 
 TEST_BATCH = 500  # batch size of the export and of the evaluation, so that both sum in the same order
 _MAX_BLOCK_BYTES = 64 << 20  # of images per block and thread; large images have smaller blocks

@@ -21,9 +21,9 @@ from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.engine.threads import usable_processors
 from clf_runtime.errors import DeviceError, brief
 from clf_runtime.model.assumptions import Assumptions
-from clf_runtime.model.card import ITEM_BYTES
 from clf_runtime.model.file import read_model
 from clf_runtime.model.interface import in_colour
+from clf_runtime.model.records import ITEM_BYTES
 
 BATCHES = (1, 8, 32, 256)
 COLD_STARTS = 5

@@ -10,8 +10,8 @@ from clf_runtime.datasets.labelled import Labelled
 from clf_runtime.errors import ImageError
 from clf_runtime.evaluation.interval import stated
 from clf_runtime.evaluation.scores import Scores, Tally
-from clf_runtime.model.card import MOST_TOLERANCE
 from clf_runtime.model.golden import golden_images
+from clf_runtime.model.records import MOST_TOLERANCE
 
 _MARGIN = 2e-4  # of probabilities, if the card has no tolerance
 

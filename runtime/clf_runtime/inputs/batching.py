@@ -11,7 +11,8 @@ from clf_runtime.bounded import as_path
 from clf_runtime.errors import ImageError, called
 from clf_runtime.inputs.arrays import MAX_BLOCK_BYTES, to_batch
 from clf_runtime.inputs.files import read_images
-from clf_runtime.model.card import ITEM_BYTES, ModelCard
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.records import ITEM_BYTES
 
 Image = ArrayLike | str | os.PathLike[str]
 _UINT8 = np.dtype(np.uint8)
