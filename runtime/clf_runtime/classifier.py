@@ -70,7 +70,7 @@ class Classifier:
         interface = read_interface(engine, where, assume)
         self.card, self._prepare, self._softmax = interface.card, interface.prepare, interface.softmax
         self.provider, self._run = engine.provider, engine.run
-        is_plain = self._prepare is None and not self._softmax and self.card.input == "tensor"
+        is_plain = self._prepare is None and not self._softmax  # not for photos: their size varies
         self._run_single = engine.bind_single(len(self.card.names)) if is_plain else None
         self._as_is = takes_as_is(self.card)
         self._ones = np.ones(len(self.card.names), np.float32)

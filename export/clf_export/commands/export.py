@@ -52,12 +52,11 @@ def export(
             "recommended; require writes no file at all if it is not."
         ),
     ] = "off",
-    takes: Annotated[
+    input: Annotated[
         Literal["tensor", "photo"],
         typer.Option(
-            "--input",
-            help="photo puts the geometry into the graph, which takes one picture uint8 [1, height, width, 3] of any "
-            "size: for engines without Pillow.",
+            help="tensor takes batches of images of the model's size. photo puts the geometry into the graph, which "
+            "takes one photo uint8 [1, height, width, 3] of any size: for onnxruntime without Pillow.",
         ),
     ] = "tensor",
     license: Annotated[
@@ -120,7 +119,7 @@ def export(
                         license=license,
                         keep_rejected=keep_rejected,
                         int8=int8,
-                        photo=takes == "photo",
+                        input=input,
                         watch=watch,
                         files=waiting,
                     )
@@ -136,11 +135,10 @@ def export(
         print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, verified against PyTorch"))
         lines = (f"net as trained                   {export.as_trained}", *_proof_lines(export))
         if export.photos is not None:
-            steps = f"{export.photos.differing_pixels:.2%} of their pixels differ from Pillow's, by one step"
-            same = f"{export.photos.photographs}; {steps}; probabilities by {export.photos.max_difference:.1e}"
-            lines = (*lines, f"photographs of many sizes        {same}")
+            lines = (*lines, *export.photos.lines())
         if export.pictures:
-            same = f"{export.pictures:,} decoded as on a device, every pixel as in training"
+            by_pillow = " once Pillow resizes it" * (export.photos is not None)
+            same = f"{export.pictures:,} decoded as on a device, every pixel as in training{by_pillow}"
             lines = (*lines, f"pictures                         {same}")
         for line in (*lines, *_golden_lines(written), *_int8_lines(export)):
             print(f"  {one_line(line)}")

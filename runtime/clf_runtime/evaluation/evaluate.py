@@ -10,8 +10,8 @@ from clf_runtime.datasets.labelled import Labelled
 from clf_runtime.errors import ImageError
 from clf_runtime.evaluation.interval import stated
 from clf_runtime.evaluation.scores import Scores, Tally
-from clf_runtime.model.card import MOST_TOLERANCE
 from clf_runtime.model.golden import golden_images
+from clf_runtime.model.records import MOST_TOLERANCE
 
 _MARGIN = 2e-4  # of probabilities, if the card has no tolerance
 
@@ -48,13 +48,14 @@ def evaluate(
     margin = 2 * min(tolerance, MOST_TOLERANCE[card.precision])  # int8 has no tolerance for its difference from PyTorch
     tally = Tally(len(card.names), margin)
     golden = {image.tobytes() for image in golden_images(card.golden, card)} if card.golden else set()
-    missing = set(golden)
+    missing, sized = set(golden), True
     done, model_seconds, start = 0, 0.0, time.perf_counter()
     for block in labelled.blocks(classifier.threads):
         before = time.perf_counter()
         probabilities = classifier.probabilities(block.images, block=labelled.at_once)
         model_seconds += time.perf_counter() - before
         tally.add(probabilities, block.labels, block.places)
+        sized = sized and block.images.shape[1:] == card.input_shape
         if missing:
             missing.difference_update(image.tobytes() for image in block.images)
         done += len(block.labels)
@@ -62,6 +63,8 @@ def evaluate(
     if not done:
         raise ImageError(f"{labelled.source.where}: contains no images")
     scores = tally.scores()
+    if not sized:  # photos of any size: the golden cases, which have the model's, cannot be among them
+        golden, missing = set(), set()
     agreement, verdict = _compare(classifier, scores, len(golden), len(missing), is_fifth=labelled.keep is not None)
     return Evaluation(scores, agreement, verdict, model_seconds, time.perf_counter() - start)
 

@@ -11,8 +11,8 @@ from clf_runtime.classifier import Classifier
 from clf_runtime.errors import ClfError, MissingExtraError, ModelError
 from clf_runtime.inputs.arrays import to_batch
 from clf_runtime.inputs.files import picture_to_input
-from clf_runtime.model.card import Golden
 from clf_runtime.model.golden import golden_images
+from clf_runtime.model.records import Golden
 
 Picture = Literal["agrees", "differs", "no Pillow", "none"]
 

@@ -21,8 +21,8 @@ Prepare = Callable[[np.ndarray], np.ndarray]
 class Interface:
     """How images go into a model and probabilities come out: its card, and what is done around it.
 
-    `prepare` turns a batch in the card's dtype and layout into the model's input, of the same dtype and shape; None if
-    nothing is to be done. `softmax` says whether the outputs need one, `notes` what was stated or assumed, in
+    `prepare` turns a batch in the card's dtype and layout into the model's input, of the same dtype; None if nothing is
+    to be done. `softmax` says whether the outputs need one, `notes` what was stated or assumed, in
     sentences.
     """
 
@@ -49,7 +49,12 @@ def read_interface(engine: Engine, where: str, assume: "Assumptions | None") -> 
     if assume is not None:
         raise ModelError(f"{where}: has a model card, so nothing needs to be assumed; omit --assume")
     _match(card, engine, where)
-    return Interface(card)
+    return Interface(card, in_colour if card.input == "photo" else None)
+
+
+def in_colour(photos: np.ndarray) -> np.ndarray:
+    """Photos [..., height, width, 1 or 3] with the three channels that the graph takes: grey ones have it thrice."""
+    return photos if photos.shape[-1] == 3 else np.repeat(photos, 3, axis=-1)
 
 
 def _match(card: ModelCard, engine: Engine, where: str) -> None:
@@ -57,8 +62,8 @@ def _match(card: ModelCard, engine: Engine, where: str) -> None:
     taken = ", ".join(map(str, engine.inputs)) or "nothing"
     given = ", ".join(map(str, engine.outputs)) or "nothing"
     if card.input == "photo":
-        fits = [(i.dtype, len(i.shape), i.shape[:1], i.shape[3:]) for i in engine.inputs] == [("uint8", 4, (1,), (3,))]
-        if not fits or any(isinstance(side, int) for side in engine.inputs[0].shape[1:3]):
+        found = [(i.dtype, *(n if isinstance(n, int) else None for n in i.shape)) for i in engine.inputs]
+        if found != [("uint8", 1, None, None, 3)]:
             raise ModelError(
                 f"{where}: its card says a photo, uint8 [1, height, width, 3], but its graph takes {taken}"
             )

@@ -12,9 +12,11 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from clf_runtime.errors import ModelError, brief
-from clf_runtime.model.card import MAX_CLASSES, Golden, GoldenPicture, Int8, ModelCard, Parity, told
+from clf_runtime.model.card import ModelCard
 from clf_runtime.model.geometry import Geometry
 from clf_runtime.model.names import read_names
+from clf_runtime.model.records import MAX_CLASSES, Golden, GoldenPicture, Int8, Parity
+from clf_runtime.model.values import told
 
 PREFIX = "clf_edge."
 SCHEMA = 3

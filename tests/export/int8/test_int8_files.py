@@ -43,18 +43,19 @@ def test_int8_cannot_be_required_where_too_few_images_can_judge_it(make_run, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("mode", ["auto", "require"])
-def test_an_int8_file_that_is_recommended_is_written_beside(make_run, tmp_path, monkeypatch, few_settings, mode):
+@pytest.mark.parametrize(("mode", "input"), [("auto", "tensor"), ("require", "photo")])
+def test_an_int8_file_that_is_recommended_is_written_beside(make_run, tmp_path, monkeypatch, few_settings, mode, input):
     folder, dataset = make_run("simple")
     recommend(monkeypatch, yes=True)
-    export = export_run(folder, dataset, tmp_path / "x.onnx", int8=mode)
+    export = export_run(folder, dataset, tmp_path / "x.onnx", int8=mode, input=input)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.int8.onnx", "x.onnx"]
     small, large = Classifier.load(export.int8.path), Classifier.load(export.model.path)
     assert (small.card.precision, large.card.precision) == ("int8", "float32")
     assert small.card.int8 == large.card.int8
     assert small.card.int8.recommended
     assert export.int8.size < 0.4 * export.model.size
-    right = (small.probabilities(dataset.test.images).argmax(1) == dataset.test.labels).mean()
+    assert {small.card.input, large.card.input} == {input}
+    right = (small.predict_batch(dataset.test.images).indices == dataset.test.labels).mean()
     assert small.card.parity.onnx_accuracy == right
     assert self_test(small).passed
     for what, damaged in damages(export.int8.path.read_bytes()):
