@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from clf_runtime.commands.heat_map import explain_image, refuse_to_explain, write_heat_map
 from clf_runtime.commands.options import ASSUME, DEVICE, ORT_LOG, QUIET, THREADS, Option, parse_plain
 from clf_runtime.commands.shell import EXIT_FAILED, fail, run, say, standard_input
 from clf_runtime.errors import UsageError
@@ -38,6 +39,15 @@ OPTIONS = (
     ),
     Option("as_json", ("--json",), bool, False, "Print one JSON object per image and line."),
     Option("as_csv", ("--csv",), bool, False, "Print CSV: a header, then one line per image."),
+    Option(
+        "explain",
+        ("--explain",),
+        Path,
+        None,
+        "Write a heat map of where the model saw the class of the one image, beside the image.",
+        "OUT.png",
+        show_default=False,
+    ),
     DEVICE,
     THREADS,
     Option("tf32", ("--tf32",), bool, False, "On CUDA, allow TF32: faster, less precise."),
@@ -64,6 +74,7 @@ def predict(
     reject_below: float,
     as_json: bool,
     as_csv: bool,
+    explain: Path | None,
     device: str,
     threads: int,
     tf32: bool,
@@ -84,6 +95,9 @@ def predict(
     Standard input is a stream of .npy records, as numpy.save writes them one after another, or one picture, or paths,
     one per line. Each image is classified as soon as it arrives.
 
+    --explain covers one patch of the image after another, about 300 in all, and draws by how much the log-odds of the
+    class fall: red where the image speaks for the class, blue where against it.
+
     Errors are printed on stderr, with --json and --csv also in the record of the image.
 
     Exit codes: 0 success; 1 the self-test failed; 2 any other error, even of a single image.
@@ -100,6 +114,8 @@ def predict(
         raise UsageError(f"--reject-below takes a probability in 0..1, not {reject_below}")
     if images.count("-") > 1:
         raise UsageError("- is standard input, which can only be read once")
+    if explain is not None:
+        refuse_to_explain(images, explain)
     from clf_runtime.classifier import Classifier
     from clf_runtime.engine.threads import usable_threads
 
@@ -118,7 +134,11 @@ def predict(
     form: Format = "json" if as_json else "csv" if as_csv else "text"
     note = _silent if quiet else partial(say, NAME)
     threads = usable_threads(threads)
-    return _print_answers(classifier, images, form, top=top, reject_below=reject_below, note=note, threads=threads)
+    explained = None if explain is None else explain_image(classifier, images[0])
+    code = _print_answers(classifier, images, form, top=top, reject_below=reject_below, note=note, threads=threads)
+    if explain is not None and explained is not None:
+        write_heat_map(explained, explain, None if quiet else NAME)
+    return code
 
 
 def _about(classifier: "Classifier", *, test: bool, as_json: bool) -> int:
