@@ -4,8 +4,8 @@
 
 For training images of DATA, with each cover: pixels are removed from the image in the order of the heat map (deletion:
 the class's probability should fall soon), and added to a blurred one (insertion: it should rise soon). Petsiuk et al.,
-2018, RISE, BMVC. A figure is the mean probability over eleven shares of the pixels, 0 to 100 %; `random` is a heat map of
-noise. What is removed is replaced by the blurred image, which is none of the covers. The last line is JSON.
+2018, RISE, BMVC. A figure is the mean probability over eleven shares of the pixels, 0 to 100 %; `random` is a heat map
+of noise. What is removed is replaced by the blurred image, which is none of the covers. The last line is JSON.
 """
 
 import argparse
@@ -43,9 +43,7 @@ def blurred(image: np.ndarray) -> np.ndarray:
     return np.rint(values).astype(np.uint8)
 
 
-def deletion_and_insertion(
-    classifier: Classifier, image: np.ndarray, heat: np.ndarray, index: int
-) -> tuple[float, ...]:
+def remove_and_add(classifier: Classifier, image: np.ndarray, heat: np.ndarray, index: int) -> tuple[float, ...]:
     order, plain = np.argsort(-heat.ravel(), kind="stable"), blurred(image)
     found = []
     for start, other in ((image, plain), (plain, image)):
@@ -74,12 +72,11 @@ def main() -> None:
             for image in images:
                 found = occlude(image, classifier.probabilities, cover=COVERS.get(name))
                 heat = random.random(found.heat.shape) if name == "random" else found.heat
-                figures.append(deletion_and_insertion(classifier, image, heat, found.index))
+                figures.append(remove_and_add(classifier, image, heat, found.index))
             deletion, insertion = np.mean(figures, axis=0)
             seconds = (time.perf_counter() - began) / len(images)
-            print(
-                f"{Path(file).stem:8} {name:18} deletion {deletion:.3f}  insertion {insertion:.3f}  {seconds:.2f} s each"
-            )
+            said = f"deletion {deletion:.3f}  insertion {insertion:.3f}  {seconds:.2f} s each"
+            print(f"{Path(file).stem:8} {name:18} {said}")
             results.append(
                 {"model": Path(file).stem, "cover": name, "deletion": float(deletion), "insertion": float(insertion)}
             )
