@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clf_runtime.explanation.explain import Explanation, explain
     from clf_runtime.model.assumptions import Assumptions
     from clf_runtime.model.card import ModelCard
+    from clf_runtime.monitoring.drift import DriftMonitor
     from clf_runtime.pipeline import Answer, answer_files, answer_stream
     from clf_runtime.prediction import Prediction, Predictions
 
@@ -30,6 +31,7 @@ __all__ = [
     "Classifier",
     "ClfError",
     "DeviceError",
+    "DriftMonitor",
     "Explanation",
     "GoldenCase",
     "ImageError",
@@ -52,6 +54,7 @@ _HOME = {
     "Assumptions": "model.assumptions",
     "ModelCard": "model.card",
     **dict.fromkeys(("Answer", "answer_files", "answer_stream"), "pipeline"),
+    "DriftMonitor": "monitoring.drift",
     **dict.fromkeys(("Explanation", "explain"), "explanation.explain"),
     **dict.fromkeys(("GoldenCase", "SelfTest", "self_test"), "evaluation.self_test"),
     **dict.fromkeys(("ClfError", "DeviceError", "ImageError", "MissingExtraError", "ModelError"), "errors"),

@@ -47,7 +47,7 @@ ROOMS = {
             "pipeline",
             "classifier",
         ),
-        *("datasets", "evaluation", "explanation", "diagnostics", "commands"),
+        *("datasets", "evaluation", "explanation", "monitoring", "diagnostics", "commands"),
     ),
     "train/clf_train": (
         *("errors", "files", "models", "data", "evaluation", "loop", "runs", "report", "scoring", "training"),

@@ -10,6 +10,7 @@ from operator import attrgetter
 from clf_runtime.errors import ModelError
 from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_runtime.model.names import MAX_TEXT, is_text, names_fault
+from clf_runtime.model.reference import Reference, reference_fault
 
 MAX_CLASSES = 100_000
 MAX_PIXELS = 1 << 24  # channels x height x width of one image
@@ -153,6 +154,7 @@ class ModelCard:
     int8: Int8 | None = None
     golden: Golden | None = None
     golden_picture: GoldenPicture | None = None
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -300,6 +302,10 @@ def _check(card: ModelCard) -> None:
         "golden_picture",
         "a PNG with the SHA-256 of its input and a probability per class, beside golden cases",
     )
+    demand(_fits(card.reference, Reference), "reference", "the answers for held-out images")
+    if card.reference is not None:
+        fault = reference_fault(card.reference, classes)
+        demand(fault is None, "reference", fault or "")
 
 
 _NUMBERS = tuple[float, ...]

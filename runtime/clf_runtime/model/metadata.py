@@ -15,13 +15,21 @@ from clf_runtime.errors import ModelError, brief
 from clf_runtime.model.card import MAX_CLASSES, Golden, GoldenPicture, Int8, ModelCard, Parity, told
 from clf_runtime.model.geometry import Geometry
 from clf_runtime.model.names import read_names
+from clf_runtime.model.reference import Reference
 
 PREFIX = "clf_edge."
 SCHEMA = 3
 _READ = (2, SCHEMA)
 _SINCE_3 = ("geometry", "golden_picture", "input")
 MAX_CARD = 64 * MAX_CLASSES  # characters of a whole card; parsed they take up to 60 bytes each
-_RECORDS = {"parity": Parity, "int8": Int8, "golden": Golden, "golden_picture": GoldenPicture, "geometry": Geometry}
+_RECORDS = {
+    "parity": Parity,
+    "int8": Int8,
+    "golden": Golden,
+    "golden_picture": GoldenPicture,
+    "geometry": Geometry,
+    "reference": Reference,
+}
 _BYTES = {"golden": "images", "golden_picture": "data"}  # fields in base64
 
 

@@ -1,0 +1,160 @@
+"""How soon a changed world is noticed by `clf-predict`'s drift test, and how often one that has not changed.
+
+    python benchmarks/drift.py DATA [MODEL.onnx...] [--weeks N] [--repeats N]
+
+DATA is the training's source. One half of its test images gives the reference, the other half the streams. A stream is
+of independent images, or of scenes: a camera sees the same image for a geometric number of frames, of the given mean.
+Each frame has its own brightness (2 %) and noise (2 of 255), in the reference too. A week is 604,800 frames, one a
+second. In the streams of other classes, each week has its own mix of them, and only the appearance is a false alarm.
+For the delays the first 20,000 to 40,000 frames are as in the reference, and all later ones are changed; a delay is the
+median, in frames from then on, null where that is more than 200,000. Seeds are 0 and up. The last line is JSON.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
+
+from clf_runtime import Classifier, DriftMonitor, ModelCard, Prediction
+from clf_runtime.monitoring.reference import fit_reference
+from clf_train import read_source
+
+SHIPPED = [str(Path(__file__).parents[1] / "artifacts" / f"{name}.onnx") for name in ("conv", "resnet8")]
+WEEK = 7 * 24 * 3600
+BEFORE, MOST = 20_000, 200_000  # frames before a change, and after it
+FRAMES = 8  # different ones of each image
+STREAMS = {"independent": 1, "scenes of 10": 10, "scenes of 30": 30, "scenes of 300": 300}
+STRENGTHS = (1, 2, 3, 4, 5)
+
+
+def darker(image: Image.Image, strength: int) -> Image.Image:
+    return ImageEnhance.Brightness(image).enhance(1 - 0.15 * strength)
+
+
+def blurred(image: Image.Image, strength: int) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(0.2 + 0.2 * strength))
+
+
+def rotated(image: Image.Image, strength: int) -> Image.Image:
+    return image.rotate((5, 10, 15, 30, 45)[strength - 1], Image.Resampling.BILINEAR)
+
+
+def another_camera(image: Image.Image, strength: int) -> Image.Image:
+    """Warmer, paler, and of another gamma."""
+    values = np.asarray(ImageEnhance.Color(image).enhance(1 - 0.12 * strength)) / 255
+    gains = np.array([1 + 0.06 * strength, 1.0, 1 - 0.06 * strength])
+    return Image.fromarray((255 * (values * gains).clip(0, 1) ** (1 + 0.08 * strength)).astype(np.uint8))
+
+
+CHANGES = {"darker": darker, "blurred": blurred, "rotated": rotated, "another camera's colours": another_camera}
+
+
+def frames_of(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A frame of each image [n, 3, height, width]: with a brightness and noise of its own."""
+    gains = random.uniform(0.98, 1.02, (len(images), 1, 1, 1))
+    return np.rint(images * gains + random.normal(0, 2, images.shape)).clip(0, 255).astype(np.uint8)
+
+
+def changed(images: np.ndarray, change: str, strength: int) -> np.ndarray:
+    pictures = [Image.fromarray(image) for image in images.transpose(0, 2, 3, 1)]
+    return np.stack([np.asarray(CHANGES[change](p, strength)) for p in pictures]).transpose(0, 3, 1, 2)
+
+
+def table(classifier: Classifier, images: np.ndarray, random: np.random.Generator) -> list[list[Prediction]]:
+    """The predictions for several frames of each image."""
+    taken = [classifier.predict_batch(frames_of(images, random)) for _ in range(FRAMES)]
+    return [list(row) for row in zip(*taken, strict=True)]
+
+
+def stream(
+    answers: list[list[Prediction]],
+    mean: int,
+    frames: int,
+    random: np.random.Generator,
+    weights: np.ndarray | None = None,
+) -> Iterator[Prediction]:
+    scenes = random.choice(len(answers), 2 * frames // mean + 100, p=weights)
+    lengths = random.geometric(1 / mean, len(scenes))
+    rows = np.repeat(scenes, lengths)[:frames]
+    for row, frame in zip(rows.tolist(), random.integers(0, FRAMES, len(rows)).tolist(), strict=True):
+        yield answers[row][frame]
+
+
+def noticed(monitor: DriftMonitor, predictions: Iterator[Prediction]) -> dict[str, int]:
+    """At which frame of these each kind of change is told; stops at the first, unless that is of the mix alone."""
+    found: dict[str, int] = {}
+    for frame, prediction in enumerate(predictions, 1):
+        change = monitor.add(prediction)
+        if change is not None:
+            found |= {which: frame for which in ("appearance", "mix") if getattr(change, which) is not None}
+            if "appearance" in found:
+                break
+    return found
+
+
+def false_alarms(
+    card: ModelCard, answers: list[list[Prediction]], labels: np.ndarray, weeks: int
+) -> dict[str, dict[str, int]]:
+    """How many of so many weeks tell a change of each kind, by the kind of stream."""
+    results = {}
+    for name, mean in {**STREAMS, "other classes": 1}.items():
+        counts = {"appearance": 0, "mix": 0}
+        for week in range(weeks):
+            random, weights = np.random.default_rng(week), None
+            if name == "other classes":
+                weights = random.dirichlet([0.3] * (labels.max() + 1))[labels] + 1e-9
+                weights /= weights.sum()
+            for which in noticed(DriftMonitor(card), stream(answers, mean, WEEK, random, weights)):
+                counts[which] += 1
+        results[name] = counts
+        print(f"{card.model}: {name}: of {weeks} weeks {counts['appearance']} tell appearance, {counts['mix']} the mix")
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", metavar="DATA")
+    parser.add_argument("files", metavar="MODEL.onnx", nargs="*", default=SHIPPED)
+    parser.add_argument("--weeks", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=9)
+    options = parser.parse_args()
+    test = read_source(options.data).test
+    rows = np.random.default_rng(0).permutation(len(test))
+    first, second = np.sort(rows[: len(rows) // 2]), np.sort(rows[len(rows) // 2 :])
+    images, labels = np.asarray(test.images[second]), test.labels[second]
+    results = []
+    for file in options.files:
+        random = np.random.default_rng(0)
+        classifier = Classifier.load(file, device="cpu")
+        held_out = classifier.probabilities(frames_of(np.asarray(test.images[first]), random))
+        card = replace(classifier.card, reference=fit_reference(held_out))
+        plain = table(classifier, images, random)
+        alarms = false_alarms(card, plain, labels, options.weeks)
+        for change in CHANGES:
+            for strength in STRENGTHS:
+                answers = table(classifier, changed(images, change, strength), random)
+                right = np.mean([row[0].index == label for row, label in zip(answers, labels, strict=True)])
+                delays = {}
+                for name in ("independent", "scenes of 30"):
+                    found = []
+                    for repeat in range(options.repeats):
+                        monitor, seeded = DriftMonitor(card), np.random.default_rng(repeat)
+                        noticed(monitor, stream(plain, STREAMS[name], BEFORE + int(seeded.integers(BEFORE)), seeded))
+                        told = noticed(monitor, stream(answers, STREAMS[name], MOST, seeded))
+                        found.append(told.get("appearance", MOST + 1))
+                    delays[name] = None if median(found) > MOST else int(median(found))
+                print(f"{card.model}: {change} {strength}: accuracy {100 * right:.1f} %, delay {delays}", flush=True)
+                results.append(
+                    {"model": card.model, "change": change, "strength": strength, "accuracy": right, "delays": delays}
+                )
+        results.append({"model": card.model, "weeks": options.weeks, "false_alarms": alarms})
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
