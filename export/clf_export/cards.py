@@ -8,6 +8,7 @@ from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.evaluation.interval import stated
 from clf_runtime.model.card import Golden, Int8, ModelCard, Parity
 from clf_runtime.model.geometry import UNSTATED
+from clf_runtime.model.reference import Reference
 from clf_train.runs.run import Run
 
 NO_BOUND = 1.0  # a difference of probabilities is never larger
@@ -21,6 +22,7 @@ def make_card(
     parity: Parity,
     golden: Golden | None,
     int8: Int8 | None,
+    reference: Reference | None,
     license: str,
 ) -> ModelCard:
     """The card of a run's float32 file: deterministic, and without paths of this machine.
@@ -62,14 +64,15 @@ def make_card(
         parity=parity,
         int8=int8,
         golden=golden,
+        reference=reference,
     )
 
 
-def int8_card(card: ModelCard, parity: Parity, golden: Golden | None) -> ModelCard:
+def int8_card(card: ModelCard, parity: Parity, golden: Golden | None, reference: Reference | None) -> ModelCard:
     """The card of the int8 file that belongs to a float32 file with this `card`."""
     measured = f": {stated(parity.onnx_accuracy, parity.images)}" * (not card.parity_is_of_training)
     description = f"{card.description}; int8{measured}"
-    return replace(card, precision="int8", description=description, parity=parity, golden=golden)
+    return replace(card, precision="int8", description=description, parity=parity, golden=golden, reference=reference)
 
 
 def parity_record(

@@ -18,6 +18,7 @@ from clf_export.proof.golden import golden_images, make_golden, margins_of
 from clf_export.proof.parity import compare, run_onnx
 from clf_export.proof.pictures import with_golden_picture
 from clf_runtime.model.card import MOST_TOLERANCE, Golden, ModelCard
+from clf_runtime.monitoring.reference import fit_reference
 from clf_train.data.dataset import Dataset
 from clf_train.runs.run import Run
 
@@ -66,10 +67,10 @@ def write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelCa
     assert parity is not None
     own = parity_record(compare(evidence.reference, answers, evidence.labels), NO_BOUND, parity.data_fingerprint)
     golden = _int8_golden(quantised, golden_images(evidence))
+    reference = None if card.reference is None else fit_reference(answers)
     try:
-        return write_model(
-            files, path, quantised.model, with_golden_picture(quantised.model, int8_card(card, own, golden)), check
-        )
+        own_card = with_golden_picture(quantised.model, int8_card(card, own, golden, reference))
+        return write_model(files, path, quantised.model, own_card, check)
     except ParityError as error:  # another type: the float32 file is not what is rejected
         raise QuantisationError(f"int8: {error}") from None
 

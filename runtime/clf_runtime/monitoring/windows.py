@@ -8,7 +8,6 @@ each other is measured between windows in a row, of two lengths or more, so noth
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import mean
 
 import numpy as np
 
@@ -106,7 +105,7 @@ class Windows:
         still = images / max(window[0], 1)  # of images with the same answer as the one before, few count
         found: list[Comparison | None] = [None, None]
         for i, (observed, expected, per_image) in enumerate(self._questions(window)):
-            known = [mean(effects) for effects in self._effects[i] if effects]
+            known = [sum(effects) / len(effects) for effects in self._effects[i] if effects]
             if len(known) > 1 and _LEAST * _FACTOR ** (len(known) - 1) >= _SETTLED * max(known):
                 found[i] = compare(observed, expected, max(still, *known), _GROUP, per_image)
         return Window(images, *found)
