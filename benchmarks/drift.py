@@ -7,21 +7,22 @@ of independent images, or of scenes: a camera sees the same image for a geometri
 Each frame has its own brightness (2 %) and noise (2 of 255), in the reference too. A week is 604,800 frames, one a
 second. In the streams of other classes, each week has its own mix of them, and only the appearance is a false alarm.
 For the delays the first 20,000 to 40,000 frames are as in the reference, and all later ones are changed; a delay is the
-median, in frames from then on, null where that is more than 200,000. Seeds are 0 and up. The last line is JSON.
+median, in frames from then on, null where that is more than 200,000. The last line is JSON.
 """
 
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from clf_runtime import Classifier, DriftMonitor, ModelCard, Prediction
+from clf_runtime import Classifier
+from clf_runtime.model.reference import Reference
 from clf_runtime.monitoring.reference import fit_reference
+from clf_runtime.monitoring.windows import LEAST, Windows
 from clf_train import read_source
 
 SHIPPED = [str(Path(__file__).parents[1] / "artifacts" / f"{name}.onnx") for name in ("conv", "resnet8")]
@@ -30,6 +31,7 @@ BEFORE, MOST = 20_000, 200_000  # frames before a change, and after it
 FRAMES = 8  # different ones of each image
 STREAMS = {"independent": 1, "scenes of 10": 10, "scenes of 30": 30, "scenes of 300": 300}
 STRENGTHS = (1, 2, 3, 4, 5)
+FIRST_SEED = 1000  # of the weeks: with those before it, the least distance was chosen
 
 
 def darker(image: Image.Image, strength: int) -> Image.Image:
@@ -65,54 +67,62 @@ def changed(images: np.ndarray, change: str, strength: int) -> np.ndarray:
     return np.stack([np.asarray(CHANGES[change](p, strength)) for p in pictures]).transpose(0, 3, 1, 2)
 
 
-def table(classifier: Classifier, images: np.ndarray, random: np.random.Generator) -> list[list[Prediction]]:
-    """The predictions for several frames of each image."""
+def table(
+    classifier: Classifier, reference: Reference, images: np.ndarray, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The predicted class, and the bin of its probability, of several frames of each image: int64 [images, FRAMES]."""
     taken = [classifier.predict_batch(frames_of(images, random)) for _ in range(FRAMES)]
-    return [list(row) for row in zip(*taken, strict=True)]
+    bins = [np.searchsorted(reference.edges, each.probabilities.astype(np.float64), side="right") for each in taken]
+    return np.stack([each.indices for each in taken], axis=1), np.stack(bins, axis=1)
 
 
 def stream(
-    answers: list[list[Prediction]],
+    answers: tuple[np.ndarray, np.ndarray],
     mean: int,
     frames: int,
     random: np.random.Generator,
     weights: np.ndarray | None = None,
-) -> Iterator[Prediction]:
-    scenes = random.choice(len(answers), 2 * frames // mean + 100, p=weights)
-    lengths = random.geometric(1 / mean, len(scenes))
-    rows = np.repeat(scenes, lengths)[:frames]
-    for row, frame in zip(rows.tolist(), random.integers(0, FRAMES, len(rows)).tolist(), strict=True):
-        yield answers[row][frame]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The classes and bins of so many frames, 256 at a time, as DriftMonitor gives them to Windows."""
+    classes, bins = answers
+    scenes = random.choice(len(classes), 2 * frames // mean + 100, p=weights)
+    rows = np.repeat(scenes, random.geometric(1 / mean, len(scenes)))[:frames]
+    which = random.integers(0, FRAMES, len(rows))
+    for first in range(0, frames - LEAST + 1, LEAST):
+        part = rows[first : first + LEAST], which[first : first + LEAST]
+        yield classes[part], bins[part]
 
 
-def noticed(monitor: DriftMonitor, predictions: Iterator[Prediction]) -> dict[str, int]:
-    """At which frame of these each kind of change is told; stops at the first, unless that is of the mix alone."""
+def noticed(windows: Windows, parts: Iterator[tuple[np.ndarray, np.ndarray]]) -> dict[str, int]:
+    """At which frame of these each kind of change is told; stops at the first of the appearance."""
     found: dict[str, int] = {}
-    for frame, prediction in enumerate(predictions, 1):
-        change = monitor.add(prediction)
-        if change is not None:
-            found |= {which: frame for which in ("appearance", "mix") if getattr(change, which) is not None}
-            if "appearance" in found:
-                break
+    for i, part in enumerate(parts, 1):
+        for question in windows.add(*part):
+            found.setdefault(question, i * LEAST)
+        if "appearance" in found:
+            break
     return found
 
 
 def false_alarms(
-    card: ModelCard, answers: list[list[Prediction]], labels: np.ndarray, weeks: int
+    model: str, reference: Reference, answers: tuple[np.ndarray, np.ndarray], labels: np.ndarray, weeks: int
 ) -> dict[str, dict[str, int]]:
     """How many of so many weeks tell a change of each kind, by the kind of stream."""
     results = {}
     for name, mean in {**STREAMS, "other classes": 1}.items():
         counts = {"appearance": 0, "mix": 0}
         for week in range(weeks):
-            random, weights = np.random.default_rng(week), None
+            random, weights = np.random.default_rng(FIRST_SEED + week), None
             if name == "other classes":
                 weights = random.dirichlet([0.3] * (labels.max() + 1))[labels] + 1e-9
                 weights /= weights.sum()
-            for which in noticed(DriftMonitor(card), stream(answers, mean, WEEK, random, weights)):
+            for which in noticed(Windows(reference), stream(answers, mean, WEEK, random, weights)):
                 counts[which] += 1
         results[name] = counts
-        print(f"{card.model}: {name}: of {weeks} weeks {counts['appearance']} tell appearance, {counts['mix']} the mix")
+        print(
+            f"{model}: {name}: of {weeks} weeks {counts['appearance']} tell appearance, {counts['mix']} the mix",
+            flush=True,
+        )
     return results
 
 
@@ -131,28 +141,30 @@ def main() -> None:
     for file in options.files:
         random = np.random.default_rng(0)
         classifier = Classifier.load(file, device="cpu")
-        held_out = classifier.probabilities(frames_of(np.asarray(test.images[first]), random))
-        card = replace(classifier.card, reference=fit_reference(held_out))
-        plain = table(classifier, images, random)
-        alarms = false_alarms(card, plain, labels, options.weeks)
+        model = classifier.card.model
+        reference = fit_reference(classifier.probabilities(frames_of(np.asarray(test.images[first]), random)))
+        assert reference is not None
+        plain = table(classifier, reference, images, random)
+        alarms = false_alarms(model, reference, plain, labels, options.weeks)
         for change in CHANGES:
             for strength in STRENGTHS:
-                answers = table(classifier, changed(images, change, strength), random)
-                right = np.mean([row[0].index == label for row, label in zip(answers, labels, strict=True)])
+                answers = table(classifier, reference, changed(images, change, strength), random)
+                right = float((answers[0][:, 0] == labels).mean())
                 delays = {}
                 for name in ("independent", "scenes of 30"):
                     found = []
                     for repeat in range(options.repeats):
-                        monitor, seeded = DriftMonitor(card), np.random.default_rng(repeat)
-                        noticed(monitor, stream(plain, STREAMS[name], BEFORE + int(seeded.integers(BEFORE)), seeded))
-                        told = noticed(monitor, stream(answers, STREAMS[name], MOST, seeded))
+                        windows, seeded = Windows(reference), np.random.default_rng(repeat)
+                        before = BEFORE + int(seeded.integers(BEFORE))
+                        noticed(windows, stream(plain, STREAMS[name], before, seeded))
+                        told = noticed(windows, stream(answers, STREAMS[name], MOST, seeded))
                         found.append(told.get("appearance", MOST + 1))
                     delays[name] = None if median(found) > MOST else int(median(found))
-                print(f"{card.model}: {change} {strength}: accuracy {100 * right:.1f} %, delay {delays}", flush=True)
+                print(f"{model}: {change} {strength}: accuracy {100 * right:.1f} %, delay {delays}", flush=True)
                 results.append(
-                    {"model": card.model, "change": change, "strength": strength, "accuracy": right, "delays": delays}
+                    {"model": model, "change": change, "strength": strength, "accuracy": right, "delays": delays}
                 )
-        results.append({"model": card.model, "weeks": options.weeks, "false_alarms": alarms})
+        results.append({"model": model, "weeks": options.weeks, "false_alarms": alarms})
     print(json.dumps(results))
 
 

@@ -3,9 +3,11 @@
 from bisect import bisect_right
 from dataclasses import dataclass
 
+import numpy as np
+
 from clf_runtime.model.card import ModelCard
 from clf_runtime.monitoring.two_samples import Comparison
-from clf_runtime.monitoring.windows import Alarm, Windows
+from clf_runtime.monitoring.windows import LEAST, Windows
 from clf_runtime.prediction import Prediction
 
 
@@ -57,12 +59,11 @@ class DriftMonitor:
     def __init__(self, card: ModelCard) -> None:
         self._reference = card.reference
         self._windows = None if card.reference is None else Windows(card.reference)
-        self._edges = () if card.reference is None else card.reference.edges
         self._totals = _Totals(len(card.names))
         self._before = _Totals(len(card.names))  # at the end of the last interval
-        self._alarms = {"appearance": Alarm(), "mix": Alarm()}
         self._noticed: dict[str, int] = {}
-        self._tested = False
+        self._classes: list[int] = []  # of the images that have not been tested
+        self._bins: list[int] = []
 
     @property
     def images(self) -> int:
@@ -93,16 +94,16 @@ class DriftMonitor:
             value = prediction.probability
         elif familiarity is None:
             return None
-        return self._compare(self._windows, index, bisect_right(self._edges, value))
+        self._classes.append(index)
+        self._bins.append(bisect_right(self._reference.edges, value))
+        return self._test(self._windows) if len(self._bins) == LEAST else None
 
-    def _compare(self, windows: Windows, index: int, bin_: int) -> Change | None:
-        new: dict[str, Comparison] = {}
-        for window in windows.add(index, bin_):
-            for which, found in (("appearance", window.appearance), ("mix", window.mix)):
-                self._tested |= found is not None
-                is_raised = self._alarms[which].is_raised(window.images, found)
-                if is_raised and found is not None and which not in self._noticed:
-                    self._noticed[which], new[which] = self._totals.images, found
+    def _test(self, windows: Windows) -> Change | None:
+        """Test the images that have been collected; the change that shows and that was not told before."""
+        found = windows.add(np.array(self._classes), np.array(self._bins))
+        self._classes, self._bins = [], []
+        new = {question: comparison for question, comparison in found.items() if question not in self._noticed}
+        self._noticed |= dict.fromkeys(new, self._totals.images)
         return Change(self._totals.images, new.get("appearance"), new.get("mix")) if new else None
 
     def summary(self) -> Summary:
@@ -136,7 +137,7 @@ class DriftMonitor:
             held_out_shares=shares,
             appearance=self._noticed.get("appearance"),
             mix=self._noticed.get("mix"),
-            tested=self._tested,
+            tested=self._windows is not None and self._windows.tested,
         )
 
 

@@ -11,8 +11,8 @@ from clf_train.data.dataset import Dataset
 from clf_train.evaluation.metrics import confused_examples
 from clf_train.report.plots import GREY, save_figure, short
 
-_MOST, _LEAST = 6, 2  # mistakes that are explained, each by some 300 runs of the net:
-_MOST_PIXELS = 6 * 128 * 128  # fewer where images have more pixels than this together
+_MOST = 6  # mistakes that are explained, each by some 300 runs of the net,
+_MOST_PIXELS = 6 * 64 * 64  # and fewer where together they have more pixels: a photograph may take a minute
 _IN_A_ROW = 3
 _LONGEST_NAME = 14  # characters
 
@@ -21,10 +21,10 @@ def save_explained(dataset: Dataset, probabilities: np.ndarray, scores: Scores, 
     """Draw the most confident error of each of the most confused pairs, and beside it where the wrong class was seen.
 
     `probabilities` are the model's for the test images, float32 [N, K], and `scores` computes those of any images of
-    their kind. Writes no file if there are no errors.
+    their kind. Writes no file if there are no errors, or the images are larger than 157 x 157.
     """
     _, high, wide = dataset.image_shape
-    most = max(_LEAST, min(_MOST, _MOST_PIXELS // (high * wide)))
+    most = min(_MOST, _MOST_PIXELS // (high * wide))
     mistakes = confused_examples(probabilities, dataset.test.labels, most_pairs=most, most_examples=1)
     if not mistakes:
         return
