@@ -11,6 +11,7 @@ from clf_runtime.evaluation.interval import stated
 from clf_runtime.model.card import ModelCard
 from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_runtime.model.records import Golden, Int8, Parity
+from clf_runtime.model.reference import Reference
 from clf_train.runs.run import Run
 
 NO_BOUND = 1.0  # a difference of probabilities is never larger
@@ -24,6 +25,7 @@ def make_card(
     parity: Parity,
     golden: Golden | None,
     int8: Int8 | None,
+    reference: Reference | None,
     license: str,
 ) -> ModelCard:
     """The card of a run's float32 file: deterministic, and without paths of this machine.
@@ -65,14 +67,15 @@ def make_card(
         parity=parity,
         int8=int8,
         golden=golden,
+        reference=reference,
     )
 
 
-def int8_card(card: ModelCard, parity: Parity, golden: Golden | None) -> ModelCard:
+def int8_card(card: ModelCard, parity: Parity, golden: Golden | None, reference: Reference | None) -> ModelCard:
     """The card of the int8 file that belongs to a float32 file with this `card`."""
     measured = f": {stated(parity.onnx_accuracy, parity.images)}" * (not card.parity_is_of_training)
     description = f"{card.description}; int8{measured}"
-    return replace(card, precision="int8", description=description, parity=parity, golden=golden)
+    return replace(card, precision="int8", description=description, parity=parity, golden=golden, reference=reference)
 
 
 def photo_card(card: ModelCard, geometry: Geometry) -> ModelCard:

@@ -30,6 +30,7 @@ from clf_export.proof.photo import PhotoProof, prove_photos
 from clf_export.proof.pictures import prove_pictures, with_golden_picture
 from clf_export.proof.proof import Proof, prove
 from clf_export.proof.provenance import verify_accuracy
+from clf_runtime.monitoring.reference import fit_reference
 from clf_train.data.dataset import Dataset
 from clf_train.files import whole_file
 from clf_train.models.own import softmax_hint
@@ -122,6 +123,7 @@ def export_run(
             parity=parity_record(proof.test, TOLERANCE, dataset.fingerprint, proof.edge_images, proof.edge_difference),
             golden=make_golden(plain, golden_images(evidence)),
             int8=verdict_for_card(quantised.verdict) if quantised else None,
+            reference=fit_reference(evidence.reference) if dataset.has_test else None,  # not of images trained on
             license=license,
         )
         figures = {

@@ -23,6 +23,7 @@ from clf_export.proof.pictures import with_golden_picture
 from clf_runtime.model.card import ModelCard
 from clf_runtime.model.geometry import Geometry
 from clf_runtime.model.records import MOST_TOLERANCE, Golden
+from clf_runtime.monitoring.reference import fit_reference
 from clf_train.data.dataset import Dataset
 from clf_train.runs.run import Run
 
@@ -80,7 +81,8 @@ def write_int8(
     assert parity is not None
     own = parity_record(compare(evidence.reference, answers, evidence.labels), NO_BOUND, parity.data_fingerprint)
     golden = _int8_golden(quantised, golden_images(evidence))
-    small = int8_card(card, own, golden)
+    reference = None if card.reference is None else fit_reference(answers)
+    small = int8_card(card, own, golden, reference)
     try:
         if geometry is not None:
             return _write_photo_int8(files, path, quantised.model, small, evidence, geometry)

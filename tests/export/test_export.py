@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from clf_export import export as exporting
@@ -42,6 +43,15 @@ def test_the_card_says_what_the_run_was(exported):
     assert (card.mean, card.std) == (run.normalisation.mean, run.normalisation.std)
     assert (card.test_accuracy, card.test_images) == (run.test.accuracy, 359)
     assert card.data_fingerprint == dataset.fingerprint
+
+
+def test_the_card_says_how_the_file_answers_the_test_images(exported):
+    _, dataset, export = exported
+    answers = Classifier.load(export.model.path).probabilities(dataset.test.images)
+    reference = export.model.card.reference
+    assert (reference.value, reference.images) == ("probability", 359)
+    assert [sum(row) for row in reference.counts] == np.bincount(answers.argmax(1), minlength=10).tolist()
+    assert reference.mean == pytest.approx(answers.max(1).mean(), abs=1e-5)
 
 
 def test_no_place_on_this_machine_is_in_the_file(exported):

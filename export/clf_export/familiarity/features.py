@@ -25,7 +25,8 @@ def with_features(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = made.graph
     widths = _widths(made)
     logits = logits_of(graph)
-    maps, vectors = [], []
+    maps: list[str] = []
+    vectors: list[str] = []
     for name in _some(_given_to_layers(graph, widths), widths):
         (maps if widths[name][0] == 4 else vectors).append(name)
     parts = []
@@ -42,14 +43,14 @@ def with_features(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.node.append(helper.make_node("ReduceMax", [logits, "familiarity_axis"], ["familiarity_largest"], keepdims=1))
     parts += [*vectors, logits, "familiarity_largest"]
     graph.node.append(helper.make_node("Concat", parts, [FEATURES], axis=1))
-    count = sum(widths[name][1] for name in (*maps, *vectors)) + widths[logits][1] + 1
+    count = sum(widths[name][1] for name in (*maps, *vectors, logits)) + 1
     graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", count]))
     return made
 
 
 def logits_of(graph: onnx.GraphProto) -> str:
     """The input of the softmax that gives the graph's first output."""
-    (softmax,) = (node for node in graph.node if graph.output[0].name in node.output)
+    (softmax,) = (node for node in graph.node if graph.output[0].name in list(node.output))
     return str(softmax.input[0])
 
 

@@ -18,7 +18,7 @@ from clf_export.familiarity.scores import distil, fit_score
 from clf_export.int8.held_out import choose_images
 from clf_export.proof.parity import at_once
 from clf_runtime.engine.engine import open_engine
-from clf_runtime.model.familiarity import OUTPUT, Familiarity, Noticed
+from clf_runtime.model.familiarity import OUTPUT, Familiarity
 from clf_train.data.dataset import Dataset
 from clf_train.runs.run import Run
 
@@ -78,21 +78,20 @@ def with_familiarity(model: onnx.ModelProto, images: Images) -> tuple[onnx.Model
     featured = with_features(model)
     read = _output(featured, 1)
     known, held_out = read(images.known), read(images.held_out)
-    outliers = np.concatenate([read(made) for made in images.outliers.values()])
+    unknown = np.concatenate([read(made) for made in images.outliers.values()])
     mean, deviation = known.mean(axis=0), known.std(axis=0) + 1e-6
 
     def standard(features: np.ndarray) -> np.ndarray:
-        return ((features - mean) / deviation).astype(np.float32)
+        scaled: np.ndarray = ((features - mean) / deviation).astype(np.float32)
+        return scaled
 
-    score = fit_score(standard(known), standard(outliers), standard(held_out))
-    net = distil(score, standard(known), standard(outliers))
+    score = fit_score(standard(known), standard(unknown), standard(held_out))
+    net = distil(score, standard(known), standard(unknown))
     made = _append(featured, net, mean, deviation, held_out)
     familiarity = _output(made, 1)
-    noticed = tuple(
-        Noticed(kind, len(these), float((familiarity(these) < UNFAMILIAR).mean()))
-        for kind, these in images.fresh.items()
-    )
-    return made, Familiarity(UNFAMILIAR, len(held_out), images.unseen, noticed)
+    noticed = tuple(float((familiarity(these) < UNFAMILIAR).mean()) for these in images.fresh.values())
+    outliers = min(map(len, images.fresh.values()))
+    return made, Familiarity(UNFAMILIAR, len(held_out), images.unseen, outliers, tuple(KINDS), noticed)
 
 
 def _output(model: onnx.ModelProto, number: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -147,7 +146,7 @@ def _append(
             graph.node.append(helper.make_node("Relu", [name], [f"{name}_relu"]))
             name = f"{name}_relu"
     for limit, value in (("least", 0), ("most", 1)):
-        graph.initializer.append(numpy_helper.from_array(np.float32(value), f"familiarity_{limit}"))
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), f"familiarity_{limit}"))
     graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), "familiarity_shape"))
     graph.node.append(helper.make_node("Clip", [name, "familiarity_least", "familiarity_most"], ["familiarity_share"]))
     graph.node.append(helper.make_node("Reshape", ["familiarity_share", "familiarity_shape"], [OUTPUT]))

@@ -16,9 +16,7 @@ Random = np.random.Generator
 Maker = Callable[[np.ndarray, Random], np.ndarray]
 
 
-def make_outliers(
-    images: np.ndarray, value_range: tuple[float, float], kind: str, random: Random
-) -> np.ndarray:
+def make_outliers(images: np.ndarray, value_range: tuple[float, float], kind: str, random: Random) -> np.ndarray:
     """Outliers of one of `KINDS`, one for each image [N, C, H, W], in their dtype and range."""
     low, high = value_range
     scaled = (images.astype(np.float32) - low) / (high - low)
@@ -46,7 +44,7 @@ def _shuffled(parts: int) -> Maker:
 
 def _blend(x: np.ndarray, random: Random) -> np.ndarray:
     """The mean of two images."""
-    return (x + x[random.permutation(len(x))]) / 2
+    return np.asarray((x + x[random.permutation(len(x))]) / 2)
 
 
 def _tiles(x: np.ndarray, random: Random) -> np.ndarray:
@@ -85,7 +83,7 @@ def _strokes(x: np.ndarray, random: Random) -> np.ndarray:
 
 def _plain(x: np.ndarray, random: Random) -> np.ndarray:
     """One colour, with a little noise."""
-    return _colour(x, random) + _noise(x, random, 0, 0.02)
+    return np.asarray(_colour(x, random) + _noise(x, random, 0, 0.02))
 
 
 def _gradient(x: np.ndarray, random: Random) -> np.ndarray:
@@ -93,12 +91,14 @@ def _gradient(x: np.ndarray, random: Random) -> np.ndarray:
     down, across = _grid(x)
     angle = _uniform(x, random, 0, 2 * np.pi)
     slope = random.uniform(-0.8, 0.8, (len(x), x.shape[1], 1, 1))
-    return _colour(x, random) + slope * (np.cos(angle) * down + np.sin(angle) * across) + _noise(x, random, 0, 0.025)
+    return np.asarray(
+        _colour(x, random) + slope * (np.cos(angle) * down + np.sin(angle) * across) + _noise(x, random, 0, 0.025)
+    )
 
 
 def _dark(x: np.ndarray, random: Random) -> np.ndarray:
     """Each image through a covered lens: almost black, with the sensor's noise."""
-    return x * _uniform(x, random, 0, 0.08) + _uniform(x, random, 0, 0.06) + _noise(x, random, 0, 0.025)
+    return np.asarray(x * _uniform(x, random, 0, 0.08) + _uniform(x, random, 0, 0.06) + _noise(x, random, 0, 0.025))
 
 
 def _pure_noise(x: np.ndarray, random: Random) -> np.ndarray:
@@ -109,7 +109,7 @@ def _pure_noise(x: np.ndarray, random: Random) -> np.ndarray:
 
 def _noisy(x: np.ndarray, random: Random) -> np.ndarray:
     """Each image under strong noise."""
-    return x + _noise(x, random, 0.12, 0.3)
+    return np.asarray(x + _noise(x, random, 0.12, 0.3))
 
 
 def _blurred(x: np.ndarray, random: Random) -> np.ndarray:
@@ -126,7 +126,7 @@ def _scrambled(x: np.ndarray, random: Random) -> np.ndarray:
     random_phase = np.angle(np.fft.fft2(random.normal(size=(len(x), 1, *x.shape[2:]))))
     mean = x.mean(axis=(2, 3), keepdims=True)
     made = np.fft.ifft2(np.abs(np.fft.fft2(x - mean)) * np.exp(1j * random_phase)).real
-    return mean + made
+    return np.asarray(mean + made)
 
 
 def _enlarged(smooth: bool) -> Maker:
@@ -169,7 +169,7 @@ def _colour(x: np.ndarray, random: Random) -> np.ndarray:
 
 
 def _noise(x: np.ndarray, random: Random, least: float, most: float) -> np.ndarray:
-    return random.standard_normal(x.shape, np.float32) * _uniform(x, random, least, most)
+    return np.asarray(random.standard_normal(x.shape, np.float32) * _uniform(x, random, least, most))
 
 
 def _ellipse(x: np.ndarray, random: Random, least: float, most: float) -> np.ndarray:

@@ -79,7 +79,7 @@ def _distance(known: np.ndarray) -> Score:
 
     def distance(x: np.ndarray) -> np.ndarray:
         away = x - mean
-        return -((away @ inverse) * away).sum(axis=1)
+        return -np.einsum("nd,nd->n", away @ inverse, away)
 
     return distance
 
@@ -123,7 +123,7 @@ def _trained(
         steps = epochs * -(-len(x) // _BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
         for _ in range(epochs):
-            for rows in torch.randperm(len(x)).split(_BATCH):
+            for rows in torch.split(torch.randperm(len(x)), _BATCH):
                 optimizer.zero_grad()
                 (loss(net(inputs[rows])[:, 0], wanted[rows]) * share[rows]).mean().backward()
                 optimizer.step()

@@ -33,6 +33,7 @@ def card_lines(classifier: Classifier) -> list[str]:
         *_parity_facts(card),
         ("int8", card.int8.reason if card.int8 else ""),
         ("golden cases", _golden(card)),
+        ("reference", _reference(card)),
         ("sha256", classifier.sha256),
     ]
     return [one_line(f"{name + ':':15} {text}") for name, text in facts if text]
@@ -137,6 +138,11 @@ def _golden(card: ModelCard) -> str:
         return "none"
     spread = f"measured on {golden.provider}: {golden.difference:.1e}"
     return f"{len(golden.probabilities)}, tolerance {golden.tolerance:g} ({spread}; other providers not measured)"
+
+
+def _reference(card: ModelCard) -> str:
+    found = card.reference
+    return "" if found is None else f"for drift: {found.images:,} held-out images, mean {found.value} {found.mean:.3f}"
 
 
 def _share(accuracy: float, images: int) -> str:

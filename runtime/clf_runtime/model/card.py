@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from clf_runtime.model.card_checks import check_card
+from clf_runtime.model.familiarity import Familiarity
 from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_runtime.model.records import Golden, GoldenPicture, Int8, Parity
+from clf_runtime.model.reference import Reference
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class ModelCard:
     int8: Int8 | None = None
     golden: Golden | None = None
     golden_picture: GoldenPicture | None = None
+    reference: Reference | None = None
+    familiarity: Familiarity | None = None  # of the second output; None if the file has none
 
     def __post_init__(self) -> None:
         check_card(self)

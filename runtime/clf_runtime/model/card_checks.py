@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from clf_runtime.errors import ModelError
+from clf_runtime.model.familiarity import Familiarity, familiarity_fault
 from clf_runtime.model.geometry import Geometry
 from clf_runtime.model.names import MAX_TEXT, is_text, names_fault
 from clf_runtime.model.records import (
@@ -23,6 +24,7 @@ from clf_runtime.model.records import (
     Int8,
     Parity,
 )
+from clf_runtime.model.reference import Reference, reference_fault
 from clf_runtime.model.values import fits, is_a, is_share, told
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def check_card(card: "ModelCard") -> None:
                 f"the model's card is invalid: {field} must be {wanted}, not {told(attrgetter(field)(card))}"
             )
 
-    for check in (_texts, _names, _input, _accuracy, _parity, _int8, _golden, _golden_picture):
+    for check in (_texts, _names, _input, _accuracy, _parity, _int8, _golden, _golden_picture, _held_out):
         check(card, demand)
 
 
@@ -188,6 +190,17 @@ def _golden_picture(card: "ModelCard", demand: _Demand) -> None:
         "golden_picture",
         "a PNG with the SHA-256 of its input and a probability per class, beside golden cases",
     )
+
+
+def _held_out(card: "ModelCard", demand: _Demand) -> None:
+    demand(fits(card.reference, Reference), "reference", "the answers for held-out images")
+    if card.reference is not None:
+        fault = reference_fault(card.reference, len(card.names))
+        demand(fault is None, "reference", fault or "")
+    demand(fits(card.familiarity, Familiarity), "familiarity", "a threshold, and how it was fitted")
+    if card.familiarity is not None:
+        fault = familiarity_fault(card.familiarity, 0 if card.golden is None else len(card.golden.probabilities))
+        demand(fault is None, "familiarity", fault or "")
 
 
 def _all_finite(data: bytes) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from clf_runtime.engine.engine import Engine
 from clf_runtime.errors import ModelError
 from clf_runtime.model.card import ModelCard
+from clf_runtime.model.familiarity import OUTPUT
 from clf_runtime.model.metadata import from_metadata
 
 if TYPE_CHECKING:
@@ -71,3 +72,6 @@ def _match(card: ModelCard, engine: Engine, where: str) -> None:
         raise ModelError(f"{where}: its card says {card.dtype} {list(card.input_shape)}, but its graph takes {taken}")
     if [(o.dtype, o.shape[1:]) for o in engine.outputs[:1]] != [("float32", (len(card.names),))]:
         raise ModelError(f"{where}: its card names {len(card.names)} classes, but its graph gives {given}")
+    second = [(o.name, o.dtype, len(o.shape)) for o in engine.outputs[1:2]]
+    if card.familiarity is not None and second != [(OUTPUT, "float32", 1)]:
+        raise ModelError(f"{where}: its card says a second output {OUTPUT}, but its graph gives {given}")
