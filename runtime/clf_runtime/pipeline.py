@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from io import BufferedIOBase
 from typing import IO, Protocol, TypedDict, Unpack, cast
@@ -137,7 +137,8 @@ def answer_files(
         from clf_runtime.inputs.parallel import in_order
 
         room = Shared(threads)
-        ahead = in_order(lambda path: _answer_ahead(answer, path, room), _find(images), threads)
+        keeps_size = classifier.card.input == "photo"
+        ahead = in_order(lambda path: _answer_ahead(answer, path, room, keeps_size), _find(images), threads)
     else:
         ahead = ((path, None) for path in _find(images))
     for path, found in ahead:
@@ -164,16 +165,25 @@ def _find(images: Iterable[str | os.PathLike[str]] | str | os.PathLike[str]) -> 
 
 
 def _answer_ahead(
-    answer: Callable[[str, Note, Room], Iterator[Answer]], path: str | Answer, room: Room
+    answer: Callable[[str, Note, Room], Iterator[Answer]], path: str | Answer, room: Room, keeps_size: bool
 ) -> tuple[str | Answer, tuple[list[str], list[Answer]] | None]:
-    """Answer one image in a thread: what was noted, and the answer; None for arrays, which may be any number."""
+    """Answer one image in a thread: what was noted, and the answer; None for arrays, which may be any number.
+
+    The room of a picture is free once it is decoded, or, if it keeps its size, once it is classified.
+    """
     if isinstance(path, Answer) or path.lower().endswith(ARRAYS):
         return path, None
     notes, answers = list[str](), list[Answer]()
-    for each in answer(path, notes.append, room):
-        if each.index is not None:
-            return path, None
-        answers.append(each)
+    with ExitStack() as held:
+
+        def hold(pixels: int) -> AbstractContextManager[object]:
+            held.enter_context(room(pixels))
+            return nullcontext()
+
+        for each in answer(path, notes.append, hold if keeps_size else room):
+            if each.index is not None:
+                return path, None
+            answers.append(each)
     return path, (notes, answers)
 
 

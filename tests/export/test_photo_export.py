@@ -2,6 +2,7 @@
 
 import builtins
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +16,10 @@ from clf_export.proof.photo import PHOTO_TOLERANCE
 from clf_runtime import Classifier, ModelError
 from clf_runtime.commands import eval as evaluating
 from clf_runtime.evaluation.self_test import self_test
+from clf_runtime.inputs import parallel
 from clf_runtime.model.card import ModelCard
 from clf_runtime.model.geometry import Geometry
+from clf_runtime.pipeline import answer_files
 
 Image = pytest.importorskip("PIL.Image")
 pytestmark = pytest.mark.usefixtures("translated_once")
@@ -81,6 +84,31 @@ def test_an_array_of_any_size_needs_no_pillow(both, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     assert photo.predict(pixels) == expected
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_photo_keeps_its_room_until_it_is_classified(both, tmp_path, monkeypatch, which):
+    classifier, images, held, seen = both[which], both[3], [], []
+
+    class Watched(parallel.Room):
+        @contextmanager
+        def __call__(self, pixels):
+            with super().__call__(pixels):
+                held.append(pixels)
+                yield
+                held.remove(pixels)
+
+    class Watching:
+        card = classifier.card
+
+        def predict(self, *image, **options):
+            seen.append(list(held))
+            return classifier.predict(*image, **options)
+
+    monkeypatch.setattr(parallel, "Room", Watched)
+    picture(images, 40, 50).save(tmp_path / "it.png")
+    assert [a.error for a in answer_files(Watching(), tmp_path / "it.png", threads=2)] == [None]
+    assert (seen, held) == ([[2000] if classifier.card.input == "photo" else []], [])
 
 
 def test_pictures_of_several_sizes_are_scored_as_they_are(both, tmp_path, command):
