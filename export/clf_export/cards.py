@@ -9,6 +9,7 @@ from clf_export.proof.parity import Comparison
 from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.evaluation.interval import stated
 from clf_runtime.model.card import ModelCard
+from clf_runtime.model.familiarity import Familiarity
 from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_runtime.model.records import Golden, Int8, Parity
 from clf_runtime.model.reference import Reference
@@ -26,6 +27,7 @@ def make_card(
     golden: Golden | None,
     int8: Int8 | None,
     reference: Reference | None,
+    familiarity: Familiarity | None,
     license: str,
 ) -> ModelCard:
     """The card of a run's float32 file: deterministic, and without paths of this machine.
@@ -68,14 +70,29 @@ def make_card(
         int8=int8,
         golden=golden,
         reference=reference,
+        familiarity=familiarity,
     )
 
 
-def int8_card(card: ModelCard, parity: Parity, golden: Golden | None, reference: Reference | None) -> ModelCard:
+def int8_card(
+    card: ModelCard,
+    parity: Parity,
+    golden: Golden | None,
+    reference: Reference | None,
+    familiarity: Familiarity | None,
+) -> ModelCard:
     """The card of the int8 file that belongs to a float32 file with this `card`."""
     measured = f": {stated(parity.onnx_accuracy, parity.images)}" * (not card.parity_is_of_training)
     description = f"{card.description}; int8{measured}"
-    return replace(card, precision="int8", description=description, parity=parity, golden=golden, reference=reference)
+    return replace(
+        card,
+        precision="int8",
+        description=description,
+        parity=parity,
+        golden=golden,
+        reference=reference,
+        familiarity=familiarity,
+    )
 
 
 def photo_card(card: ModelCard, geometry: Geometry) -> ModelCard:

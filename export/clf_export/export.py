@@ -7,8 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from clf_export.cards import make_card, parity_record, photo_card, verdict_for_card
 from clf_export.errors import TranslationError
+from clf_export.familiarity.fit import (
+    FamiliarityMode,
+    gather_images,
+    reference_of,
+    with_familiarity,
+    with_golden,
+)
 from clf_export.graph.photo import photo_problem, with_photo_input
 from clf_export.graph.translate import build_graph
 from clf_export.int8.quantize import Quantised
@@ -30,7 +39,6 @@ from clf_export.proof.photo import PhotoProof, prove_photos
 from clf_export.proof.pictures import prove_pictures, with_golden_picture
 from clf_export.proof.proof import Proof, prove
 from clf_export.proof.provenance import verify_accuracy
-from clf_runtime.monitoring.reference import fit_reference
 from clf_train.data.dataset import Dataset
 from clf_train.files import whole_file
 from clf_train.models.own import softmax_hint
@@ -74,6 +82,7 @@ def export_run(
     keep_rejected: bool = False,
     int8: Int8Mode = "off",
     input: Input = "tensor",
+    familiarity: FamiliarityMode = "auto",
     watch: Callable[[str], object] = lambda text: None,
     files: ExitStack | None = None,
 ) -> Export:
@@ -86,6 +95,8 @@ def export_run(
     `<name>.int8.onnx` if it is recommended; if it is not, `require` writes nothing at all.
     With `input` photo the geometry is in the graph of both files, which then take one photo [1, height, width, 3] of
     any size (see graph.photo); they are compared with Pillow's geometry and the net's probabilities (see proof.photo).
+    With `familiarity` auto the files have a second output, by which an image can be unknown, where the training part
+    has held-out images enough (see familiarity.fit).
     With `files` the files get their names when that stack is closed: see outputs.named_together.
     Raises ParityError if the outputs of the net or its file depend on the rest of the batch, if the file's
     probabilities are not within `parity.TOLERANCE` of PyTorch's, or if it fails its self-test; QuantisationError if
@@ -110,20 +121,24 @@ def export_run(
     net = load_net(folder, run, own)
     model = build_graph(net, run.normalisation, run.temperature, run.image_shape, run.dtype)
     plain = model.SerializeToString(deterministic=True)
-    scaling = with_photo_input(model, run.image_shape, run.geometry) if input == "photo" else None
-    final = plain if scaling is None else scaling.SerializeToString(deterministic=True)
-    with keeping_rejected(final, file if keep_rejected else None):
+    with keeping_rejected(plain, file if keep_rejected else None):
         prove_independence(onnx_scores(plain), pool, "the translated net")
         proof = prove(plain, evidence, run.names)
         quantised, int8_problem = make_int8(plain, dataset, run, int8, watch)
+        known = gather_images(dataset, run) if familiarity == "auto" else None
+        answered, familiar = (model, None) if known is None else with_familiarity(model, known)
+        tensor = answered.SerializeToString(deterministic=True)
+        cases = golden_images(evidence) if known is None else np.concatenate([golden_images(evidence), known.foreign])
+        golden = make_golden(tensor, cases)
         card = make_card(
             run,
             folder.name,
             accuracy,
             parity=parity_record(proof.test, TOLERANCE, dataset.fingerprint, proof.edge_images, proof.edge_difference),
-            golden=make_golden(plain, golden_images(evidence)),
+            golden=golden,
             int8=verdict_for_card(quantised.verdict) if quantised else None,
-            reference=fit_reference(evidence.reference) if dataset.has_test else None,  # not of images trained on
+            reference=reference_of(tensor, familiar, evidence.reference, evidence.images) if dataset.has_test else None,
+            familiarity=familiar and with_golden(tensor, familiar, golden, cases),
             license=license,
         )
         figures = {
@@ -132,7 +147,10 @@ def export_run(
             "data_fingerprint": dataset.fingerprint,
             "trained_on": card.parity_is_of_training,
         }
-        geometry = None if scaling is None else run.geometry
+        geometry = run.geometry if input == "photo" else None
+        final = tensor
+        if geometry is not None:
+            final = with_photo_input(answered, run.image_shape, geometry).SerializeToString(deterministic=True)
         final_card = with_golden_picture(final, card if geometry is None else photo_card(card, geometry))
         with named_together() if files is None else nullcontext(files) as files:
             pictures, photos = 0, None
@@ -150,7 +168,7 @@ def export_run(
             written = write_model(files, file, final, final_card, check)
             small = None
             if quantised is not None and quantised.verdict.recommended:
-                small = write_int8(files, int8_file, quantised, card, evidence, geometry)
+                small = write_int8(files, int8_file, quantised, card, evidence, known, geometry)
             elif int8 != "off":  # an int8 file there is of an earlier export
                 files.enter_context(removed_at_end(int8_file))
             record = files.enter_context(whole_file(folder / "parity.json"))

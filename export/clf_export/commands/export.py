@@ -14,6 +14,7 @@ from clf_runtime.evaluation.interval import stated
 if TYPE_CHECKING:
     from clf_export.export import Export
     from clf_export.outputs import ModelFile
+    from clf_runtime.model.familiarity import Familiarity
 
 NAME = "clf-export"
 
@@ -59,6 +60,13 @@ def export(
             "takes one photo uint8 [1, height, width, 3] of any size: for onnxruntime without Pillow.",
         ),
     ] = "tensor",
+    familiarity: Annotated[
+        Literal["auto", "off"],
+        typer.Option(
+            help="auto adds a second output by which a device can call an image unknown, if the training has 20 "
+            "held-out images or more; off leaves it out, which is faster for one image of a small net."
+        ),
+    ] = "auto",
     license: Annotated[
         str,
         typer.Option(metavar="TEXT", help="The model's licence, for its card: an SPDX identifier such as MIT."),
@@ -120,6 +128,7 @@ def export(
                         keep_rejected=keep_rejected,
                         int8=int8,
                         input=input,
+                        familiarity=familiarity,
                         watch=watch,
                         files=waiting,
                     )
@@ -167,8 +176,21 @@ def _golden_lines(file: "ModelFile") -> list[str]:
     detected = f"{file.damages - len(file.unnoticed)} of {file.damages}"
     return [
         f"golden cases                     {len(golden.probabilities)}{picture}, self-test passed",
+        *_familiarity_lines(file.card.familiarity),
         f"damage detection                 checksum: any flipped bit; golden cases alone: {detected} in weights",
         *lines,
+    ]
+
+
+def _familiarity_lines(familiarity: "Familiarity | None") -> list[str]:
+    """How many outliers are noticed, on average and of the kind of which the fewest are."""
+    if familiarity is None:
+        return []
+    shares = dict(zip(familiarity.noticed, familiarity.kinds, strict=True))
+    mean, least = sum(familiarity.noticed) / len(familiarity.noticed), min(shares)
+    return [
+        f"unknown by familiarity           {100 * mean:.0f} % of made outliers, fewest of '{shares[least]}': "
+        f"{100 * least:.0f} %"
     ]
 
 

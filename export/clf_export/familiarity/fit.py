@@ -4,7 +4,8 @@ Letters in shapes: N images, C channels, H height, W width, D features.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -16,13 +17,17 @@ from clf_export.familiarity.features import FEATURES, with_features
 from clf_export.familiarity.outliers import KINDS, make_outliers
 from clf_export.familiarity.scores import distil, fit_score
 from clf_export.int8.held_out import choose_images
-from clf_export.proof.parity import at_once
+from clf_export.proof.parity import TOLERANCE, at_once
 from clf_runtime.engine.engine import open_engine
 from clf_runtime.model.familiarity import OUTPUT, Familiarity
+from clf_runtime.model.records import Golden
+from clf_runtime.model.reference import Reference
+from clf_runtime.monitoring.reference import fit_reference
 from clf_train.data.dataset import Dataset
 from clf_train.runs.run import Run
 
 LEAST_HELD_OUT = 20  # images, below which a share of a twentieth means nothing
+LEAST_TOLERANCE = 0.01
 UNFAMILIAR = 0.05  # the share of held-out images that are told to be unknown
 _KNOWN = 10_000  # training images at most,
 _A_KIND = 800  # and outliers of each kind, fewer
@@ -30,6 +35,9 @@ _MOST_VALUES = 50_000_000  # where images are large: together they have no more 
 _LEAST_A_KIND = 40
 _APART = 1e-6
 _SHARES = (0, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1)
+
+
+FamiliarityMode = Literal["auto", "off"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,11 @@ class Images:
     fresh: dict[str, np.ndarray]
     unseen: bool
 
+    @property
+    def foreign(self) -> np.ndarray:
+        """One image that is of no class, for a golden case: [1, C, H, W]."""
+        return self.fresh["4x4 patches shuffled"][:1]
+
 
 def gather_images(dataset: Dataset, run: Run) -> Images | None:
     """Choose and make the images of a run's familiarity, from its training part alone; None if they are too few.
@@ -56,7 +69,9 @@ def gather_images(dataset: Dataset, run: Run) -> Images | None:
     if len(chosen.validation) < LEAST_HELD_OUT or len(chosen.calibration) < LEAST_HELD_OUT:
         return None
     random = np.random.default_rng(run.seed)
-    a_kind = max(_LEAST_A_KIND, min(_A_KIND, _MOST_VALUES // (len(KINDS) * chosen.calibration[0].size)))
+    size = chosen.calibration[0].size
+    a_kind = min(_A_KIND, len(chosen.calibration) // 8, _MOST_VALUES // (len(KINDS) * size))
+    a_kind = max(_LEAST_A_KIND, a_kind)
 
     def of_each_kind(images: np.ndarray, most: int) -> dict[str, np.ndarray]:
         made = {}
@@ -90,8 +105,20 @@ def with_familiarity(model: onnx.ModelProto, images: Images) -> tuple[onnx.Model
     made = _append(featured, net, mean, deviation, held_out)
     familiarity = _output(made, 1)
     noticed = tuple(float((familiarity(these) < UNFAMILIAR).mean()) for these in images.fresh.values())
-    outliers = min(map(len, images.fresh.values()))
-    return made, Familiarity(UNFAMILIAR, len(held_out), images.unseen, outliers, tuple(KINDS), noticed)
+    each = min(map(len, images.fresh.values()))
+    return made, Familiarity(UNFAMILIAR, len(held_out), images.unseen, each, tuple(KINDS), noticed)
+
+
+def familiarity_of(model: bytes, images: np.ndarray) -> np.ndarray:
+    """The second output of a model for images [N, C, H, W]: float32 [N]."""
+    return _output(onnx.ModelProto.FromString(model), 1)(images)
+
+
+def reference_of(
+    model: bytes, familiarity: Familiarity | None, probabilities: np.ndarray, images: np.ndarray
+) -> Reference | None:
+    """What a stream on a device is compared with: how a model answers test images, of which it gave `probabilities`."""
+    return fit_reference(probabilities, None if familiarity is None else familiarity_of(model, images))
 
 
 def _output(model: onnx.ModelProto, number: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -104,6 +131,24 @@ def _output(model: onnx.ModelProto, number: int) -> Callable[[np.ndarray], np.nd
         return np.concatenate([engine.run_all(block)[number] for block in blocks])
 
     return read
+
+
+def with_golden(model: bytes, familiarity: Familiarity, golden: Golden | None, images: np.ndarray) -> Familiarity:
+    """The record with the familiarity of the golden cases' images [G, C, H, W], and what it may differ by on a device.
+
+    That is ten times what it varies by here: images one at a time and all in a batch, with graph optimisations and
+    without; at least `LEAST_TOLERANCE`, for an int8 file five times that.
+    """
+    if golden is None:
+        return familiarity
+    proto = onnx.ModelProto.FromString(model)
+    expected = _output(proto, 1)(images)
+    others = [np.concatenate([_output(proto, 1)(image[None]) for image in images])]
+    others.append(open_engine(model, "the model", device="cpu", optimised=False).run_all(images)[1])
+    varies = float(max(np.abs(expected - other).max() for other in others))
+    least = LEAST_TOLERANCE * (5 if golden.tolerance > TOLERANCE else 1)
+    values = tuple(np.clip(expected, 0, 1).tolist())
+    return replace(familiarity, golden=values, tolerance=min(0.1, max(least, 10 * varies)))
 
 
 def _append(

@@ -1,4 +1,6 @@
-"""How familiar features are, by two questions: is it a picture of this kind, and is it one of these classes?
+"""Scores of how familiar an image is, by its features, from the answers to two questions.
+
+Is it a picture of this kind, and is it one of these classes?
 
 The first is answered by the Mahalanobis distance to the training images' features (Lee et al., 2018, "A simple unified
 framework for detecting out-of-distribution samples and adversarial attacks", https://arxiv.org/abs/1807.03888) and by a
@@ -79,7 +81,8 @@ def _distance(known: np.ndarray) -> Score:
 
     def distance(x: np.ndarray) -> np.ndarray:
         away = x - mean
-        return -np.einsum("nd,nd->n", away @ inverse, away)
+        squared: np.ndarray = np.einsum("nd,nd->n", away @ inverse, away)
+        return -squared
 
     return distance
 

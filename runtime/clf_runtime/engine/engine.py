@@ -59,8 +59,9 @@ class Engine(Protocol):
         """A function for single images that is faster than `run`, through bound buffers; None if there is none.
 
         It takes an image of the input's shape, with or without the batch axis, and returns its first output, `size`
-        numbers, and with two `outputs` the one number of the second, [1], after them. Each call has its own buffers, so threads may share the function, and a signal handler may call it
-        during another call. It raises ModelError as `run` does, also for an output of another size.
+        numbers, and with two `outputs` the one number of the second, [1], after them. Each call has its own buffers, so
+        threads may share the function, and a signal handler may call it during another call. It raises ModelError as
+        `run` does, also for an output of another size.
         """
         ...
 
