@@ -19,6 +19,7 @@ from clf_runtime.inputs.arrays import BLOCK, to_batch
 from clf_runtime.inputs.batching import Image, takes_as_is, to_batch_of_one, to_batches
 from clf_runtime.model.assumptions import Assumptions
 from clf_runtime.model.card import ModelCard
+from clf_runtime.model.familiarity import NO_FAMILIARITY
 from clf_runtime.model.file import default_model, read_model, refuse_key_twice
 from clf_runtime.model.integrity import refuse_another, refuse_damaged, sha256_of
 from clf_runtime.model.interface import read_interface
@@ -235,8 +236,7 @@ class Classifier:
         if reject != "auto":
             raise ValueError(f'reject must be "auto" or None, not {reject!r}')
         if self.card.familiarity is None:
-            advice = "export it again from its run folder, or reject by reject_below"
-            raise self._fault(f"has no familiarity by which an image could be unknown: {advice}")
+            raise self._fault(NO_FAMILIARITY)
         return self.card.familiarity.threshold
 
     def _answers(self, batch: np.ndarray, block: int | None = None) -> np.ndarray:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from clf_runtime.commands.drift import Watch
     from clf_runtime.commands.output import Format
     from clf_runtime.pipeline import Answer, Note
+    from clf_runtime.prediction import Reject
 
 
 def watching_drift(
@@ -34,6 +35,7 @@ def print_answers(
     *,
     top: int,
     reject_below: float,
+    reject: "Reject",
     note: "Note",
     threads: int,
 ) -> int:
@@ -41,8 +43,8 @@ def print_answers(
     from clf_runtime.commands.output import csv_header, to_line
 
     code, top = 0, min(top, len(classifier.card.names))
-    is_whole = top > 1 or form == "json" or (watch is not None and reject_below > 0)  # which has a rejected one's class
-    options: Any = {"distribution": is_whole, "reject_below": reject_below, "note": note}
+    is_whole = top > 1 or form == "json" or (watch is not None and (reject_below > 0 or reject is not None))
+    options: Any = {"distribution": is_whole, "reject_below": reject_below, "reject": reject, "note": note}
     answers = _answers(classifier, images, options, threads)
     with suppress(BrokenPipeError):  # the reader has gone; errors until then still count
         if form == "csv":

@@ -12,11 +12,13 @@ from clf_runtime.commands.answers import print_answers, watching_drift
 from clf_runtime.commands.heat_map import explain_image, refuse_to_explain, write_heat_map
 from clf_runtime.commands.options import ASSUME, DEVICE, ORT_LOG, QUIET, THREADS, Option, parse_plain
 from clf_runtime.commands.shell import EXIT_FAILED, run, say
-from clf_runtime.errors import UsageError
+from clf_runtime.errors import ModelError, UsageError
+from clf_runtime.model.familiarity import NO_FAMILIARITY
 
 if TYPE_CHECKING:
     from clf_runtime.classifier import Classifier
     from clf_runtime.commands.output import Format
+    from clf_runtime.prediction import Reject
 
 NAME = "clf-predict"
 IMAGES = (
@@ -33,6 +35,15 @@ OPTIONS = (
         0.0,
         "Call an image unknown if its probability is below P.",
         "P",
+        show_default=False,
+    ),
+    Option(
+        "reject",
+        ("--reject",),
+        str,
+        None,
+        "auto: call an image unknown if it is less familiar than all but 5 % of those that the model knows.",
+        "auto",
         show_default=False,
     ),
     Option("as_json", ("--json",), bool, False, "Print one JSON object per image and line."),
@@ -80,6 +91,7 @@ def predict(
     model: Path | None,
     top: int,
     reject_below: float,
+    reject: "Reject",
     as_json: bool,
     as_csv: bool,
     explain: Path | None,
@@ -100,6 +112,9 @@ def predict(
     the model was trained on; uint8 images and floats in 0..1 are converted into each other. An .npz file holds them in
     the array `images`, or in its only array. Pictures of any size, and uint8 arrays [height, width, 3], are resized to
     the model's input as its card says (see --card).
+
+    unknown is said of an image whose probability is below --reject-below, which may be one of two known classes, and
+    with --reject auto of one that is unlike those that the model knows; which of the two is in the record of --json.
 
     Standard input is a stream of .npy records, as numpy.save writes them one after another, or one picture, or paths,
     one per line. Each image is classified as soon as it arrives.
@@ -124,6 +139,8 @@ def predict(
         raise UsageError("--card and --self-test print text or --json, not --csv")
     if not 0 <= reject_below <= 1:
         raise UsageError(f"--reject-below takes a probability in 0..1, not {reject_below}")
+    if reject not in (None, "auto"):
+        raise UsageError(f"--reject takes auto, not {reject}; --reject-below takes a probability")
     if images.count("-") > 1:
         raise UsageError("- is standard input, which can only be read once")
     if drift_every is not None and (quiet or card or test):
@@ -143,6 +160,8 @@ def predict(
     )
     if card or test:
         return _about(classifier, test=test, as_json=as_json)
+    if reject is not None and classifier.card.familiarity is None:
+        raise ModelError(f"{model or 'the bundled model'}: {NO_FAMILIARITY}")
     if not quiet:
         _introduce(classifier, model, rejects=reject_below > 0)
     form: Format = "json" if as_json else "csv" if as_csv else "text"
@@ -151,8 +170,8 @@ def predict(
     explained = None if explain is None else explain_image(classifier, images[0])
     is_on = not quiet and (drift_every is not None or "-" in images)
     with watching_drift(classifier, NAME, drift_every, is_on=is_on) as watch:
-        options: Any = {"top": top, "reject_below": reject_below, "note": note, "threads": threads}
-        code = print_answers(classifier, images, form, NAME, watch, **options)
+        options: Any = {"top": top, "reject_below": reject_below, "reject": reject, "note": note}
+        code = print_answers(classifier, images, form, NAME, watch, threads=threads, **options)
     if explain is not None and explained is not None:
         write_heat_map(explained, explain, None if quiet else NAME)
     return code

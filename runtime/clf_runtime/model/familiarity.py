@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+NO_FAMILIARITY = (
+    "has no familiarity by which an image could be unknown: export it again from its run folder, or reject by "
+    "a probability (--reject-below)"
+)
 OUTPUT = "familiarity"  # float32 [batch], in 0..1
 
 
