@@ -138,7 +138,9 @@ def export_run(
             golden=golden,
             int8=verdict_for_card(quantised.verdict) if quantised else None,
             reference=reference_of(tensor, familiar, evidence.reference, evidence.images) if dataset.has_test else None,
-            familiarity=familiar and with_golden(tensor, familiar, golden, cases),
+            familiarity=None
+            if known is None or familiar is None
+            else with_golden(tensor, familiar, golden, cases, known),
             license=license,
         )
         figures = {

@@ -90,7 +90,9 @@ def write_int8(
         cases = np.concatenate([cases, known.foreign])
     cases, golden = _int8_golden(quantised, cases)
     reference = None if card.reference is None else reference_of(model, familiar, answers, evidence.images)
-    small = int8_card(card, own, golden, reference, familiar and with_golden(model, familiar, golden, cases))
+    if known is not None and familiar is not None:
+        familiar = with_golden(model, familiar, golden, cases, known)
+    small = int8_card(card, own, golden, reference, familiar)
     try:
         if geometry is not None:
             return _write_photo_int8(files, path, model, small, evidence, geometry)

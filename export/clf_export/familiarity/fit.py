@@ -133,7 +133,9 @@ def _output(model: onnx.ModelProto, number: int) -> Callable[[np.ndarray], np.nd
     return read
 
 
-def with_golden(model: bytes, familiarity: Familiarity, golden: Golden | None, images: np.ndarray) -> Familiarity:
+def with_golden(
+    model: bytes, familiarity: Familiarity, golden: Golden | None, images: np.ndarray, known: Images
+) -> Familiarity:
     """The record with the familiarity of the golden cases' images [G, C, H, W], and what it may differ by on a device.
 
     That is ten times what it varies by here: images one at a time and all in a batch, with graph optimisations and
@@ -148,7 +150,8 @@ def with_golden(model: bytes, familiarity: Familiarity, golden: Golden | None, i
     varies = float(max(np.abs(expected - other).max() for other in others))
     least = LEAST_TOLERANCE * (5 if golden.tolerance > TOLERANCE else 1)
     values = tuple(np.clip(expected, 0, 1).tolist())
-    return replace(familiarity, golden=values, tolerance=min(0.1, max(least, 10 * varies)))
+    foreign = int(np.array_equal(images[-1:], known.foreign))
+    return replace(familiarity, golden=values, tolerance=min(0.1, max(least, 10 * varies)), foreign=foreign)
 
 
 def _append(

@@ -27,6 +27,7 @@ class Familiarity:
     noticed: tuple[float, ...]
     golden: tuple[float, ...] = ()
     tolerance: float = 0.01
+    foreign: int = 0  # golden cases, the last ones, that are such outliers and no images of the data
 
 
 def familiarity_fault(familiarity: Familiarity, cases: int) -> str | None:
@@ -39,4 +40,6 @@ def familiarity_fault(familiarity: Familiarity, cases: int) -> str | None:
         return "with a share in 0..1 for each kind of outlier"
     if len(familiarity.golden) != cases or not all(0 <= value <= 1 for value in familiarity.golden):
         return "with a number in 0..1 for each golden case"
+    if familiarity.foreign > cases:
+        return "with fewer foreign cases than golden ones"
     return None if 0 < familiarity.tolerance <= 0.1 else "with a tolerance above 0 and at most 0.1"
