@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from clf_export.cards import make_card, parity_record, photo_card, verdict_for_card
 from clf_export.errors import TranslationError
 from clf_export.familiarity.fit import (
     FamiliarityMode,
     gather_images,
+    golden_cases,
     reference_of,
     with_familiarity,
     with_golden,
@@ -32,7 +31,7 @@ from clf_export.outputs import (
     write_model,
 )
 from clf_export.proof.evidence import gather_evidence
-from clf_export.proof.golden import golden_images, make_golden
+from clf_export.proof.golden import make_golden
 from clf_export.proof.independence import make_pool, onnx_scores, prove_gradients, prove_independence, torch_scores
 from clf_export.proof.parity import TOLERANCE
 from clf_export.proof.photo import PhotoProof, prove_photos
@@ -128,8 +127,10 @@ def export_run(
         known = gather_images(dataset, run) if familiarity == "auto" else None
         answered, familiar = (model, None) if known is None else with_familiarity(model, known)
         tensor = answered.SerializeToString(deterministic=True)
-        cases = golden_images(evidence) if known is None else np.concatenate([golden_images(evidence), known.foreign])
+        cases = golden_cases(evidence, known)
         golden = make_golden(tensor, cases)
+        if known is not None and familiar is not None:
+            familiar = with_golden(tensor, familiar, golden, cases, known)
         card = make_card(
             run,
             folder.name,
@@ -138,9 +139,7 @@ def export_run(
             golden=golden,
             int8=verdict_for_card(quantised.verdict) if quantised else None,
             reference=reference_of(tensor, familiar, evidence.reference, evidence.images) if dataset.has_test else None,
-            familiarity=None
-            if known is None or familiar is None
-            else with_golden(tensor, familiar, golden, cases, known),
+            familiarity=familiar,
             license=license,
         )
         figures = {

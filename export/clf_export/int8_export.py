@@ -10,14 +10,14 @@ import onnx
 
 from clf_export.cards import NO_BOUND, int8_card, parity_record, photo_card
 from clf_export.errors import ParityError, QuantisationError
-from clf_export.familiarity.fit import Images, reference_of, with_familiarity, with_golden
+from clf_export.familiarity.fit import Images, golden_cases, reference_of, with_familiarity, with_golden
 from clf_export.graph.photo import with_photo_input
 from clf_export.int8.held_out import choose_images
 from clf_export.int8.quantize import Quantised, quantise
 from clf_export.int8.verdict import ENOUGH_IMAGES, processor_difference
 from clf_export.outputs import ModelFile, write_model
 from clf_export.proof.evidence import Evidence
-from clf_export.proof.golden import golden_images, make_golden, margins_of
+from clf_export.proof.golden import make_golden, margins_of
 from clf_export.proof.parity import compare, run_onnx
 from clf_export.proof.photo import prove_photos
 from clf_export.proof.pictures import with_golden_picture
@@ -85,10 +85,7 @@ def write_int8(
     parity = card.parity
     assert parity is not None
     own = parity_record(compare(evidence.reference, answers, evidence.labels), NO_BOUND, parity.data_fingerprint)
-    cases = golden_images(evidence)
-    if known is not None:
-        cases = np.concatenate([cases, known.foreign])
-    cases, golden = _int8_golden(quantised, cases)
+    cases, golden = _int8_golden(quantised, golden_cases(evidence, known))
     reference = None if card.reference is None else reference_of(model, familiar, answers, evidence.images)
     if known is not None and familiar is not None:
         familiar = with_golden(model, familiar, golden, cases, known)

@@ -17,6 +17,8 @@ from clf_export.familiarity.features import FEATURES, with_features
 from clf_export.familiarity.outliers import KINDS, make_outliers
 from clf_export.familiarity.scores import distil, fit_score
 from clf_export.int8.held_out import choose_images
+from clf_export.proof.evidence import Evidence
+from clf_export.proof.golden import golden_images
 from clf_export.proof.parity import TOLERANCE, at_once
 from clf_runtime.engine.engine import open_engine
 from clf_runtime.model.familiarity import OUTPUT, Familiarity
@@ -131,6 +133,12 @@ def _output(model: onnx.ModelProto, number: int) -> Callable[[np.ndarray], np.nd
         return np.concatenate([engine.run_all(block)[number] for block in blocks])
 
     return read
+
+
+def golden_cases(evidence: Evidence, known: Images | None) -> np.ndarray:
+    """The images of a file's golden cases, [G, C, H, W]: test images, and one that is foreign if there is any."""
+    images = golden_images(evidence)
+    return images if known is None or not len(images) else np.concatenate([images, known.foreign])
 
 
 def with_golden(
