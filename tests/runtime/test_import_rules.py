@@ -54,7 +54,7 @@ ROOMS = {
         "commands",
     ),
     "export/clf_export": (
-        *("errors", "graph", "proof", "int8", "cards", "inputs", "outputs", "int8_export", "export"),
+        *("errors", "graph", "proof", "int8", "familiarity", "cards", "inputs", "outputs", "int8_export", "export"),
         "commands",
     ),
 }

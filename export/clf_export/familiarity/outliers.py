@@ -33,6 +33,8 @@ def _shuffled(parts: int) -> Maker:
         patches = x[:, :, : down * h, : across * w].reshape(count, channels, down, h, across, w)
         patches = patches.transpose(0, 2, 4, 1, 3, 5).reshape(count, down * across, channels, h, w)
         order = random.random((count, down * across)).argsort(axis=1)
+        same = (order == np.arange(down * across)).all(axis=1)
+        order[same] = np.roll(order[same], 1, axis=1)
         patches = np.take_along_axis(patches, order[:, :, None, None, None], axis=1)
         out = x.copy()
         whole = patches.reshape(count, down, across, channels, h, w).transpose(0, 3, 1, 4, 2, 5)
@@ -44,7 +46,7 @@ def _shuffled(parts: int) -> Maker:
 
 def _blend(x: np.ndarray, random: Random) -> np.ndarray:
     """The mean of two images."""
-    return np.asarray((x + x[random.permutation(len(x))]) / 2)
+    return np.asarray((x + _others(x, random)) / 2)
 
 
 def _tiles(x: np.ndarray, random: Random) -> np.ndarray:
@@ -58,7 +60,7 @@ def _part_on(ground: Literal["white", "plain", "image"]) -> Maker:
         """An ellipse of each image on white, on a colour, or on another image."""
         inside = _ellipse(x, random, 0.2, 0.45)
         if ground == "image":
-            return np.where(inside, x, x[random.permutation(len(x))])
+            return np.where(inside, x, _others(x, random))
         return np.where(inside, x, 1.0 if ground == "white" else _colour(x, random))
 
     return make
@@ -151,6 +153,11 @@ def _waves(x: np.ndarray, random: Random) -> np.ndarray:
         along = (np.cos(angle) * across + np.sin(angle) * down) * _uniform(x, random, 1.6, 48)
         made = made + random.uniform(0, 0.24, (len(x), x.shape[1], 1, 1)) * np.sin(along + phase)
     return made
+
+
+def _others(x: np.ndarray, random: Random) -> np.ndarray:
+    """Another image for each."""
+    return np.roll(x, random.integers(1, max(2, len(x))), axis=0)
 
 
 def _grid(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
