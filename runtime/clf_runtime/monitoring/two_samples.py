@@ -13,7 +13,8 @@ _STEPS = 500  # of a continued fraction
 class Comparison:
     """`p_value` of the hypothesis that nothing but chance is between the two, and the `distance` of their shares.
 
-    The distance is the total variation, in 0..1: the share of one sample that would have to be in other cells.
+    The distance is the total variation, in 0..1: the share of one sample that would have to be in other cells; without
+    what samples of these sizes differ by on average.
     """
 
     p_value: float
@@ -41,12 +42,16 @@ def compare(observed: np.ndarray, expected: np.ndarray, effect: float, blocks: i
     can be said, and the p-value is 1.
     """
     images = float(observed.sum())
-    distance = float(np.abs(observed - expected).sum() / (2 * images))
+    variance = effect + images * per_image  # of a count, relative to that of independent images beside known shares
+    shares = expected / images
+    chance = math.sqrt(variance / (2 * math.pi * images)) * float(np.sqrt(shares * (1 - shares)).sum())
+    apart = float(np.abs(observed - expected).sum() / (2 * images))
+    distance = math.sqrt(max(0.0, apart**2 - chance**2))
     observed, expected = _common_cells(observed, expected, _LEAST_EXPECTED * effect)
     above = len(observed) - 1
     if above < 1:
         return Comparison(1.0, distance)
-    statistic = float(((observed - expected) ** 2 / expected).sum()) / (effect + images * per_image)
+    statistic = float(((observed - expected) ** 2 / expected).sum()) / variance
     return Comparison(f_exceeds(statistic / above, above, above * (blocks - 1)), distance)
 
 

@@ -25,7 +25,7 @@ _WEEK = 7 * 24 * 3600  # images of a week, at one a second
 # False alarms a week, of both questions and windows of every length together (Bonferroni), if the F distribution were
 # exact. It is not where images resemble each other: docs/drift.md has what was simulated.
 _FALSE_ALARMS = 0.001
-_LEAST_DISTANCE = 0.125  # of shares: a one-sided mix of classes reaches 0.117 in appearance, see docs/drift.md
+_LEAST_DISTANCE = 0.1  # of shares: less is noticed in long windows, and no reason to act
 _PRIOR = 5.0  # images as in the whole reference that each class has beside its own
 
 

@@ -46,7 +46,7 @@ def test_p_values_of_the_same_world_are_uniform_for_images_that_resemble_each_ot
 
 def test_another_world_has_its_distance():
     found = compare(np.array([700.0, 300.0]), np.array([400.0, 600.0]), 1.0, 16, 1e-4)
-    assert found.distance == pytest.approx(0.3)
+    assert found.distance == pytest.approx(0.3, abs=0.001)
     assert found.p_value < 1e-6
 
 
@@ -54,3 +54,13 @@ def test_rare_cells_are_one_and_too_few_images_say_nothing():
     expected = np.array([500.0, *[0.5] * 100])
     assert compare(np.array([450.0, *[1.0] * 100]), expected, 1.0, 16, 1e-4).p_value < 1e-3
     assert compare(np.array([40.0, 0.0]), np.array([20.0, 20.0]), 30.0, 16, 1e-4).p_value == 1
+
+
+def test_the_same_world_has_hardly_a_distance_however_small_the_samples():
+    random = np.random.default_rng(2)
+    shares = np.full(10, 0.1)
+    for reference in (100, 10_000):
+        drawn = [random.multinomial(5000, shares) for _ in range(50)]
+        expected = [5000 * random.multinomial(reference, shares) / reference for _ in range(50)]
+        found = [compare(a, b, 1.0, 16, 1 / reference).distance for a, b in zip(drawn, expected, strict=True)]
+        assert np.median(found) < 0.04
