@@ -76,7 +76,7 @@ def test_there_is_no_file_where_the_figures_cannot_be_written(make_run, tmp_path
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("parity.json"))
     (copy / "parity.json").mkdir()
     with pytest.raises(OutputError, match=r"parity\.json"):
-        export_run(copy, dataset, tmp_path / "x.onnx")
+        export_run(copy, dataset, tmp_path / "x.onnx", familiarity="off")
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
@@ -87,7 +87,7 @@ def test_an_existing_file_is_kept_unless_asked(make_run, tmp_path):
     with pytest.raises(OutputError, match="--overwrite"):
         export_run(folder, dataset, file)
     assert file.read_bytes() == b"mine"
-    export_run(folder, dataset, file, overwrite=True)
+    export_run(folder, dataset, file, overwrite=True, familiarity="off")
     assert file.read_bytes() != b"mine"
 
 

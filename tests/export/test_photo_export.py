@@ -129,7 +129,7 @@ def test_another_geometry_than_that_of_the_run_is_refused(make_run, tmp_path, mo
 
     monkeypatch.setattr(exporting, "with_photo_input", wrong)
     with pytest.raises(ParityError, match="a value differs from Pillow's by"):
-        export_run(folder, dataset, tmp_path / "it.onnx", input="photo")
+        export_run(folder, dataset, tmp_path / "it.onnx", input="photo", familiarity="off")
     assert list(tmp_path.iterdir()) == []
 
 
