@@ -129,12 +129,12 @@ def test_another_geometry_than_that_of_the_run_is_refused(make_run, tmp_path, mo
 
     monkeypatch.setattr(exporting, "with_photo_input", wrong)
     with pytest.raises(ParityError, match="a value differs from Pillow's by"):
-        export_run(folder, dataset, tmp_path / "it.onnx", input="photo")
+        export_run(folder, dataset, tmp_path / "it.onnx", input="photo", familiarity="off")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_of_floats_is_refused_at_once(make_run, tmp_path):
-    folder, dataset = make_run("simple", "float32")
+    folder, dataset = make_run("conv", "float32")
     with pytest.raises(TranslationError, match="its images are float32, photos are uint8; omit --input photo"):
         export_run(folder, dataset, tmp_path / "it.onnx", input="photo")
 

@@ -89,7 +89,7 @@ def test_int8_that_differs_by_too_much_between_processors_has_no_file(make_run, 
     with pytest.raises(
         QuantisationError, match=r"int8: probabilities of golden cases differ by 0\.30 between processors"
     ):
-        export_run(folder, dataset, tmp_path / "x.onnx", int8="auto")
+        export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", familiarity="off")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -97,7 +97,7 @@ def test_int8_without_golden_images_has_none(make_run, tmp_path, monkeypatch, fe
     folder, dataset = make_run("simple")
     recommend(monkeypatch, yes=True)
     monkeypatch.setattr(golden, "choose_cases", lambda *_: np.array([], np.int64))
-    assert export_run(folder, dataset, tmp_path / "x.onnx", int8="auto").int8.card.golden is None
+    assert export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", familiarity="off").int8.card.golden is None
 
 
 def test_where_float32_is_recommended_auto_says_so_and_require_writes_nothing(
@@ -106,13 +106,13 @@ def test_where_float32_is_recommended_auto_says_so_and_require_writes_nothing(
     folder, dataset = make_run("simple")
     recommend(monkeypatch, yes=False)
     (tmp_path / "x.int8.onnx").write_bytes(b"of another export")
-    export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", overwrite=True)
+    export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", familiarity="off", overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
     assert export.int8 is None
     assert not export.model.card.int8.recommended
     assert export.model.card.int8.reason.startswith("float32 is recommended: int8 is slower")
     with pytest.raises(QuantisationError, match=r"float32 is recommended.*int8 is required, so no file is written"):
-        export_run(folder, dataset, tmp_path / "y.onnx", int8="require")
+        export_run(folder, dataset, tmp_path / "y.onnx", int8="require", familiarity="off")
     assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
 
 
@@ -123,11 +123,11 @@ def test_a_net_that_cannot_be_int8_is_said_to_be(make_run, tmp_path, monkeypatch
         raise QuantisationError("the net cannot be quantised: no layer")
 
     monkeypatch.setattr(int8_export, "quantise", fail)
-    export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto")
+    export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", familiarity="off")
     assert export.int8_problem == "the net cannot be quantised: no layer"
     assert export.model.card.int8 is None
     with pytest.raises(QuantisationError, match="int8 is required"):
-        export_run(folder, dataset, tmp_path / "y.onnx", int8="require")
+        export_run(folder, dataset, tmp_path / "y.onnx", int8="require", familiarity="off")
     assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
 
 
@@ -143,7 +143,7 @@ def test_an_int8_file_that_changes_on_its_way_to_the_disk_is_refused(make_run, t
 
     monkeypatch.setattr(int8_export, "run_onnx", answers)
     with pytest.raises(QuantisationError, match="int8: the outputs of the written file differ"):
-        export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", keep_rejected=True)
+        export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", familiarity="off", keep_rejected=True)
     assert list(tmp_path.iterdir()) == []
 
 
