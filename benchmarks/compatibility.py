@@ -84,6 +84,7 @@ class Cases:
     images: np.ndarray
     expected: np.ndarray
     tolerance: float
+    alone: bool  # whether the model takes one image at a time, as one for photos does
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,10 @@ def main() -> int:
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep the environments here (a temporary folder)")
     parser.add_argument("--python", default=sys.executable, help="creates the environments (this Python)")
     parser.add_argument("--answer", nargs=2, metavar=("IMAGES", "ANSWERS"), help=argparse.SUPPRESS)
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.answer:  # this very script, inside the environment of an engine; see foreign_difference
-        return answer_files(arguments.engine[0], arguments.models[0], *map(Path, arguments.answer))
+        return answer_files(arguments.engine[0], arguments.models[0], *map(Path, arguments.answer), arguments.alone)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # with clean-up
     results = []
     try:
@@ -163,6 +165,7 @@ def read_cases(model: Path) -> Cases:
     """The golden cases in a file. Raises Refusal if it has none or is not a model."""
     from clf_runtime import Classifier, ClfError
     from clf_runtime.model.golden import golden_images
+    from clf_runtime.model.interface import in_colour
 
     try:
         card = Classifier.load(model, device="cpu").card
@@ -171,7 +174,8 @@ def read_cases(model: Path) -> Cases:
     if card.golden is None:
         raise Refusal("has no golden cases: export it again")
     expected = np.array(card.golden.probabilities, np.float32)
-    return Cases(card.names, golden_images(card.golden, card), expected, card.golden.tolerance)
+    images, is_photo = golden_images(card.golden, card), card.input == "photo"
+    return Cases(card.names, in_colour(images) if is_photo else images, expected, card.golden.tolerance, is_photo)
 
 
 def make_environment(name: str, work: Path, python: str) -> Environment:
@@ -240,17 +244,22 @@ def foreign_difference(name: str, environment: Environment, model: Path, cases: 
     """
     images, answers = scratch / "images.npy", scratch / "answers.npy"
     np.save(images, cases.images)
-    call([environment.programs / "python", __file__, model, "--engine", name, "--answer", images, answers])
+    alone = ["--alone"] if cases.alone else []
+    call([environment.programs / "python", __file__, model, "--engine", name, "--answer", images, answers, *alone])
     return largest(np.load(answers), np.stack([cases.expected, cases.expected]))
 
 
-def answer_files(name: str, model: Path, images: Path, answers: Path) -> int:
-    """Run the images of a file, one by one and in a batch, and write the outputs: float32 [2, cases, classes]."""
+def answer_files(name: str, model: Path, images: Path, answers: Path, alone_only: bool) -> int:
+    """Run the images of a file, one by one and in a batch, and write the outputs: float32 [2, cases, classes].
+
+    With `alone_only` there is no batch, and the outputs of single images are written twice.
+    """
     batch = np.load(images)
     try:
         run = FOREIGN[name](str(model))
-        alone = [np.array(run(batch[i : i + 1])) for i in range(len(batch))]  # copied: engines reuse their buffers
-        np.save(answers, np.stack([np.concatenate(alone), run(batch)]))
+        # copied: engines reuse their buffers
+        alone = np.concatenate([np.array(run(batch[i : i + 1])) for i in range(len(batch))])
+        np.save(answers, np.stack([alone, alone if alone_only else run(batch)]))
     except Exception as error:  # each engine has its own
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

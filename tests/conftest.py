@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
 from clf_runtime.model.card import ModelCard
+from clf_runtime.model.familiarity import Familiarity
 from clf_runtime.model.metadata import to_metadata
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, and so would the processes that they interrupt.
@@ -44,8 +45,12 @@ def _tiny_model(
     card: ModelCard | str | None = "own",
     metadata: dict[str, str] | None = None,
     value_range: tuple[float, float] | None = None,
+    familiar: bool = False,
 ) -> bytes:
-    """A model that names the brightest of the channels red, green and blue: mean over the image, times 10, softmax."""
+    """A model that names the brightest of the channels red, green and blue: mean over the image, times 10, softmax.
+
+    A `familiar` one has a second output too, how bright that channel is, in 0..1; below 0.25 an image is unknown.
+    """
     height, width = size
     shape = [batch, 3, height, width] if layout == "NCHW" else [batch, height, width, 3]
     high = 255.0 if dtype == "uint8" else 1.0
@@ -58,19 +63,27 @@ def _tiny_model(
     ]
     if softmax:
         nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1))
+    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, 3])]
+    if familiar:
+        nodes.append(helper.make_node("ReduceMax", ["mean", "classes"], ["brightest"], keepdims=0))
+        nodes.append(helper.make_node("Div", ["brightest", "high"], ["familiarity"]))
+        outputs.append(helper.make_tensor_value_info("familiarity", TensorProto.FLOAT, [batch]))
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("image", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, 3])],
+        outputs,
         [
+            numpy_helper.from_array(np.array([1], np.int64), "classes"),
+            numpy_helper.from_array(np.array(value_range[1], np.float32), "high"),
             numpy_helper.from_array(np.array(axes, np.int64), "axes"),
             numpy_helper.from_array(np.array(10 / value_range[1], np.float32), "gain"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     if card == "own":
-        card = ModelCard("tiny", COLOURS, (3, height, width), dtype, value_range, layout=layout)
+        known = Familiarity(0.25, 100, True, 10, ("noise",), (1.0,)) if familiar else None
+        card = ModelCard("tiny", COLOURS, (3, height, width), dtype, value_range, layout=layout, familiarity=known)
     properties = to_metadata(card) if isinstance(card, ModelCard) else {}
     properties.update(metadata or {})
     if properties:

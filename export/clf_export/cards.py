@@ -2,12 +2,17 @@
 
 from dataclasses import asdict, fields, replace
 
+import numpy as np
+
 from clf_export.int8.verdict import Verdict
 from clf_export.proof.parity import Comparison
 from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.evaluation.interval import stated
-from clf_runtime.model.card import Golden, Int8, ModelCard, Parity
-from clf_runtime.model.geometry import UNSTATED
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.familiarity import Familiarity
+from clf_runtime.model.geometry import UNSTATED, Geometry
+from clf_runtime.model.records import Golden, Int8, Parity
+from clf_runtime.model.reference import Reference
 from clf_train.runs.run import Run
 
 NO_BOUND = 1.0  # a difference of probabilities is never larger
@@ -21,6 +26,8 @@ def make_card(
     parity: Parity,
     golden: Golden | None,
     int8: Int8 | None,
+    reference: Reference | None,
+    familiarity: Familiarity | None,
     license: str,
 ) -> ModelCard:
     """The card of a run's float32 file: deterministic, and without paths of this machine.
@@ -62,14 +69,39 @@ def make_card(
         parity=parity,
         int8=int8,
         golden=golden,
+        reference=reference,
+        familiarity=familiarity,
     )
 
 
-def int8_card(card: ModelCard, parity: Parity, golden: Golden | None) -> ModelCard:
+def int8_card(
+    card: ModelCard,
+    parity: Parity,
+    golden: Golden | None,
+    reference: Reference | None,
+    familiarity: Familiarity | None,
+) -> ModelCard:
     """The card of the int8 file that belongs to a float32 file with this `card`."""
     measured = f": {stated(parity.onnx_accuracy, parity.images)}" * (not card.parity_is_of_training)
     description = f"{card.description}; int8{measured}"
-    return replace(card, precision="int8", description=description, parity=parity, golden=golden)
+    return replace(
+        card,
+        precision="int8",
+        description=description,
+        parity=parity,
+        golden=golden,
+        reference=reference,
+        familiarity=familiarity,
+    )
+
+
+def photo_card(card: ModelCard, geometry: Geometry) -> ModelCard:
+    """The card of the file with this geometry in its graph, which takes photos; `card` is that of the one without."""
+    golden = card.golden
+    if golden is not None:
+        images = np.frombuffer(golden.images, np.uint8).reshape(-1, *card.image_shape)
+        golden = replace(golden, images=images.transpose(0, 2, 3, 1).tobytes())
+    return replace(card, input="photo", layout="NHWC", geometry=geometry, golden=golden)
 
 
 def parity_record(

@@ -5,9 +5,19 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
-from clf_export.cards import make_card, parity_record, verdict_for_card
-from clf_export.graph.photo import with_geometry
+from clf_export.cards import make_card, parity_record, photo_card, verdict_for_card
+from clf_export.errors import TranslationError
+from clf_export.familiarity.fit import (
+    FamiliarityMode,
+    gather_images,
+    golden_cases,
+    reference_of,
+    with_familiarity,
+    with_golden,
+)
+from clf_export.graph.photo import photo_problem, with_photo_input
 from clf_export.graph.translate import build_graph
 from clf_export.int8.quantize import Quantised
 from clf_export.int8_export import Int8Mode, make_int8, write_int8
@@ -21,10 +31,10 @@ from clf_export.outputs import (
     write_model,
 )
 from clf_export.proof.evidence import gather_evidence
-from clf_export.proof.golden import golden_images, make_golden
+from clf_export.proof.golden import make_golden
 from clf_export.proof.independence import make_pool, onnx_scores, prove_gradients, prove_independence, torch_scores
 from clf_export.proof.parity import TOLERANCE
-from clf_export.proof.photos import PhotoProof, as_photo, prove_photos, refuse_photo
+from clf_export.proof.photo import PhotoProof, prove_photos
 from clf_export.proof.pictures import prove_pictures, with_golden_picture
 from clf_export.proof.proof import Proof, prove
 from clf_export.proof.provenance import verify_accuracy
@@ -42,7 +52,8 @@ class Export:
     `as_trained` says how the net was verified to be the one that was trained and tested. `pictures` is the number of
     picture files that were decoded and classified as on a device; 0 if the images are arrays.
     `quantised` holds everything that was tried for int8; it is None if int8 is off, or if none could be made, in which
-    case `int8_problem` says why. `hint` is advice to the author of the net (see models.own.softmax_hint).
+    case `int8_problem` says why. `photos` is the proof of a file that takes photos, None for one that takes tensors.
+    `hint` is advice to the author of the net (see models.own.softmax_hint).
     """
 
     model: ModelFile
@@ -56,6 +67,9 @@ class Export:
     photos: PhotoProof | None = None
 
 
+Input = Literal["tensor", "photo"]
+
+
 def export_run(
     folder: Path,
     dataset: Dataset,
@@ -66,7 +80,8 @@ def export_run(
     license: str = "",
     keep_rejected: bool = False,
     int8: Int8Mode = "off",
-    photo: bool = False,
+    input: Input = "tensor",
+    familiarity: FamiliarityMode = "auto",
     watch: Callable[[str], object] = lambda text: None,
     files: ExitStack | None = None,
 ) -> Export:
@@ -77,20 +92,23 @@ def export_run(
     `keep_rejected` one that fails is kept for inspection as `<name>.rejected.onnx`, without a card.
     With `int8` auto or require an int8 version is made too (`watch` is called with the progress), and written as
     `<name>.int8.onnx` if it is recommended; if it is not, `require` writes nothing at all.
-    With `photo` the geometry is in the float32 file's graph too, which then takes one picture of any size.
+    With `input` photo the geometry is in the graph of both files, which then take one photo [1, height, width, 3] of
+    any size (see graph.photo); they are compared with Pillow's geometry and the net's probabilities (see proof.photo).
+    With `familiarity` auto the files have a second output, by which an image can be unknown, where the training part
+    has held-out images enough (see familiarity.fit).
     With `files` the files get their names when that stack is closed: see outputs.named_together.
     Raises ParityError if the outputs of the net or its file depend on the rest of the batch, if the file's
     probabilities are not within `parity.TOLERANCE` of PyTorch's, or if it fails its self-test; QuantisationError if
     int8 is required and not recommended; RunError if the run is damaged, or its net is not the one that was trained and
-    tested (see run.load_net and proof.provenance); TranslationError if the net cannot be translated; OutputError if a
-    file exists already or cannot be written.
+    tested (see run.load_net and proof.provenance); TranslationError if the net cannot be translated, or its images are
+    no photos; OutputError if a file exists already or cannot be written.
     """
     int8_file = int8_beside(file)
     for place in (file, int8_file) if int8 != "off" else (file,):
         refuse_existing(place, overwrite=overwrite)
     run = read_run(folder)
-    if photo:
-        refuse_photo(run)
+    if input == "photo" and (problem := photo_problem(run.image_shape, run.dtype)):
+        raise TranslationError(f"{folder}: its model cannot take photos: {problem}; omit --input photo")
     reference = load_net(folder, run, own)
     hint = softmax_hint(reference, run.image_shape) if is_own(run.model) else None
     pool = make_pool(dataset.test.images, run.value_range)
@@ -106,43 +124,52 @@ def export_run(
         prove_independence(onnx_scores(plain), pool, "the translated net")
         proof = prove(plain, evidence, run.names)
         quantised, int8_problem = make_int8(plain, dataset, run, int8, watch)
+        known = gather_images(dataset, run) if familiarity == "auto" else None
+        answered, familiar = (model, None) if known is None else with_familiarity(model, known)
+        tensor = answered.SerializeToString(deterministic=True)
+        cases = golden_cases(evidence, known)
+        golden = make_golden(tensor, cases)
+        if known is not None and familiar is not None:
+            familiar = with_golden(tensor, familiar, golden, cases, known)
         card = make_card(
             run,
             folder.name,
             accuracy,
             parity=parity_record(proof.test, TOLERANCE, dataset.fingerprint, proof.edge_images, proof.edge_difference),
-            golden=make_golden(plain, golden_images(evidence)),
+            golden=golden,
             int8=verdict_for_card(quantised.verdict) if quantised else None,
+            reference=reference_of(tensor, familiar, evidence.reference, evidence.images) if dataset.has_test else None,
+            familiarity=familiar,
             license=license,
         )
-        card = with_golden_picture(plain, card)
         figures = {
             "file": file.name,
             **asdict(proof),
             "data_fingerprint": dataset.fingerprint,
             "trained_on": card.parity_is_of_training,
         }
+        geometry = run.geometry if input == "photo" else None
+        final = tensor
+        if geometry is not None:
+            final = with_photo_input(answered, run.image_shape, geometry).SerializeToString(deterministic=True)
+        final_card = with_golden_picture(final, card if geometry is None else photo_card(card, geometry))
         with named_together() if files is None else nullcontext(files) as files:
             pictures, photos = 0, None
 
             def check(data: bytes) -> None:
                 nonlocal pictures, photos
-                if photo:
-                    photos = prove_photos(data, run.geometry, evidence)
-                else:
+                if geometry is None:
                     prove(data, evidence, run.names)
+                else:
+                    tested = (evidence.images, evidence.reference, evidence.answer)
+                    photos = prove_photos(data, *tested, geometry, TOLERANCE)
+                    figures["photos"] = asdict(photos)
                 pictures = prove_pictures(data, dataset, evidence)
 
-            if photo:
-                for_photos = with_geometry(model, run.geometry, run.image_shape[1:]).SerializeToString(
-                    deterministic=True
-                )
-                written = write_model(files, file, for_photos, as_photo(card), check)
-            else:
-                written = write_model(files, file, plain, card, check)
+            written = write_model(files, file, final, final_card, check)
             small = None
             if quantised is not None and quantised.verdict.recommended:
-                small = write_int8(files, int8_file, quantised, card, evidence)
+                small = write_int8(files, int8_file, quantised, card, evidence, known, geometry)
             elif int8 != "off":  # an int8 file there is of an earlier export
                 files.enter_context(removed_at_end(int8_file))
             record = files.enter_context(whole_file(folder / "parity.json"))

@@ -6,18 +6,24 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import onnx
 
-from clf_export.cards import NO_BOUND, int8_card, parity_record
+from clf_export.cards import NO_BOUND, int8_card, parity_record, photo_card
 from clf_export.errors import ParityError, QuantisationError
+from clf_export.familiarity.fit import Images, golden_cases, reference_of, with_familiarity, with_golden
+from clf_export.graph.photo import with_photo_input
 from clf_export.int8.held_out import choose_images
 from clf_export.int8.quantize import Quantised, quantise
 from clf_export.int8.verdict import ENOUGH_IMAGES, processor_difference
 from clf_export.outputs import ModelFile, write_model
 from clf_export.proof.evidence import Evidence
-from clf_export.proof.golden import golden_images, make_golden, margins_of
+from clf_export.proof.golden import make_golden, margins_of
 from clf_export.proof.parity import compare, run_onnx
+from clf_export.proof.photo import prove_photos
 from clf_export.proof.pictures import with_golden_picture
-from clf_runtime.model.card import MOST_TOLERANCE, Golden, ModelCard
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.geometry import Geometry
+from clf_runtime.model.records import MOST_TOLERANCE, Golden
 from clf_train.data.dataset import Dataset
 from clf_train.runs.run import Run
 
@@ -50,12 +56,26 @@ def make_int8(
     return quantised, None
 
 
-def write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelCard, evidence: Evidence) -> ModelFile:
+def write_int8(
+    files: ExitStack,
+    path: Path,
+    quantised: Quantised,
+    card: ModelCard,
+    evidence: Evidence,
+    known: Images | None = None,
+    geometry: Geometry | None = None,
+) -> ModelFile:
     """Write the int8 file that belongs to the float32 file with this `card`; it gets its name when `files` is closed.
 
+    Its familiarity is its own, fitted to the images `known`. With a `geometry` the file takes photos, and is compared
+    with the same int8 net without the geometry in front; `card` is the one without it.
     Raises QuantisationError if the outputs of the file on disk differ from those of `quantised`, or if it fails its
     self-test.
     """
+    model, familiar = quantised.model, None
+    if known is not None:
+        proto, familiar = with_familiarity(onnx.ModelProto.FromString(model), known)
+        model = proto.SerializeToString(deterministic=True)
     answers = run_onnx(quantised.model, evidence.images)
 
     def check(data: bytes) -> None:
@@ -65,23 +85,45 @@ def write_int8(files: ExitStack, path: Path, quantised: Quantised, card: ModelCa
     parity = card.parity
     assert parity is not None
     own = parity_record(compare(evidence.reference, answers, evidence.labels), NO_BOUND, parity.data_fingerprint)
-    golden = _int8_golden(quantised, golden_images(evidence))
+    cases, golden = _int8_golden(quantised, golden_cases(evidence, known))
+    reference = None if card.reference is None else reference_of(model, familiar, answers, evidence.images)
+    if known is not None and familiar is not None:
+        familiar = with_golden(model, familiar, golden, cases, known)
+    small = int8_card(card, own, golden, reference, familiar)
     try:
-        return write_model(
-            files, path, quantised.model, with_golden_picture(quantised.model, int8_card(card, own, golden)), check
-        )
+        if geometry is not None:
+            return _write_photo_int8(files, path, model, small, evidence, geometry)
+        return write_model(files, path, model, with_golden_picture(model, small), check)
     except ParityError as error:  # another type: the float32 file is not what is rejected
         raise QuantisationError(f"int8: {error}") from None
 
 
-def _int8_golden(quantised: Quantised, images: np.ndarray) -> Golden | None:
+def _write_photo_int8(
+    files: ExitStack, path: Path, model: bytes, card: ModelCard, evidence: Evidence, geometry: Geometry
+) -> ModelFile:
+    """Write an int8 model of this card with the geometry in front. Raises ParityError if its outputs differ."""
+    proto = with_photo_input(onnx.ModelProto.FromString(model), card.image_shape, geometry)
+    final = proto.SerializeToString(deterministic=True)
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        return run_onnx(model, images, batch=1)
+
+    def check(data: bytes) -> None:
+        allowed = card.golden.tolerance if card.golden else _LEAST_INT8_TOLERANCE
+        expected = answer(evidence.images)
+        prove_photos(data, evidence.images, expected, answer, geometry, allowed, MOST_TOLERANCE["int8"])
+
+    return write_model(files, path, final, with_golden_picture(final, photo_card(card, geometry)), check)
+
+
+def _int8_golden(quantised: Quantised, images: np.ndarray) -> tuple[np.ndarray, Golden | None]:
     """The golden cases of an int8 file: those images whose prediction no difference between processors can change."""
     if not len(images):
-        return None
+        return images, None
     # Near the decision boundary rounding changes a probability more than elsewhere.
     difference = max(quantised.verdict.processor_difference, processor_difference(quantised.model, images))
     tolerance = max(_LEAST_INT8_TOLERANCE, 2 * difference)
     if tolerance > MOST_TOLERANCE["int8"]:
         raise QuantisationError(f"int8: probabilities of golden cases differ by {difference:.2f} between processors")
     told = margins_of(run_onnx(quantised.model, images)) > 2 * tolerance
-    return make_golden(quantised.model, images[told], tolerance)
+    return images[told], make_golden(quantised.model, images[told], tolerance)

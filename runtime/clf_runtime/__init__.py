@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from clf_runtime.classifier import Classifier
     from clf_runtime.errors import ClfError, DeviceError, ImageError, MissingExtraError, ModelError
     from clf_runtime.evaluation.self_test import GoldenCase, SelfTest, self_test
+    from clf_runtime.explanation.explain import Explanation, explain
     from clf_runtime.model.assumptions import Assumptions
     from clf_runtime.model.card import ModelCard
+    from clf_runtime.monitoring.drift import DriftMonitor
     from clf_runtime.pipeline import Answer, answer_files, answer_stream
     from clf_runtime.prediction import Prediction, Predictions
 
@@ -29,6 +31,8 @@ __all__ = [
     "Classifier",
     "ClfError",
     "DeviceError",
+    "DriftMonitor",
+    "Explanation",
     "GoldenCase",
     "ImageError",
     "MissingExtraError",
@@ -40,6 +44,7 @@ __all__ = [
     "__version__",
     "answer_files",
     "answer_stream",
+    "explain",
     "self_test",
 ]
 
@@ -49,6 +54,8 @@ _HOME = {
     "Assumptions": "model.assumptions",
     "ModelCard": "model.card",
     **dict.fromkeys(("Answer", "answer_files", "answer_stream"), "pipeline"),
+    "DriftMonitor": "monitoring.drift",
+    **dict.fromkeys(("Explanation", "explain"), "explanation.explain"),
     **dict.fromkeys(("GoldenCase", "SelfTest", "self_test"), "evaluation.self_test"),
     **dict.fromkeys(("ClfError", "DeviceError", "ImageError", "MissingExtraError", "ModelError"), "errors"),
 }

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from io import BufferedIOBase
-from typing import IO, Protocol, cast
+from typing import IO, Protocol, TypedDict, Unpack, cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from clf_runtime.inputs.picture_formats import format_of
 from clf_runtime.inputs.pictures import MAX_FILE_BYTES, Room
 from clf_runtime.inputs.stream import Records, foreign_kind, read_paths
 from clf_runtime.model.card import ModelCard
-from clf_runtime.prediction import Prediction, Predictions
+from clf_runtime.prediction import Prediction, Predictions, Reject
 
 _LOOK = 512  # bytes of a stream that show what it holds
 _EMPTY = "standard input: is empty; expected .npy records, a picture, or paths"
@@ -32,20 +32,24 @@ def _unheard(text: str) -> None:
 Answered = tuple[int | None, Prediction | ImageError | ModelError]  # index in a batch, None for a single image
 
 
+class Options(TypedDict, total=False):
+    """What is asked of each prediction: see Classifier.predict."""
+
+    distribution: bool
+    reject_below: float
+    reject: Reject
+
+
 class ArrayClassifier(Protocol):
     """The part of `Classifier` that is needed here."""
 
     card: ModelCard
 
-    def predict(
-        self, image: np.ndarray, *, distribution: bool = False, reject_below: float = 0.0, where: str = "image"
-    ) -> Prediction:
+    def predict(self, image: np.ndarray, *, where: str = "image", **options: Unpack[Options]) -> Prediction:
         """See Classifier.predict."""
         ...
 
-    def predict_batch(
-        self, images: np.ndarray, *, distribution: bool = False, reject_below: float = 0.0
-    ) -> Predictions:
+    def predict_batch(self, images: np.ndarray, **options: Unpack[Options]) -> Predictions:
         """See Classifier.predict_batch."""
         ...
 
@@ -68,43 +72,41 @@ def predict_file(
     classifier: ArrayClassifier,
     path: str | os.PathLike[str],
     *,
-    distribution: bool = False,
-    reject_below: float = 0.0,
     note: Note = _unheard,
     room: Room = nullcontext,
+    **options: Unpack[Options],
 ) -> Iterator[Answered]:
     """Classify each image of a file: see `Classifier.predict_file`."""
     where = as_path(path)
     images = read_images(where, classifier.card, note, room)
-    yield from _predict_blocks(classifier, images, where, distribution, reject_below)
+    yield from _predict_blocks(classifier, images, where, options)
 
 
 def _predict_blocks(
     classifier: ArrayClassifier,
     blocks: Iterable[tuple[int | None, np.ndarray]],
     where: str,
-    distribution: bool,
-    reject_below: float,
+    options: Options,
 ) -> Iterator[Answered]:
     """Classify images as `read_images` yields them; `where` names them in errors."""
     for first, block in blocks:
         if first is None:
-            yield None, _predict(classifier, block, where, distribution, reject_below)
+            yield None, _predict(classifier, block, where, options)
             continue
         try:
-            answers = classifier.predict_batch(block, distribution=distribution, reject_below=reject_below)
+            answers = classifier.predict_batch(block, **options)
         except (ImageError, ModelError):  # then one by one, so that an invalid image affects only itself
             for i, image in enumerate(block, first):
-                yield i, _predict(classifier, image, f"{where}[{i}]", distribution, reject_below)
+                yield i, _predict(classifier, image, f"{where}[{i}]", options)
         else:
             yield from enumerate(answers, first)
 
 
 def _predict(
-    classifier: ArrayClassifier, image: np.ndarray, where: str, distribution: bool, reject_below: float
+    classifier: ArrayClassifier, image: np.ndarray, where: str, options: Options
 ) -> Prediction | ImageError | ModelError:
     try:
-        return classifier.predict(image, distribution=distribution, reject_below=reject_below, where=where)
+        return classifier.predict(image, **options, where=where)
     except ImageError as error:
         return error
     except ModelError as error:
@@ -115,22 +117,19 @@ def answer_files(
     classifier: ArrayClassifier,
     images: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
     *,
-    distribution: bool = False,
-    reject_below: float = 0.0,
     note: Note = _unheard,
     threads: int = 1,
+    **options: Unpack[Options],
 ) -> Iterator[Answer]:
     """Classify image files, folders and patterns, as `find_files` takes them, in order; `paths` may also be just one.
 
-    `distribution` and `reject_below` are those of `Classifier.predict`; `note` is called with what is not classified
+    `options` are those of `Classifier.predict`; `note` is called with what is not classified
     of a picture (of an animation all but the first frame). Pictures are decoded and classified in `threads` threads,
     arrays in one, in batches. Memory is constant. Errors that concern an image are not raised but in its answer.
     """
 
     def answer(path: str, note: Note, room: Room) -> Iterator[Answer]:
-        found = predict_file(
-            classifier, path, distribution=distribution, reject_below=reject_below, note=note, room=room
-        )
+        found = predict_file(classifier, path, **options, note=note, room=room)
         return _answers(path, found)
 
     if threads > 1:
@@ -138,7 +137,8 @@ def answer_files(
         from clf_runtime.inputs.parallel import in_order
 
         room = Shared(threads)
-        ahead = in_order(lambda path: _answer_ahead(answer, path, room), _find(images), threads)
+        keeps_size = classifier.card.input == "photo"
+        ahead = in_order(lambda path: _answer_ahead(answer, path, room, keeps_size), _find(images), threads)
     else:
         ahead = ((path, None) for path in _find(images))
     for path, found in ahead:
@@ -165,16 +165,25 @@ def _find(images: Iterable[str | os.PathLike[str]] | str | os.PathLike[str]) -> 
 
 
 def _answer_ahead(
-    answer: Callable[[str, Note, Room], Iterator[Answer]], path: str | Answer, room: Room
+    answer: Callable[[str, Note, Room], Iterator[Answer]], path: str | Answer, room: Room, keeps_size: bool
 ) -> tuple[str | Answer, tuple[list[str], list[Answer]] | None]:
-    """Answer one image in a thread: what was noted, and the answer; None for arrays, which may be any number."""
+    """Answer one image in a thread: what was noted, and the answer; None for arrays, which may be any number.
+
+    The room of a picture is free once it is decoded, or, if it keeps its size, once it is classified.
+    """
     if isinstance(path, Answer) or path.lower().endswith(ARRAYS):
         return path, None
     notes, answers = list[str](), list[Answer]()
-    for each in answer(path, notes.append, room):
-        if each.index is not None:
-            return path, None
-        answers.append(each)
+    with ExitStack() as held:
+
+        def hold(pixels: int) -> AbstractContextManager[object]:
+            held.enter_context(room(pixels))
+            return nullcontext()
+
+        for each in answer(path, notes.append, hold if keeps_size else room):
+            if each.index is not None:
+                return path, None
+            answers.append(each)
     return path, (notes, answers)
 
 
@@ -182,9 +191,8 @@ def answer_stream(
     classifier: ArrayClassifier,
     stream: BufferedIOBase,
     *,
-    distribution: bool = False,
-    reject_below: float = 0.0,
     note: Note = _unheard,
+    **options: Unpack[Options],
 ) -> Iterator[Answer]:
     r"""Classify a stream, such as standard input, as it arrives: each image as soon as its last byte has been read.
 
@@ -200,19 +208,17 @@ def answer_stream(
         if not first:
             raise ImageError(_EMPTY)
         if first == b"\x93":
-            yield from _answer_records(classifier, stream, first, distribution, reject_below)
+            yield from _answer_records(classifier, stream, first, options)
             return
         first += stream.read1(_LOOK - 1)
         if format_of(first) is not None and not os.path.lexists(first.partition(b"\n")[0].replace(b"\0", b"")):
-            found = _predict_blocks(
-                classifier, _picture(stream, first, classifier.card, note), "-", distribution, reject_below
-            )
+            found = _predict_blocks(classifier, _picture(stream, first, classifier.card, note), "-", options)
             yield from _answers("-", found)
             return
         if kind := foreign_kind(first):
             expected = "expected .npy records, one picture, or paths of files, one per line"
             raise ImageError(f"standard input: holds {kind}; {expected}")
-        yield from _answer_paths(classifier, stream, first, distribution, reject_below, note)
+        yield from _answer_paths(classifier, stream, first, options, note)
     except ImageError as error:
         yield Answer("-", None, error=error)
     except OSError as error:
@@ -233,8 +239,7 @@ def _answer_paths(
     classifier: ArrayClassifier,
     stream: BufferedIOBase,
     first: bytes,
-    distribution: bool,
-    reject_below: float,
+    options: Options,
     note: Note,
 ) -> Iterator[Answer]:
     path = None
@@ -242,20 +247,20 @@ def _answer_paths(
         if isinstance(path, ImageError):
             yield Answer("-", None, error=path)
         else:
-            found = predict_file(classifier, path, distribution=distribution, reject_below=reject_below, note=note)
+            found = predict_file(classifier, path, **options, note=note)
             yield from _answers(path, found)
     if path is None:
         raise ImageError(_EMPTY)
 
 
 def _answer_records(
-    classifier: ArrayClassifier, stream: BufferedIOBase, first: bytes, distribution: bool, reject_below: float
+    classifier: ArrayClassifier, stream: BufferedIOBase, first: bytes, options: Options
 ) -> Iterator[Answer]:
     records = Records(stream, first)
     number, is_lost = 0, False
     while records.seek_start() if is_lost else records.more():
         where, is_lost = f"-[{number}]", False
-        found = _predict_blocks(classifier, records.next(classifier.card, where), where, distribution, reject_below)
+        found = _predict_blocks(classifier, records.next(classifier.card, where), where, options)
         for answer in _answers(where, found):
             is_lost = answer.error is not None and answer.index is None
             yield answer

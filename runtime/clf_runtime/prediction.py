@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import repeat
-from typing import NamedTuple, overload
+from typing import Literal, NamedTuple, overload
 
 import numpy as np
 
 UNKNOWN = "unknown"  # the name of a rejected image
+Reject = Literal["auto"] | None  # whether an image that is less familiar than the card's threshold is rejected
+Rejected = Literal["unfamiliar", "ambiguous"]
 _NO_ORDER = "predictions have no order: sort by a field, as with key=lambda p: p.probability"
 
 
@@ -16,8 +18,10 @@ class Prediction(NamedTuple):
 
     `probability` is that of the class `index`, called `name`; `distribution` holds the probabilities of all classes,
     float32 [classes], if requested. `model_sha256` is the hash of the model file, `provider` the onnxruntime execution
-    provider that ran it. A rejected image, whose probability is below `reject_below`, has the index None and the name
-    UNKNOWN; `probability` is still that of the most likely class.
+    provider that ran it. `familiarity` is the share of held-out images that are less familiar, None if the file has no
+    such output. A rejected image has the index None and the name UNKNOWN; `probability` is still that of the most
+    likely class. `rejected` says why: it is `unfamiliar`, by `reject="auto"`, or `ambiguous`, its probability is below
+    `reject_below`.
 
     A tuple, because a frozen dataclass takes three times as long to create, and a batch creates hundreds. Equality
     ignores distributions. There is no order, since a tuple's would compare class indices: `<` etc. raise TypeError.
@@ -29,9 +33,11 @@ class Prediction(NamedTuple):
     model_sha256: str
     provider: str
     distribution: np.ndarray | None = None
+    familiarity: float | None = None
+    rejected: Rejected | None = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Prediction) and self[:-1] == other[:-1]
+        return isinstance(other, Prediction) and _compared(self) == _compared(other)
 
     def __ne__(self, other: object) -> bool:  # a tuple's own would compare the distributions
         return not self == other
@@ -49,11 +55,17 @@ class Prediction(NamedTuple):
         raise TypeError(_NO_ORDER)
 
     def __hash__(self) -> int:
-        return hash(self[:-1])
+        return hash(_compared(self))
+
+
+def _compared(prediction: Prediction) -> tuple[object, ...]:
+    return (*prediction[:5], *prediction[6:])
 
 
 class Predictions(Sequence[Prediction]):
     """The predictions for a batch: a sequence of Prediction, and the same as arrays.
+
+    `familiarity` is float32 [batch], or None if the file has no such output.
 
     Both are created on first use: hundreds of records take a fiftieth of the time of a small model's batch, which using
     only `indices` and `probabilities` saves (docs/runtime.md). The arrays are read-only, a slice is a list of records,
@@ -69,28 +81,42 @@ class Predictions(Sequence[Prediction]):
         *,
         distribution: bool = False,
         reject_below: float = 0.0,
+        familiarity: np.ndarray | None = None,
+        unfamiliar_below: float = 0.0,
     ) -> None:
         """Take probabilities float32 [batch, classes] of the classes `names`, without copying them.
 
         With `distribution` each record holds its row; images with a probability below `reject_below`, in 0..1, are
-        rejected. Raises ValueError if that is not a probability.
+        rejected, as are those whose `familiarity`, float32 [batch], is below `unfamiliar_below`.
+        Raises ValueError if `reject_below` is not a probability.
         """
         check_probability(reject_below)
         self._rows, self._names, self._whose = probabilities, names, (model_sha256, provider)
         self._distribution, self._reject_below = distribution, reject_below
+        self._unfamiliar_below = 0.0 if familiarity is None else unfamiliar_below
+        self.familiarity = None if familiarity is None else _read_only(familiarity)
 
     @cached_property
     def indices(self) -> np.ndarray:
         """The predicted class of each image, int64 [batch]; -1 where it is rejected."""
-        if not self._reject_below:
+        if not (self._reject_below or self._unfamiliar_below):
             return self._best
-        # In float64, as for a single image.
-        return _read_only(np.where(self.probabilities.astype(np.float64) < self._reject_below, -1, self._best))
+        return _read_only(np.where(self._ambiguous | self._unfamiliar, -1, self._best))
 
     @cached_property
     def probabilities(self) -> np.ndarray:
         """The probability of the most likely class of each image, float32 [batch], rejected or not."""
         return _read_only(np.maximum.reduce(self._rows, 1))
+
+    @cached_property
+    def _ambiguous(self) -> np.ndarray:
+        return np.asarray(self.probabilities.astype(np.float64) < self._reject_below)  # as for a single image
+
+    @cached_property
+    def _unfamiliar(self) -> np.ndarray:
+        if self.familiarity is None:
+            return np.zeros(len(self), bool)
+        return np.asarray(self.familiarity.astype(np.float64) < self._unfamiliar_below)
 
     @cached_property
     def _best(self) -> np.ndarray:
@@ -100,12 +126,16 @@ class Predictions(Sequence[Prediction]):
     def _records(self) -> list[Prediction]:
         indices: list[int | None] = self.indices.tolist()
         chosen: list[str] = np.array(self._names, dtype=object)[self._best].tolist()
-        if self._reject_below:
+        rejected: list[Rejected | None] | repeat[None] = repeat(None)
+        if self._reject_below or self._unfamiliar_below:
+            rejected = [None] * len(self)
             for i in np.flatnonzero(self.indices < 0).tolist():
                 indices[i], chosen[i] = None, UNKNOWN
+                rejected[i] = "unfamiliar" if self._unfamiliar[i] else "ambiguous"
         wholes = list(self._rows.copy()) if self._distribution else repeat(None)
         whose = map(repeat, self._whose)
-        rows = zip(indices, chosen, self.probabilities.tolist(), *whose, wholes, strict=False)
+        familiar = repeat(None) if self.familiarity is None else self.familiarity.tolist()
+        rows = zip(indices, chosen, self.probabilities.tolist(), *whose, wholes, familiar, rejected, strict=False)
         # All steps run in C: a third of a microsecond per image matters for a small model.
         return list(map(tuple.__new__, repeat(Prediction), rows))
 

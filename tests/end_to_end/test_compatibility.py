@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clf_runtime import Classifier, ModelCard
-from clf_runtime.model.card import Golden
+from clf_runtime.model.records import Golden
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "compatibility.py"

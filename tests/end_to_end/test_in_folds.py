@@ -8,11 +8,13 @@ import pytest
 from clf_export.commands.export import main as export
 from clf_runtime.commands.eval import main as evaluate
 from clf_runtime.commands.predict import main as predict
+from clf_runtime.monitoring import reference
 from clf_train.commands.train import main as train
 from clf_train.runs.run import read_run
 
 
-def test_no_accuracy_on_its_training_images_is_claimed_of_a_net(command, tmp_path):
+def test_no_accuracy_on_its_training_images_is_claimed_of_a_net(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(reference, "LEAST_IMAGES", 10)
     random, labels, data = np.random.default_rng(0), np.arange(60) % 3, tmp_path / "all.npz"
     images = random.integers(0, 200, (60, 3, 16, 16), dtype=np.uint8)
     images[np.arange(60), labels] += 30
@@ -39,6 +41,7 @@ def test_no_accuracy_on_its_training_images_is_claimed_of_a_net(command, tmp_pat
     card = json.loads(command(predict, "--card", "--json", "--model", model).out)
     assert (card["test_images"], card["test_accuracy"], card["parity_is_of_training"]) == (0, None, True)
     assert (card["fold_count"], card["fold_images"], card["fold_accuracy"]) == (3, 60, run.folds.accuracy)
+    assert card["reference"] is None
     text = command(predict, "--card", "--model", model).out
     assert "proven on the 60 images that it was trained on" in text
     found = command(evaluate, model, data)

@@ -1,11 +1,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from clf_export import export as exporting
 from clf_export.errors import OutputError
 from clf_export.export import export_run
+from clf_export.familiarity.fit import with_familiarity
 from clf_export.graph.translate import build_graph
 from clf_runtime import Classifier
 from clf_train import RunError, read_run
@@ -44,6 +46,15 @@ def test_the_card_says_what_the_run_was(exported):
     assert card.data_fingerprint == dataset.fingerprint
 
 
+def test_the_card_says_how_the_file_answers_the_test_images(exported):
+    _, dataset, export = exported
+    answers, familiarity = Classifier.load(export.model.path).scores(dataset.test.images)
+    reference = export.model.card.reference
+    assert (reference.value, reference.images) == ("familiarity", 359)
+    assert [sum(row) for row in reference.counts] == np.bincount(answers.argmax(1), minlength=10).tolist()
+    assert reference.mean == pytest.approx(familiarity.mean(), abs=1e-4)
+
+
 def test_no_place_on_this_machine_is_in_the_file(exported):
     folder, _, export = exported
     data = export.model.path.read_bytes()
@@ -53,7 +64,8 @@ def test_no_place_on_this_machine_is_in_the_file(exported):
 
 def test_the_same_run_makes_the_same_file(exported, tmp_path, monkeypatch):
     folder, dataset, export = exported
-    monkeypatch.setattr(exporting, "build_graph", build_graph)  # as it is: translated anew
+    monkeypatch.setattr(exporting, "build_graph", build_graph)  # as it is: translated anew,
+    monkeypatch.setattr(exporting, "with_familiarity", with_familiarity)  # and fitted anew
     again = export_run(folder, dataset, tmp_path / "again.onnx")
     assert again.model.sha256 == export.model.sha256
 
@@ -64,7 +76,7 @@ def test_there_is_no_file_where_the_figures_cannot_be_written(make_run, tmp_path
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("parity.json"))
     (copy / "parity.json").mkdir()
     with pytest.raises(OutputError, match=r"parity\.json"):
-        export_run(copy, dataset, tmp_path / "x.onnx")
+        export_run(copy, dataset, tmp_path / "x.onnx", familiarity="off")
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
@@ -75,7 +87,7 @@ def test_an_existing_file_is_kept_unless_asked(make_run, tmp_path):
     with pytest.raises(OutputError, match="--overwrite"):
         export_run(folder, dataset, file)
     assert file.read_bytes() == b"mine"
-    export_run(folder, dataset, file, overwrite=True)
+    export_run(folder, dataset, file, overwrite=True, familiarity="off")
     assert file.read_bytes() != b"mine"
 
 

@@ -48,8 +48,9 @@ with atheris.instrument_imports(
     from clf_runtime.inputs.files import read_images
     from clf_runtime.inputs.pictures import Room, decode_picture, picture_size
     from clf_runtime.model import metadata
-    from clf_runtime.model.card import Golden, ModelCard
+    from clf_runtime.model.card import ModelCard
     from clf_runtime.model.geometry import FITS, Geometry
+    from clf_runtime.model.records import Golden
     from clf_runtime.pipeline import answer_stream
 
 CARD = ModelCard("m", ("a", "b"), (3, 4, 5), "uint8", (0.0, 255.0))

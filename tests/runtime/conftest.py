@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clf_runtime import Classifier, ModelCard
-from clf_runtime.model.card import Golden
+from clf_runtime.model.records import Golden
 
 NAMES = ("red", "green", "blue")
 

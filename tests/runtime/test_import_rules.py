@@ -35,15 +35,26 @@ SLOW = {"numpy", "onnxruntime", "torch", "onnx", "sklearn", "matplotlib", "PIL",
 # The rooms of each package, and the modules of its public face, from the lowest up: each imports what stands before it.
 ROOMS = {
     "runtime/clf_runtime": (
-        *("errors", "lazy", "bounded", "engine", "model", "inputs", "prediction", "pipeline", "classifier"),
-        *("datasets", "evaluation", "diagnostics", "commands"),
+        *(
+            "errors",
+            "lazy",
+            "bounded",
+            "whole_file",
+            "engine",
+            "model",
+            "inputs",
+            "prediction",
+            "pipeline",
+            "classifier",
+        ),
+        *("datasets", "evaluation", "explanation", "monitoring", "diagnostics", "commands"),
     ),
     "train/clf_train": (
         *("errors", "files", "models", "data", "evaluation", "loop", "runs", "report", "scoring", "training"),
         "commands",
     ),
     "export/clf_export": (
-        *("errors", "graph", "proof", "int8", "cards", "inputs", "outputs", "int8_export", "export"),
+        *("errors", "graph", "proof", "int8", "familiarity", "cards", "inputs", "outputs", "int8_export", "export"),
         "commands",
     ),
 }

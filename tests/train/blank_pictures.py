@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from clf_train.commands import show
-from clf_train.report import plots
+from clf_train.report import explained, plots
 
 
 def _blank(*arguments: object) -> None:
@@ -23,5 +23,6 @@ def blank_pictures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("save_curves", "save_reliability", "save_confusion", "save_confused", "save_suspects"):
             patch.setattr(plots, name, _blank)
+        patch.setattr(explained, "save_explained", _blank)
         patch.setattr(show, "save_sheet", _blank)
         yield

@@ -21,7 +21,7 @@ from clf_train.loop import probe
 from clf_train.loop.fit import Fit
 from clf_train.loop.rebuild import pack_weights, probe_rebuilt, sha256
 from clf_train.models.registry import Model, count_parameters
-from clf_train.report import page, plots
+from clf_train.report import explained, page, plots
 from clf_train.report.machine import describe_machine
 from clf_train.runs.init import pretrained_source
 from clf_train.runs.plan import Plan
@@ -80,6 +80,10 @@ def score(
     if folded is not None:
         unseen = softmax(torch.from_numpy(folded.scores), temperature)
         suspects = find_suspects(unseen, dataset.train.labels, dataset.place)
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        return softmax(class_scores(net, images, normalise, device), temperature)
+
     parameters = count_parameters(net)
     weights = pack_weights(net)
     probed = probe.pack(probe_rebuilt(net, weights, model, probe.choose_images(dataset, wanted.seed), normalise))
@@ -131,6 +135,8 @@ def score(
     plots.save_reliability(run.calibration, folder / "reliability.png")
     plots.save_confusion(test, dataset.names, folder / "confusion.png")
     plots.save_confused(dataset, after, folder / "confused.png")
+    if dataset.has_test:  # in folds other nets made the mistakes
+        explained.save_explained(dataset, after, answer, folder / "explained.png")
     if suspects is not None:
         plots.save_suspects(dataset, suspects, folder / "suspects.png")
     (folder / "report.html").write_text(page.run_page(run, folder), "utf-8")

@@ -14,6 +14,7 @@ from clf_runtime.evaluation.interval import stated
 if TYPE_CHECKING:
     from clf_export.export import Export
     from clf_export.outputs import ModelFile
+    from clf_runtime.model.familiarity import Familiarity
 
 NAME = "clf-export"
 
@@ -52,14 +53,20 @@ def export(
             "recommended; require writes no file at all if it is not."
         ),
     ] = "off",
-    takes: Annotated[
+    input: Annotated[
         Literal["tensor", "photo"],
         typer.Option(
-            "--input",
-            help="photo puts the geometry into the graph, which takes one picture uint8 [1, height, width, 3] of any "
-            "size: for engines without Pillow.",
+            help="tensor takes batches of images of the model's size. photo puts the geometry into the graph, which "
+            "takes one photo uint8 [1, height, width, 3] of any size: for onnxruntime without Pillow.",
         ),
     ] = "tensor",
+    familiarity: Annotated[
+        Literal["auto", "off"],
+        typer.Option(
+            help="auto adds a second output by which a device can call an image unknown, if the training has 20 "
+            "held-out images or more; off leaves it out, which is faster for one image of a small net."
+        ),
+    ] = "auto",
     license: Annotated[
         str,
         typer.Option(metavar="TEXT", help="The model's licence, for its card: an SPDX identifier such as MIT."),
@@ -120,7 +127,8 @@ def export(
                         license=license,
                         keep_rejected=keep_rejected,
                         int8=int8,
-                        photo=takes == "photo",
+                        input=input,
+                        familiarity=familiarity,
                         watch=watch,
                         files=waiting,
                     )
@@ -136,11 +144,10 @@ def export(
         print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, verified against PyTorch"))
         lines = (f"net as trained                   {export.as_trained}", *_proof_lines(export))
         if export.photos is not None:
-            steps = f"{export.photos.differing_pixels:.2%} of their pixels differ from Pillow's, by one step"
-            same = f"{export.photos.photographs}; {steps}; probabilities by {export.photos.max_difference:.1e}"
-            lines = (*lines, f"photographs of many sizes        {same}")
+            lines = (*lines, *export.photos.lines())
         if export.pictures:
-            same = f"{export.pictures:,} decoded as on a device, every pixel as in training"
+            by_pillow = " once Pillow resizes it" * (export.photos is not None)
+            same = f"{export.pictures:,} decoded as on a device, every pixel as in training{by_pillow}"
             lines = (*lines, f"pictures                         {same}")
         for line in (*lines, *_golden_lines(written), *_int8_lines(export)):
             print(f"  {one_line(line)}")
@@ -169,8 +176,21 @@ def _golden_lines(file: "ModelFile") -> list[str]:
     detected = f"{file.damages - len(file.unnoticed)} of {file.damages}"
     return [
         f"golden cases                     {len(golden.probabilities)}{picture}, self-test passed",
+        *_familiarity_lines(file.card.familiarity),
         f"damage detection                 checksum: any flipped bit; golden cases alone: {detected} in weights",
         *lines,
+    ]
+
+
+def _familiarity_lines(familiarity: "Familiarity | None") -> list[str]:
+    """How many outliers are noticed, on average and of the kind of which the fewest are."""
+    if familiarity is None:
+        return []
+    shares = dict(zip(familiarity.noticed, familiarity.kinds, strict=True))
+    mean, least = sum(familiarity.noticed) / len(familiarity.noticed), min(shares)
+    return [
+        f"unknown by familiarity           {100 * mean:.0f} % of made outliers, fewest of '{shares[least]}': "
+        f"{100 * least:.0f} %"
     ]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from clf_export.proof.evidence import Evidence
 from clf_export.proof.parity import TOLERANCE, run_onnx
-from clf_runtime.model.card import Golden
+from clf_runtime.model.records import Golden
 
 CASES = 8
 _MOST_BYTES = 2 << 20  # of all golden cases, so that large images or many classes do not bloat the file

@@ -14,12 +14,15 @@ import numpy as np
 from clf_export.errors import ParityError
 from clf_export.proof.evidence import Evidence
 from clf_export.proof.parity import TOLERANCE, run_onnx
+from clf_export.proof.photo import PHOTO_TOLERANCE
 from clf_runtime.classifier import Classifier
 from clf_runtime.datasets.labelled import open_labelled
 from clf_runtime.datasets.order import as_people_count
 from clf_runtime.inputs.arrays import to_batch
 from clf_runtime.inputs.files import picture_to_input
-from clf_runtime.model.card import Golden, GoldenPicture, ModelCard
+from clf_runtime.inputs.geometry import array_to_input
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.records import Golden, GoldenPicture
 from clf_train.data import legacy_tensors
 from clf_train.data.dataset import Dataset
 
@@ -31,7 +34,9 @@ def prove_pictures(model: bytes, dataset: Dataset, evidence: Evidence) -> int:
     """Decode and classify up to 200 test pictures of a source as a device does; returns their number.
 
     `model` is a complete file with its card. Each picture must become exactly the image that was tested, pixel for
-    pixel, and its probabilities must equal PyTorch's within the tolerance. The result is 0 for a source of arrays.
+    pixel, and its probabilities must equal PyTorch's within the tolerance. A model that takes photos is given the
+    decoded picture, which Pillow must resize to the tested image; its probabilities may differ by what the graph's
+    pixels may (see proof.photo). The result is 0 for a source of arrays.
     Raises ParityError, naming the picture, if one differs, or if a device would read others than were tested.
     """
     if not os.path.exists(dataset.source) or legacy_tensors.recognises(Path(dataset.source)):
@@ -45,22 +50,32 @@ def prove_pictures(model: bytes, dataset: Dataset, evidence: Evidence) -> int:
         raise ParityError(
             f"{dataset.source}: a device reads {labelled.images:,} test pictures, the export {len(evidence.images):,}"
         )
+    tolerance = PHOTO_TOLERANCE if classifier.card.input == "photo" else TOLERANCE
     done = 0
     for block in labelled.blocks():
         count = min(len(block.images), MOST - done)
         images = to_batch(evidence.images[done : done + count], classifier.card)
-        apart = np.flatnonzero([not np.array_equal(a, b) for a, b in zip(block.images[:count], images, strict=True)])
+        pixels = [_resized(image, classifier.card) for image in block.images[:count]]
+        apart = np.flatnonzero([not np.array_equal(a, b) for a, b in zip(pixels, images, strict=True)])
         if len(apart):
             raise ParityError(f"{block.places[apart[0]]}: becomes another image on a device than in training")
         answers = classifier.probabilities(block.images[:count])
         differences = np.abs(answers - evidence.reference[done : done + count]).max(axis=1)
-        if differences.max() > TOLERANCE:
+        if differences.max() > tolerance:
             worst = int(differences.argmax())
             raise ParityError(f"{block.places[worst]}: probabilities on a device differ by {differences[worst]:.1e}")
         done += count
         if done == MOST:
             break
     return done
+
+
+def _resized(image: np.ndarray, card: ModelCard) -> np.ndarray:
+    """An image as the net takes it: a photo [h, w, C] resized by Pillow to [H, W, C], any other image as it is."""
+    if card.input != "photo":
+        return image
+    channels, height, width = card.image_shape
+    return array_to_input(image, channels, (height, width), card.picture_geometry)
 
 
 def make_golden_picture(model: bytes, card: ModelCard, golden: Golden | None) -> GoldenPicture | None:

@@ -20,7 +20,7 @@ def card_lines(classifier: Classifier) -> list[str]:
         ("model", f"{card.model}, {card.precision}" + (f", {card.parameters:,} parameters" * bool(card.parameters))),
         ("description", card.description),
         ("classes", f"{len(card.names):,}: {', '.join(card.names[:_FEW])}{', ...' * (len(card.names) > _FEW)}"),
-        ("image", f"{card.dtype} {card.layout}, {'x'.join(map(str, card.image_shape))}, {_span(card)}"),
+        ("image", _image(card)),
         ("pictures", _geometry(card)),
         ("normalisation", f"in the graph: mean {_numbers(card.mean)}, std {_numbers(card.std)}" if card.mean else ""),
         ("temperature", f"in the graph: {card.temperature:.4g}"),
@@ -33,9 +33,17 @@ def card_lines(classifier: Classifier) -> list[str]:
         *_parity_facts(card),
         ("int8", card.int8.reason if card.int8 else ""),
         ("golden cases", _golden(card)),
+        ("reference", _reference(card)),
         ("sha256", classifier.sha256),
     ]
     return [one_line(f"{name + ':':15} {text}") for name, text in facts if text]
+
+
+def _image(card: ModelCard) -> str:
+    shape = "x".join(map(str, card.image_shape))
+    if card.input == "photo":
+        return f"one photo, uint8 [1, height, width, 3] of any size; the graph scales it to {shape}"
+    return f"{card.dtype} {card.layout}, {shape}, {_span(card)}"
 
 
 def _geometry(card: ModelCard) -> str:
@@ -130,6 +138,11 @@ def _golden(card: ModelCard) -> str:
         return "none"
     spread = f"measured on {golden.provider}: {golden.difference:.1e}"
     return f"{len(golden.probabilities)}, tolerance {golden.tolerance:g} ({spread}; other providers not measured)"
+
+
+def _reference(card: ModelCard) -> str:
+    found = card.reference
+    return "" if found is None else f"for drift: {found.images:,} held-out images, mean {found.value} {found.mean:.3f}"
 
 
 def _share(accuracy: float, images: int) -> str:

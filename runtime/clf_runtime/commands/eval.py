@@ -30,6 +30,13 @@ def evaluate(
             "split alone is enough.",
         ),
     ],
+    outliers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|FILE",
+            help="Images that are of no class, in any folders or files: how well the model tells them from DATA.",
+        ),
+    ] = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out pictures that cannot be read; else they are an error.")
     ] = False,
@@ -48,6 +55,9 @@ def evaluate(
     If DATA has a test split, only that is evaluated. On the test images of the export, the accuracy is compared with
     the one on the model's card: it may differ by no more than the near ties, which rounding decides.
 
+    With a familiarity in the file it says how many of these images are unknown, and with --outliers how many of those
+    are accepted, and the AUROC of the familiarity and of the probability: 0.5 by chance, 1 if all are told apart.
+
     Exit codes: 0 success; 1 on the images of the export the accuracy differs by more than near ties explain; 2 any
     error, even of a single image.
     """
@@ -56,7 +66,9 @@ def evaluate(
     from clf_runtime.datasets.labelled import open_labelled
     from clf_runtime.engine.threads import usable_threads
     from clf_runtime.evaluation.evaluate import evaluate as score
+    from clf_runtime.evaluation.unknown import tell_apart
     from clf_runtime.model.assumptions import parse_assumptions
+    from clf_runtime.pipeline import answer_files
 
     said = None if assume is None else parse_assumptions(assume)
     classifier = Classifier.load(model, device=device, threads=threads, log=ort_log, assume=said)
@@ -74,7 +86,14 @@ def evaluate(
             say(NAME, note)
     with following(NAME, quiet) as watch:
         result = score(classifier, labelled, lambda done: watch(f"{done:,} of {labelled.images:,} images"))
-    print(eval_json(classifier, labelled, result) if as_json else "\n".join(eval_lines(classifier, labelled, result)))
+    unknown = None
+    if outliers is not None or result.familiarity is not None:
+        familiarity = classifier.card.familiarity
+        threshold = None if familiarity is None else familiarity.threshold
+        answers = None if outliers is None else answer_files(classifier, outliers, threads=usable_threads(threads))
+        unknown = tell_apart(result.probability, result.familiarity, answers, threshold)
+    told = (classifier, labelled, result, unknown)
+    print(eval_json(*told) if as_json else "\n".join(eval_lines(*told)))
     return EXIT_FAILED if result.agreement == "different" else 0
 
 

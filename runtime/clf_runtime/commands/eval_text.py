@@ -11,12 +11,15 @@ from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.evaluation.evaluate import Evaluation
 from clf_runtime.evaluation.interval import span, stated, wilson
 from clf_runtime.evaluation.scores import Scores
+from clf_runtime.evaluation.unknown import Unknown
 
 _MANY = 20  # classes; of more, only the worst are shown
 _FEW = 10  # lines of a list
 
 
-def eval_lines(classifier: Classifier, labelled: Labelled, result: Evaluation) -> list[str]:
+def eval_lines(
+    classifier: Classifier, labelled: Labelled, result: Evaluation, unknown: Unknown | None = None
+) -> list[str]:
     """The results: accuracy, comparison with the card, calibration, near ties, time, recall, confusion."""
     scores, names = result.scores, classifier.card.names
     micro = [1e6 * seconds / scores.images for seconds in (result.model_seconds, result.seconds)]
@@ -28,6 +31,7 @@ def eval_lines(classifier: Classifier, labelled: Labelled, result: Evaluation) -
         ("calibration", f"expected calibration error {100 * scores.calibration_error:.2f} %"),
         ("near ties", ties),
     ]
+    facts += _unknown_facts(unknown)
     lines = [f"{name:12} {text}" for name, text in facts]
     for tie in scores.first_ties[:_FEW]:
         pair = f"{names[tie.first]} {tie.first_probability:.6f}, {names[tie.second]} {tie.second_probability:.6f}"
@@ -39,7 +43,23 @@ def eval_lines(classifier: Classifier, labelled: Labelled, result: Evaluation) -
     return [one_line(line).rstrip() for line in lines]
 
 
-def eval_json(classifier: Classifier, labelled: Labelled, result: Evaluation) -> str:
+def _unknown_facts(unknown: Unknown | None) -> list[tuple[str, str]]:
+    """What is known of images that are of no class."""
+    if unknown is None:
+        return []
+    facts = []
+    if unknown.rejected is not None:
+        said = f"{stated(unknown.rejected, unknown.images)} by familiarity (--reject auto)"
+        facts.append(("unknown", said))
+    if unknown.probability_auroc is not None:
+        if unknown.accepted is not None:
+            facts.append(("outliers", f"accepted {stated(unknown.accepted, unknown.outliers, 'outliers')}"))
+        by = "" if unknown.familiarity_auroc is None else f"{unknown.familiarity_auroc:.3f} by familiarity, "
+        facts.append(("AUROC", f"{by}{unknown.probability_auroc:.3f} by probability, against the outliers"))
+    return facts
+
+
+def eval_json(classifier: Classifier, labelled: Labelled, result: Evaluation, unknown: Unknown | None = None) -> str:
     """The same as one JSON object; times are wall-clock seconds, accuracies fractions in 0..1.
 
     An `interval` is [low, high], Wilson's at 95 % (see evaluation.interval).
@@ -73,6 +93,7 @@ def eval_json(classifier: Classifier, labelled: Labelled, result: Evaluation) ->
         "near_ties": {"margin": scores.margin, "count": scores.near_ties, "first": ties},
         "seconds_per_image": result.model_seconds / scores.images,
         "seconds_per_image_with_reading": result.seconds / scores.images,
+        "unknown": None if unknown is None else asdict(unknown),
         "notes": labelled.notes,
         "model_sha256": classifier.sha256,
         "provider": classifier.provider,

@@ -61,6 +61,8 @@ _FIELDS = {
     "probability": "probability",
     "model_sha256": "model_sha256",
     "provider": "provider",
+    "familiarity": "familiarity",
+    "rejected": "rejected",
 }
 
 

@@ -3,21 +3,22 @@
 import gc
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from clf_runtime.commands.answers import print_answers, watching_drift
+from clf_runtime.commands.heat_map import explain_image, refuse_to_explain, write_heat_map
 from clf_runtime.commands.options import ASSUME, DEVICE, ORT_LOG, QUIET, THREADS, Option, parse_plain
-from clf_runtime.commands.shell import EXIT_FAILED, fail, run, say, standard_input
-from clf_runtime.errors import UsageError
+from clf_runtime.commands.shell import EXIT_FAILED, run, say
+from clf_runtime.errors import ModelError, UsageError
+from clf_runtime.model.familiarity import NO_FAMILIARITY
 
 if TYPE_CHECKING:
     from clf_runtime.classifier import Classifier
     from clf_runtime.commands.output import Format
-    from clf_runtime.pipeline import Answer, Note
+    from clf_runtime.prediction import Reject
 
 NAME = "clf-predict"
 IMAGES = (
@@ -36,8 +37,36 @@ OPTIONS = (
         "P",
         show_default=False,
     ),
+    Option(
+        "reject",
+        ("--reject",),
+        str,
+        None,
+        "auto: call an image unknown if it is less familiar than all but 5 % of those that the model knows.",
+        "auto",
+        show_default=False,
+    ),
     Option("as_json", ("--json",), bool, False, "Print one JSON object per image and line."),
     Option("as_csv", ("--csv",), bool, False, "Print CSV: a header, then one line per image."),
+    Option(
+        "explain",
+        ("--explain",),
+        Path,
+        None,
+        "Write a heat map of where the model saw the class of the one image, beside the image.",
+        "OUT.png",
+        show_default=False,
+    ),
+    Option(
+        "drift_every",
+        ("--drift-every",),
+        int,
+        None,
+        "Summarise every N images on stderr, and say when they have changed.  [default: for standard input at its end]",
+        "N",
+        least=1,
+        show_default=False,
+    ),
     DEVICE,
     THREADS,
     Option("tf32", ("--tf32",), bool, False, "On CUDA, allow TF32: faster, less precise."),
@@ -62,8 +91,11 @@ def predict(
     model: Path | None,
     top: int,
     reject_below: float,
+    reject: "Reject",
     as_json: bool,
     as_csv: bool,
+    explain: Path | None,
+    drift_every: int | None,
     device: str,
     threads: int,
     tf32: bool,
@@ -81,8 +113,17 @@ def predict(
     the array `images`, or in its only array. Pictures of any size, and uint8 arrays [height, width, 3], are resized to
     the model's input as its card says (see --card).
 
+    unknown is said of an image whose probability is below --reject-below, which may be one of two known classes, and
+    with --reject auto of one that is unlike those that the model knows; which of the two is in the record of --json.
+
     Standard input is a stream of .npy records, as numpy.save writes them one after another, or one picture, or paths,
     one per line. Each image is classified as soon as it arrives.
+
+    --explain covers one patch of the image after another, about 300 in all, and draws by how much the log-odds of the
+    class fall: red where the image speaks for the class, blue where against it.
+
+    A stream is compared with the held-out images of the export: one line on stderr says when their appearance or the
+    mix of classes has changed, and a summary follows at the end of standard input, or when the process gets SIGUSR1.
 
     Errors are printed on stderr, with --json and --csv also in the record of the image.
 
@@ -98,8 +139,14 @@ def predict(
         raise UsageError("--card and --self-test print text or --json, not --csv")
     if not 0 <= reject_below <= 1:
         raise UsageError(f"--reject-below takes a probability in 0..1, not {reject_below}")
+    if reject not in (None, "auto"):
+        raise UsageError(f"--reject takes auto, not {reject}; --reject-below takes a probability")
     if images.count("-") > 1:
         raise UsageError("- is standard input, which can only be read once")
+    if drift_every is not None and (quiet or card or test):
+        raise UsageError("--drift-every excludes --quiet, --card and --self-test")
+    if explain is not None:
+        refuse_to_explain(images, explain)
     from clf_runtime.classifier import Classifier
     from clf_runtime.engine.threads import usable_threads
 
@@ -113,12 +160,21 @@ def predict(
     )
     if card or test:
         return _about(classifier, test=test, as_json=as_json)
+    if reject is not None and classifier.card.familiarity is None:
+        raise ModelError(f"{model or 'the bundled model'}: {NO_FAMILIARITY}")
     if not quiet:
         _introduce(classifier, model, rejects=reject_below > 0)
     form: Format = "json" if as_json else "csv" if as_csv else "text"
     note = _silent if quiet else partial(say, NAME)
     threads = usable_threads(threads)
-    return _print_answers(classifier, images, form, top=top, reject_below=reject_below, note=note, threads=threads)
+    explained = None if explain is None else explain_image(classifier, images[0])
+    is_on = not quiet and (drift_every is not None or "-" in images)
+    with watching_drift(classifier, NAME, drift_every, is_on=is_on) as watch:
+        options: Any = {"top": top, "reject_below": reject_below, "reject": reject, "note": note}
+        code = print_answers(classifier, images, form, NAME, watch, threads=threads, **options)
+    if explain is not None and explained is not None:
+        write_heat_map(explained, explain, None if quiet else NAME)
+    return code
 
 
 def _about(classifier: "Classifier", *, test: bool, as_json: bool) -> int:
@@ -140,48 +196,6 @@ def _introduce(classifier: "Classifier", model: Path | None, *, rejects: bool) -
         say(NAME, note)
     if rejects and math.isclose(classifier.card.temperature, 1, abs_tol=1e-12):
         say(NAME, "the card has no temperature, so the probabilities that --reject-below compares are not calibrated")
-
-
-def _print_answers(
-    classifier: "Classifier",
-    images: "Sequence[str]",
-    form: "Format",
-    *,
-    top: int,
-    reject_below: float,
-    note: "Note",
-    threads: int,
-) -> int:
-    """Print a line for each answer as it arrives, and return the exit code."""
-    from clf_runtime.commands.output import csv_header, to_line
-
-    code, top = 0, min(top, len(classifier.card.names))
-    options: Any = {"distribution": top > 1 or form == "json", "reject_below": reject_below, "note": note}
-    answers = _answers(classifier, images, options, threads)
-    with suppress(BrokenPipeError):  # the reader has gone; errors until then still count
-        if form == "csv":
-            print(csv_header(top))
-        for answer, is_live in answers:
-            if answer.error is not None:
-                code = fail(NAME, str(answer.error))
-            if answer.error is None or form != "text":
-                print(to_line(answer, form, classifier.card.names, top) + "\n", end="", flush=is_live)  # in one piece
-    return code
-
-
-def _answers(
-    classifier: "Classifier", images: "Sequence[str]", options: "Mapping[str, Any]", threads: int
-) -> "Iterator[tuple[Answer, bool]]":
-    """Yield the answers for all arguments, each with whether it is for standard input, so that output is flushed."""
-    from clf_runtime.pipeline import answer_files, answer_stream
-
-    for is_stream, group in groupby(images, lambda image: image == "-"):
-        if is_stream:
-            for answer in answer_stream(classifier, standard_input(), **options):
-                yield answer, True
-        else:
-            for answer in answer_files(classifier, group, **options, threads=threads):
-                yield answer, False
 
 
 def _silent(text: str) -> None:

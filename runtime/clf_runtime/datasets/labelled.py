@@ -14,9 +14,10 @@ from clf_runtime.datasets.layouts import open_source
 from clf_runtime.datasets.order import Order, like
 from clf_runtime.datasets.source import Part, Reading, Source, Watch, as_labels, unwatched
 from clf_runtime.errors import ImageError
-from clf_runtime.inputs.arrays import is_of_another_size, to_batch
+from clf_runtime.inputs.arrays import is_of_another_size, size_before, to_batch
 from clf_runtime.inputs.pictures import Room, decode_picture
-from clf_runtime.model.card import ITEM_BYTES, ModelCard
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.records import ITEM_BYTES
 
 TEST_BATCH = 500  # batch size of the export and of the evaluation, so that both sum in the same order
 _MAX_BLOCK_BYTES = 64 << 20  # of images per block and thread; large images have smaller blocks
@@ -58,13 +59,15 @@ class Labelled:
 
         Raises ImageError, naming the image, for one that is not valid for the model, or an unknown label.
         """
-        size = self.at_once * threads
+        as_they_are = self.card.input == "photo" and self.opened.image_shape is None  # of any size
+        size = 1 if as_they_are else self.at_once * threads
         try:
             labels = self._labels()
             rows = np.arange(len(labels)) if self.keep is None else np.flatnonzero(self.keep)
             first = 0
             for images in recut(self.opened.blocks(size, self.keep), size):
                 places = [self.opened.place(int(i)) for i in rows[first : first + len(images)]]
+                images = images.transpose(0, 2, 3, 1) if as_they_are else images
                 yield Block(_to_batch(images, places, self.card), labels[rows[first : first + len(images)]], places)
                 first += len(images)
         except OSError as error:
@@ -94,18 +97,19 @@ def open_labelled(
     """Inspect labelled images and choose those to evaluate a model on: the test part of their source.
 
     With `skip_bad` pictures that cannot be read are skipped, and `notes` says which; `watch` is called with the
-    progress of the search for them. Pictures are decoded in `threads` threads. With `order`, classes are read in it and
-    matched by index, whatever they are called: the export reads a source as the training did, which may rename them.
+    progress of the search for them. Pictures are decoded in `threads` threads, or in one for a model that takes photos:
+    they keep their size, and so one at a time is in memory. With `order`, classes are read in it and matched by index,
+    whatever they are called: the export reads a source as the training did, which may rename them.
 
     If a source has no test part, clf-train held out a fifth of each class, and the number of test images on the model's
     card decides between all images and that fifth; if it matches neither, all are used, with a note.
     Raises ImageError if the layout is unknown, or the images or classes are not the model's.
     """
-    channels, *size = card.image_shape
 
     def decode(picture: bytes, where: str, room: Room) -> np.ndarray:
-        return decode_picture(picture, where, channels, (size[0], size[1]), card.picture_geometry, room=room)
+        return decode_picture(picture, where, card.image_shape[0], size_before(card), card.picture_geometry, room=room)
 
+    threads = 1 if card.input == "photo" else threads
     try:
         source = open_source(data, Reading(decode, order or like(card.names), skip_bad, threads, watch=watch))
         names = source.names or names_beside(Path(data))
@@ -134,7 +138,7 @@ def recut(blocks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
         while sum(map(len, held)) >= size:
             whole = _joined(held)
             yield whole[:size]
-            held = [whole[size:]]
+            held = [whole[size:]] if len(whole) > size else []  # no empty rest, of another size than the next photo
     if any(map(len, held)):
         yield _joined(held)
 

@@ -55,12 +55,13 @@ class Engine(Protocol):
         """The same, returning every output, in the order of `outputs`."""
         ...
 
-    def bind_single(self, size: int) -> RunSingle | None:
+    def bind_single(self, size: int, outputs: int = 1) -> RunSingle | None:
         """A function for single images that is faster than `run`, through bound buffers; None if there is none.
 
         It takes an image of the input's shape, with or without the batch axis, and returns its first output, `size`
-        numbers. Each call has its own buffers, so threads may share the function, and a signal handler may call it
-        during another call. It raises ModelError as `run` does, also for an output of another size.
+        numbers, and with two `outputs` the one number of the second, [1], after them. Each call has its own buffers, so
+        threads may share the function, and a signal handler may call it during another call. It raises ModelError as
+        `run` does, also for an output of another size.
         """
         ...
 

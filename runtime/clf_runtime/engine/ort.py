@@ -56,14 +56,14 @@ class OrtEngine:
             raise _as_model_error(error) from None
         return answers
 
-    def bind_single(self, size: int) -> RunSingle | None:
+    def bind_single(self, size: int, outputs: int = 1) -> RunSingle | None:
         """See Engine: on the CPU, for uint8 or float32 in and float32 out.
 
         With onnxruntime's IOBinding (https://onnxruntime.ai/docs/api/python/api_summary.html#iobinding), which saves
         lookups and allocations for each image: a tenth of the time of a small model (docs/runtime.md).
         """
-        taken, given = self.inputs[0], self.outputs[0]
-        if not self.on_cpu or taken.dtype not in ("uint8", "float32") or given.dtype != "float32":
+        taken, given = self.inputs[0], self.outputs[:outputs]
+        if not self.on_cpu or taken.dtype not in ("uint8", "float32") or {o.dtype for o in given} != {"float32"}:
             return None
         dtype = np.dtype(taken.dtype).type
         shape = (1, *(size for size in taken.shape[1:] if isinstance(size, int)))
@@ -71,11 +71,13 @@ class OrtEngine:
         free: list[tuple[Any, np.ndarray, np.ndarray]] = []  # its pop and append are atomic
 
         def buffers() -> tuple[Any, np.ndarray, np.ndarray]:
-            image, answer = np.zeros(shape, dtype), np.zeros((1, size), np.float32)
+            image, answer = np.zeros(shape, dtype), np.zeros(size + outputs - 1, np.float32)
             binding = session.io_binding()
             binding.bind_input(taken.name, "cpu", 0, dtype, shape, image.ctypes.data)
-            binding.bind_output(given.name, "cpu", 0, np.float32, answer.shape, answer.ctypes.data)
-            return binding, image, answer[0]
+            parts = (answer[:size].reshape(1, size), *(answer[i : i + 1] for i in range(size, len(answer))))
+            for output, part in zip(given, parts, strict=True):
+                binding.bind_output(output.name, "cpu", 0, np.float32, part.shape, part.ctypes.data)
+            return binding, image, answer
 
         def run_single(image: np.ndarray) -> list[float]:
             try:

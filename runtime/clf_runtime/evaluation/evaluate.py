@@ -5,13 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from clf_runtime.classifier import Classifier
 from clf_runtime.datasets.labelled import Labelled
 from clf_runtime.errors import ImageError
 from clf_runtime.evaluation.interval import stated
 from clf_runtime.evaluation.scores import Scores, Tally
-from clf_runtime.model.card import MOST_TOLERANCE
 from clf_runtime.model.golden import golden_images
+from clf_runtime.model.records import MOST_TOLERANCE
 
 _MARGIN = 2e-4  # of probabilities, if the card has no tolerance
 
@@ -25,6 +27,8 @@ class Evaluation:
     `agreement` compares the accuracy with the one on the model's card: `equal`, different by no more than the `near
     ties` explain, `different` although the images are those of the export, or `unknown` because the images are, or may
     be, others; `verdict` says so in a sentence. `model_seconds` is the time in the model, `seconds` includes reading.
+    `probability` and `familiarity`, float32 [images], are those of each image, the latter None if the file has no such
+    output.
     """
 
     scores: Scores
@@ -32,6 +36,8 @@ class Evaluation:
     verdict: str
     model_seconds: float
     seconds: float
+    probability: np.ndarray
+    familiarity: np.ndarray | None
 
 
 def evaluate(
@@ -47,14 +53,23 @@ def evaluate(
     tolerance = card.golden.tolerance if card.golden else card.parity.tolerance if card.parity else _MARGIN / 2
     margin = 2 * min(tolerance, MOST_TOLERANCE[card.precision])  # int8 has no tolerance for its difference from PyTorch
     tally = Tally(len(card.names), margin)
-    golden = {image.tobytes() for image in golden_images(card.golden, card)} if card.golden else set()
-    missing = set(golden)
+    golden = set()
+    if card.golden is not None:
+        cases = golden_images(card.golden, card)
+        foreign = card.familiarity.foreign if card.familiarity else 0
+        golden = {image.tobytes() for image in cases[: len(cases) - foreign]}
+    certain, familiar = [], []
+    missing, sized = set(golden), True
     done, model_seconds, start = 0, 0.0, time.perf_counter()
     for block in labelled.blocks(classifier.threads):
         before = time.perf_counter()
-        probabilities = classifier.probabilities(block.images, block=labelled.at_once)
+        probabilities, familiarity = classifier.scores(block.images, block=labelled.at_once)
         model_seconds += time.perf_counter() - before
         tally.add(probabilities, block.labels, block.places)
+        certain.append(probabilities.max(axis=1))
+        if familiarity is not None:
+            familiar.append(familiarity)
+        sized = sized and block.images.shape[1:] == card.input_shape
         if missing:
             missing.difference_update(image.tobytes() for image in block.images)
         done += len(block.labels)
@@ -62,8 +77,12 @@ def evaluate(
     if not done:
         raise ImageError(f"{labelled.source.where}: contains no images")
     scores = tally.scores()
+    if not sized:  # photos of any size: the golden cases, which have the model's, cannot be among them
+        golden, missing = set(), set()
     agreement, verdict = _compare(classifier, scores, len(golden), len(missing), is_fifth=labelled.keep is not None)
-    return Evaluation(scores, agreement, verdict, model_seconds, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    values = (np.concatenate(certain), np.concatenate(familiar) if familiar else None)
+    return Evaluation(scores, agreement, verdict, model_seconds, seconds, *values)
 
 
 def _compare(

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +12,8 @@ from clf_runtime.classifier import Classifier
 from clf_runtime.errors import ClfError, MissingExtraError, ModelError
 from clf_runtime.inputs.arrays import to_batch
 from clf_runtime.inputs.files import picture_to_input
-from clf_runtime.model.card import Golden
 from clf_runtime.model.golden import golden_images
+from clf_runtime.model.records import Golden
 
 Picture = Literal["agrees", "differs", "no Pillow", "none"]
 
@@ -66,8 +67,10 @@ def self_test(classifier: Classifier) -> SelfTest:
     expected = np.array(golden.probabilities, np.float32)
     try:
         images = golden_images(golden, classifier.card)
-        alone = np.concatenate([classifier.probabilities(image[None]) for image in images])
-        answers = (alone, classifier.probabilities(images))
+        singly = [classifier.scores(image[None]) for image in images]
+        together, familiarity = classifier.scores(images)
+        answers = (np.concatenate([probabilities for probabilities, _ in singly]), together)
+        unlike = _unlike(classifier, familiarity, [one for _, one in singly])
     except ClfError as error:
         return _ended(classifier, golden, (), math.inf, str(error))
     difference = np.max([np.abs(answer - expected).max(axis=1) for answer in answers], axis=0)  # [cases]
@@ -78,9 +81,21 @@ def self_test(classifier: Classifier) -> SelfTest:
         GoldenCase(names[e], names[a], float(d)) for e, a, d in zip(wanted, answered, difference, strict=True)
     )
     differing = sum(not case.agrees(golden.tolerance) for case in cases)
-    problem = f"{differing} of {len(cases)} golden cases differ" if differing else None
+    problem = f"{differing} of {len(cases)} golden cases differ" if differing else unlike
     picture, fault = _try_picture(classifier, golden.tolerance)
     return _ended(classifier, golden, cases, float(difference.max()), problem or fault, picture)
+
+
+def _unlike(classifier: Classifier, together: np.ndarray | None, singly: Sequence[np.ndarray | None]) -> str | None:
+    """What is wrong if the familiarity of a golden case, in a batch or alone, is not the exporting machine's."""
+    record = classifier.card.familiarity
+    if record is None or together is None:
+        return None
+    alone = np.concatenate([one for one in singly if one is not None])
+    difference = float(max(np.abs(found - np.array(record.golden, np.float32)).max() for found in (together, alone)))
+    if difference <= record.tolerance:
+        return None
+    return f"the familiarity of a golden case differs by {difference:.1e} (tolerance {record.tolerance:g})"
 
 
 def _try_picture(classifier: Classifier, tolerance: float) -> tuple[Picture, str | None]:

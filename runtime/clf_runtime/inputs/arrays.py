@@ -45,14 +45,18 @@ def to_batch(images: ArrayLike, card: ModelCard, where: str = "image") -> np.nda
     [height, width, channels] of another size, if the card has a geometry. Dtypes: that of the model; integers in
     0..255 for a model of uint8, or of floats in [0, 1] or [0, 255]; floats in [0, 1] for a model of uint8 (times 255,
     rounded).
+    For a model that takes photos the result is uint8 [batch, height, width, 1 or 3], of the model's size, or of that of
+    the picture or pixels.
     Raises ImageError, naming `where` and the first invalid image, for any other shape, dtype or range, for NaN, and
     for masked values.
     """
     if is_picture(images):
-        channels, *size = card.image_shape
-        images = to_pixels(images, where, channels, (size[0], size[1]), card.picture_geometry).transpose(2, 0, 1)
+        images = to_pixels(images, where, card.image_shape[0], size_before(card), card.picture_geometry)
+        images = images if card.input == "photo" else images.transpose(2, 0, 1)
     images = as_array(images, where)
     if is_of_another_size(images.shape, images.dtype, card):
+        if card.input == "photo":
+            return _to_photos(images, card, where)
         images = _to_size(images, card, where)
     is_batch, is_hwc = _layout(images.shape, card, where)
     if not is_batch:
@@ -67,6 +71,12 @@ def to_batch(images: ArrayLike, card: ModelCard, where: str = "image") -> np.nda
     return np.ascontiguousarray(values)
 
 
+def size_before(card: ModelCard) -> tuple[int, int] | None:
+    """The (height, width) that a picture is resized to before the model; None if the graph resizes it."""
+    _, height, width = card.image_shape
+    return None if card.input == "photo" else (height, width)
+
+
 def is_of_another_size(shape: tuple[int, ...], dtype: np.dtype, card: ModelCard) -> bool:
     """Whether an array is the pixels of a picture, or a batch of them, that the card's geometry resizes."""
     channels = card.image_shape[0]
@@ -79,15 +89,29 @@ def is_of_another_size(shape: tuple[int, ...], dtype: np.dtype, card: ModelCard)
 
 def _to_size(images: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
     """Resize pixels uint8 [h, w], [h, w, c] or [n, h, w, c] by the card's geometry to [channels, H, W] or a batch."""
-    channels, *size = card.image_shape
-    pixels = math.prod(images.shape[:2] if images.ndim < 4 else images.shape[1:3])
-    if pixels > MAX_PIXELS:
-        raise ImageError(f"{where}: {pixels:,} pixels exceed the limit of {MAX_PIXELS:,}")
+    _refuse_too_large(images, where)
+    channels, size = card.image_shape[0], size_before(card)
     scaled = [
-        array_to_input(image, channels, (size[0], size[1]), card.picture_geometry)
+        array_to_input(image, channels, size, card.picture_geometry)
         for image in (images if images.ndim == 4 else images[None])
     ]
     return np.stack(scaled).transpose(0, 3, 1, 2) if images.ndim == 4 else scaled[0].transpose(2, 0, 1)
+
+
+def _to_photos(images: np.ndarray, card: ModelCard, where: str) -> np.ndarray:
+    """Pixels uint8 [h, w], [h, w, c] or [n, h, w, c] for a graph that resizes: [n, h, w, 1 or 3]."""
+    _refuse_too_large(images, where)
+    images = images[:, :, None] if images.ndim == 2 else images
+    images = images if images.ndim == 4 else images[None]
+    if images.shape[3] == 4:  # transparency is composited onto the background
+        images = np.stack([array_to_input(image, 3, None, card.picture_geometry) for image in images])
+    return np.ascontiguousarray(images)
+
+
+def _refuse_too_large(images: np.ndarray, where: str) -> None:
+    pixels = math.prod(images.shape[:2] if images.ndim < 4 else images.shape[1:3])
+    if pixels > MAX_PIXELS:
+        raise ImageError(f"{where}: {pixels:,} pixels exceed the limit of {MAX_PIXELS:,}")
 
 
 def _layout(shape: tuple[int, ...], card: ModelCard, where: str) -> tuple[bool, bool]:

@@ -11,7 +11,8 @@ from clf_runtime.bounded import as_path
 from clf_runtime.errors import ImageError, called
 from clf_runtime.inputs.arrays import MAX_BLOCK_BYTES, to_batch
 from clf_runtime.inputs.files import read_images
-from clf_runtime.model.card import ITEM_BYTES, ModelCard
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.records import ITEM_BYTES
 
 Image = ArrayLike | str | os.PathLike[str]
 _UINT8 = np.dtype(np.uint8)
@@ -44,26 +45,35 @@ def to_batch_of_one(image: Image, card: ModelCard, where: str) -> np.ndarray:
 def to_batches(images: Iterable[Image], card: ModelCard, batch_size: int) -> Iterator[np.ndarray]:
     """Yield single images in batches of up to `batch_size`, fewer if they are large; each is valid until the next one.
 
+    For a model that takes photos, of any size, each is a batch of its own.
     Raises ImageError, naming `images[i]` by the overall index i, for what is not an image for this model.
     """
     if not isinstance(images, Iterable) or isinstance(images, bytes | bytearray | Mapping) or hasattr(images, "read"):
         raise ImageError(f"images: {called(images)}; expected an array or several images")
+    if card.input == "photo":
+        yield from (_numbered(image, card, i) for i, image in enumerate(images))
+        return
     as_is = takes_as_is(card)
     batch_size = max(1, min(batch_size, MAX_BLOCK_BYTES // (math.prod(card.input_shape) * ITEM_BYTES[card.dtype])))
     batch, held = np.empty((batch_size, *card.input_shape), card.dtype), 0
     for i, image in enumerate(images):
         if type(image) is np.ndarray and image.dtype is _UINT8 and image.shape == as_is:
             batch[held] = image
-        elif isinstance(image, str | os.PathLike):
-            try:
-                batch[held] = to_batch_of_one(image, card, "")
-            except ImageError as error:
-                raise ImageError(f"images[{i}]: {error}") from None
         else:
-            batch[held] = to_batch_of_one(image, card, f"images[{i}]")
+            batch[held] = _numbered(image, card, i)
         held += 1
         if held == batch_size:
             yield batch
             held = 0
     if held:
         yield batch[:held]
+
+
+def _numbered(image: Image, card: ModelCard, i: int) -> np.ndarray:
+    """Do what `to_batch_of_one` does with one of several."""
+    if not isinstance(image, str | os.PathLike):
+        return to_batch_of_one(image, card, f"images[{i}]")
+    try:
+        return to_batch_of_one(image, card, "")
+    except ImageError as error:
+        raise ImageError(f"images[{i}]: {error}") from None

@@ -9,11 +9,12 @@ import numpy as np
 
 from clf_runtime.bounded import as_path, open_regular, read_bounded
 from clf_runtime.errors import ImageError
-from clf_runtime.inputs.arrays import BLOCK, MAX_ARRAY_BYTES, MAX_BLOCK_BYTES, check_header
+from clf_runtime.inputs.arrays import BLOCK, MAX_ARRAY_BYTES, MAX_BLOCK_BYTES, check_header, size_before
 from clf_runtime.inputs.npy import read_data, read_header, read_rows
 from clf_runtime.inputs.picture_formats import LOOK, NAMES, format_of
 from clf_runtime.inputs.pictures import MAX_FILE_BYTES, Room, decode_picture
 from clf_runtime.model.card import ModelCard
+from clf_runtime.model.interface import in_colour
 
 
 def read_images(
@@ -62,11 +63,11 @@ def picture_to_input(
 ) -> np.ndarray:
     """Decode the bytes of a picture to the model's input size, uint8 [channels, height, width].
 
+    For a model that takes photos, the picture keeps its size: uint8 [height, width, 3], upright.
     Raises what `decode_picture` does.
     """
-    channels, *size = card.image_shape
-    pixels = decode_picture(data, where, channels, (size[0], size[1]), card.picture_geometry, note, room)
-    return pixels.transpose(2, 0, 1)
+    pixels = decode_picture(data, where, card.image_shape[0], size_before(card), card.picture_geometry, note, room)
+    return in_colour(pixels) if card.input == "photo" else pixels.transpose(2, 0, 1)
 
 
 def _read_npy(stream: IO[bytes], card: ModelCard, where: str) -> Iterator[tuple[int | None, np.ndarray]]:

@@ -66,7 +66,7 @@ def _flatten(picture: Picture, mode: str, geometry: Geometry) -> Picture:
     return picture if picture.mode == mode else picture.convert(mode)
 
 
-def array_to_input(pixels: np.ndarray, channels: int, size: tuple[int, int], geometry: Geometry) -> np.ndarray:
+def array_to_input(pixels: np.ndarray, channels: int, size: tuple[int, int] | None, geometry: Geometry) -> np.ndarray:
     """Do what `to_input` does with pixels uint8 [h, w], [h, w, 1], [h, w, 3] (RGB) or [h, w, 4] (RGBA).
 
     Raises MissingExtraError without Pillow.
@@ -75,7 +75,7 @@ def array_to_input(pixels: np.ndarray, channels: int, size: tuple[int, int], geo
         from PIL import Image
     except ImportError:
         raise MissingExtraError(
-            'scaling an array to the model\'s size needs Pillow: pip install "clf-edge[images]"'
+            f'{"flattening" if size is None else "scaling"} an array needs Pillow: pip install "clf-edge[images]"'
         ) from None
     pixels = np.ascontiguousarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
     return to_input(Image.fromarray(pixels), channels, size, geometry)

@@ -8,9 +8,10 @@ import numpy as np
 from clf_runtime.engine.engine import Engine
 from clf_runtime.errors import ModelError
 from clf_runtime.model.assumptions import EXAMPLES, Assumptions, told_assumptions
-from clf_runtime.model.card import MAX_CLASSES, MAX_PIXELS, ModelCard
+from clf_runtime.model.card import ModelCard
 from clf_runtime.model.interface import Interface, Prepare
 from clf_runtime.model.names import read_names
+from clf_runtime.model.records import MAX_CLASSES, MAX_PIXELS
 
 _CHANNELS = (1, 3, 4)  # sizes of an axis that may be channels
 _SLACK = 1e-3  # of a sum of probabilities

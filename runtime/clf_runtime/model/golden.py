@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from clf_runtime.model.card import Golden, ModelCard
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.records import Golden
 
 
 def golden_images(golden: Golden, card: ModelCard) -> np.ndarray:

@@ -10,7 +10,7 @@ from binascii import crc32
 from importlib import import_module
 
 from clf_runtime.errors import ModelError
-from clf_runtime.model.card import told
+from clf_runtime.model.values import told
 
 CHECKSUM_KEY, UNSEALED = "clf_edge.crc32", '"00000000"'
 _KEY = CHECKSUM_KEY.encode()

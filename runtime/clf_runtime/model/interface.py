@@ -9,6 +9,7 @@ import numpy as np
 from clf_runtime.engine.engine import Engine
 from clf_runtime.errors import ModelError
 from clf_runtime.model.card import ModelCard
+from clf_runtime.model.familiarity import OUTPUT
 from clf_runtime.model.metadata import from_metadata
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ Prepare = Callable[[np.ndarray], np.ndarray]
 class Interface:
     """How images go into a model and probabilities come out: its card, and what is done around it.
 
-    `prepare` turns a batch in the card's dtype and layout into the model's input, of the same dtype and shape; None if
-    nothing is to be done. `softmax` says whether the outputs need one, `notes` what was stated or assumed, in
+    `prepare` turns a batch in the card's dtype and layout into the model's input, of the same dtype; None if nothing is
+    to be done. `softmax` says whether the outputs need one, `notes` what was stated or assumed, in
     sentences.
     """
 
@@ -49,7 +50,12 @@ def read_interface(engine: Engine, where: str, assume: "Assumptions | None") -> 
     if assume is not None:
         raise ModelError(f"{where}: has a model card, so nothing needs to be assumed; omit --assume")
     _match(card, engine, where)
-    return Interface(card)
+    return Interface(card, in_colour if card.input == "photo" else None)
+
+
+def in_colour(photos: np.ndarray) -> np.ndarray:
+    """Photos [..., height, width, 1 or 3] with the three channels that the graph takes: grey ones have it thrice."""
+    return photos if photos.shape[-1] == 3 else np.repeat(photos, 3, axis=-1)
 
 
 def _match(card: ModelCard, engine: Engine, where: str) -> None:
@@ -57,8 +63,8 @@ def _match(card: ModelCard, engine: Engine, where: str) -> None:
     taken = ", ".join(map(str, engine.inputs)) or "nothing"
     given = ", ".join(map(str, engine.outputs)) or "nothing"
     if card.input == "photo":
-        fits = [(i.dtype, len(i.shape), i.shape[:1], i.shape[3:]) for i in engine.inputs] == [("uint8", 4, (1,), (3,))]
-        if not fits or any(isinstance(side, int) for side in engine.inputs[0].shape[1:3]):
+        found = [(i.dtype, *(n if isinstance(n, int) else None for n in i.shape)) for i in engine.inputs]
+        if found != [("uint8", 1, None, None, 3)]:
             raise ModelError(
                 f"{where}: its card says a photo, uint8 [1, height, width, 3], but its graph takes {taken}"
             )
@@ -66,3 +72,6 @@ def _match(card: ModelCard, engine: Engine, where: str) -> None:
         raise ModelError(f"{where}: its card says {card.dtype} {list(card.input_shape)}, but its graph takes {taken}")
     if [(o.dtype, o.shape[1:]) for o in engine.outputs[:1]] != [("float32", (len(card.names),))]:
         raise ModelError(f"{where}: its card names {len(card.names)} classes, but its graph gives {given}")
+    second = [(o.name, o.dtype, len(o.shape)) for o in engine.outputs[1:2]]
+    if card.familiarity is not None and second != [(OUTPUT, "float32", 1)]:
+        raise ModelError(f"{where}: its card says a second output {OUTPUT}, but its graph gives {given}")

@@ -12,16 +12,28 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from clf_runtime.errors import ModelError, brief
-from clf_runtime.model.card import MAX_CLASSES, Golden, GoldenPicture, Int8, ModelCard, Parity, told
+from clf_runtime.model.card import ModelCard
+from clf_runtime.model.familiarity import Familiarity
 from clf_runtime.model.geometry import Geometry
 from clf_runtime.model.names import read_names
+from clf_runtime.model.records import MAX_CLASSES, Golden, GoldenPicture, Int8, Parity
+from clf_runtime.model.reference import Reference
+from clf_runtime.model.values import told
 
 PREFIX = "clf_edge."
 SCHEMA = 3
 _READ = (2, SCHEMA)
 _SINCE_3 = ("geometry", "golden_picture", "input")
 MAX_CARD = 64 * MAX_CLASSES  # characters of a whole card; parsed they take up to 60 bytes each
-_RECORDS = {"parity": Parity, "int8": Int8, "golden": Golden, "golden_picture": GoldenPicture, "geometry": Geometry}
+_RECORDS = {
+    "parity": Parity,
+    "int8": Int8,
+    "golden": Golden,
+    "golden_picture": GoldenPicture,
+    "geometry": Geometry,
+    "reference": Reference,
+    "familiarity": Familiarity,
+}
 _BYTES = {"golden": "images", "golden_picture": "data"}  # fields in base64
 
 

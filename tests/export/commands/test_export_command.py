@@ -9,6 +9,7 @@ from clf_runtime import Classifier
 from clf_runtime.commands.predict import main as predict
 
 pytestmark = pytest.mark.usefixtures("translated_once")
+QUICK = ("--familiarity", "off")  # where it is not what is tested
 
 
 @pytest.fixture
@@ -19,19 +20,17 @@ def run(make_run, tmp_path):
 
 
 def test_the_file_lies_beside_the_run_and_the_proof_is_shown(command, run):
+    int8 = run.with_name(f"{run.name}.int8.onnx")
+    int8.write_bytes(b"an earlier one")
     ended = command(main, run)
     assert ended.code == 0
+    assert f"{int8}: is from an earlier export and was not updated" in ended.err
     assert (run.parent / "conv-run.onnx").is_file()
     for text in ("max. probability difference", "predictions that differ          0", "PyTorch", "sha256"):
         assert text in ended.out
     again = command(main, run)
     assert (again.code, again.out) == (2, "")
     assert "--overwrite" in again.err
-    int8 = run.with_name(f"{run.name}.int8.onnx")
-    int8.write_bytes(b"an earlier one")
-    ended = command(main, run, "--overwrite")
-    assert ended.code == 0
-    assert f"{int8}: is from an earlier export and was not updated" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,7 @@ def test_the_file_lies_beside_the_run_and_the_proof_is_shown(command, run):
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(command, run, arguments, says):
-    ended = command(main, *[run if a == "RUN" else a for a in arguments], "--quiet")
+    ended = command(main, *[run if a == "RUN" else a for a in arguments], "--quiet", *QUICK)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.count("\n") == 1
     assert says in ended.err
@@ -66,7 +65,7 @@ def test_an_output_below_a_file_is_refused_before_the_images_are_read(command, r
 def test_the_verdict_on_int8_is_printed(command, run, monkeypatch):
     monkeypatch.setattr(quantize, "_SETTINGS", quantize._SETTINGS[:1])
     monkeypatch.setattr(quantize, "_SECONDS", 0.02)
-    ended = command(main, run, "--int8", "auto", "--license", "MIT")
+    ended = command(main, run, "--int8", "auto", "--license", "MIT", *QUICK)
     assert ended.code == 0
     for text in ("int8, best of", "largest drop of a class", "speed, batch 1 and 256", "verdict", "is recommended"):
         assert text in ended.out
@@ -76,7 +75,7 @@ def test_the_verdict_on_int8_is_printed(command, run, monkeypatch):
 def test_what_is_refused_is_shown_in_a_table_and_kept_if_asked(command, run, monkeypatch):
     build = exporting.build_graph
     monkeypatch.setattr(exporting, "build_graph", lambda net, n, t, *rest: build(net, n, 2 * t, *rest))
-    ended = command(main, run, "--keep-rejected", "--quiet")
+    ended = command(main, run, "--keep-rejected", "--quiet", *QUICK)
     assert (ended.code, ended.out) == (2, "")
     *table, last = ended.err.splitlines()
     assert sum("FAILED" in line for line in table) >= 2
@@ -91,7 +90,7 @@ def test_several_runs_are_exported_together_or_not_at_all(command, make_run, tmp
     before = sorted(both.rglob("*"))
 
     def refused(says, *arguments):
-        ended = command(main, both, *arguments, "--quiet")
+        ended = command(main, both, *arguments, "--quiet", *QUICK)
         assert (ended.code, ended.out) == (2, "")
         assert says in ended.err
 
@@ -118,14 +117,14 @@ def test_several_runs_are_exported_together_or_not_at_all(command, make_run, tmp
     refused("outputs differ from PyTorch's")
     assert sorted(both.rglob("*")) == before
     monkeypatch.setattr(exporting, "build_graph", build)
-    assert command(main, both, "--out", tmp_path / "files", "--quiet").code == 0
+    assert command(main, both, "--out", tmp_path / "files", "--quiet", *QUICK).code == 0
     assert sorted(path.name for path in (tmp_path / "files").iterdir()) == ["conv.onnx", "simple.onnx"]
 
 
 def test_runs_of_different_images_are_each_exported_by_their_own(command, make_run, tmp_path):
     shutil.copytree(make_run("simple")[0], tmp_path / "both" / "simple")
     shutil.copytree(make_run("conv", "float32")[0], tmp_path / "both" / "conv")
-    assert command(main, tmp_path / "both").code == 0
+    assert command(main, tmp_path / "both", *QUICK).code == 0
     cards = {name: Classifier.load(tmp_path / "both" / f"{name}.onnx").card for name in ("simple", "conv")}
     assert {name: card.dtype for name, card in cards.items()} == {"simple": "uint8", "conv": "float32"}
     for name, dtype in (("simple", "uint8"), ("conv", "float32")):

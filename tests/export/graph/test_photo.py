@@ -1,64 +1,70 @@
-"""The geometry in the graph does what Pillow's does, for pictures of any size and shape."""
+"""The geometry in front of a graph, compared with Pillow's."""
 
 import numpy as np
+import onnx
 import pytest
-from PIL import Image
 
-from clf_export.errors import ParityError, TranslationError
-from clf_export.graph.photo import geometry_alone
-from clf_export.proof import photos
-from clf_export.proof.parity import run_onnx
-from clf_export.proof.photos import refuse_photo
+from clf_export.errors import TranslationError
+from clf_export.graph.photo import with_photo_input
+from clf_runtime.engine.engine import open_engine
 from clf_runtime.inputs.geometry import array_to_input
-from clf_runtime.model.geometry import FITS, UNSTATED, Geometry
+from clf_runtime.model.geometry import Geometry
 
-SHAPES = [(300, 400), (400, 300), (20, 31), (97, 1000), (500, 37), (1, 9), (9, 1), (3, 3), (48, 20), (96, 40)]
+pytest.importorskip("PIL")
 
-
-def photograph(height, width):
-    random = np.random.default_rng(height * width)
-    coarse = random.integers(0, 256, (height // 4 + 1, width // 4 + 1, 3), np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+HIGH, WIDE = 24, 40
+SIZES = [(1, 1), (1, 90), (90, 1), (HIGH, 7), (7, WIDE), (25, 41), (48, 80), (300, 31), (31, 300), (119, 200), (12, 20)]
 
 
-@pytest.mark.parametrize("fit", FITS)
-@pytest.mark.parametrize("size", [(32, 32), (48, 20)])
-def test_each_pixel_is_pillow_s_or_one_step_beside(fit, size):
-    geometry = Geometry(fit, (200, 10, 90))
-    model = geometry_alone(geometry, size).SerializeToString()
-    for shape in SHAPES:
-        found = run_onnx(model, photograph(*shape)[None], batch=1)[0].transpose(1, 2, 0)
-        steps = np.abs(found.astype(int) - array_to_input(photograph(*shape), 3, size, geometry))
-        assert steps.max() <= 1, shape
-        assert (steps > 0).mean() < 0.05, shape
-        if shape == size:
-            assert steps.max() == 0
+def identity(channels, dtype="uint8", high=HIGH, wide=WIDE):
+    """A model whose output is its input."""
+    shape = f"{dtype}[batch, {channels}, {high}, {wide}]"
+    head = f'<ir_version: 8, opset_import: ["" : 18]> g ({shape} image) => ({shape} y)'
+    return onnx.parser.parse_model(f"{head} {{ y = Identity (image) }}")
 
 
-def test_a_geometry_that_differs_is_refused(monkeypatch):
-    images = np.stack([photograph(16, 16).transpose(2, 0, 1)] * 2)
-    wrong = geometry_alone(Geometry("crop"), (16, 16))
-    monkeypatch.setattr(photos, "geometry_alone", lambda geometry, size: wrong)
-    from clf_export.proof.evidence import Evidence
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("geometry", [
+    Geometry("stretch", None), Geometry("crop"), Geometry("pad"), Geometry("pad", (10, 200, 30)),
+])  # fmt: skip
+def test_a_graph_scales_as_pillow_does(channels, geometry):
+    model = with_photo_input(identity(channels), (channels, HIGH, WIDE), geometry)
+    assert (model.opset_import[0].version, model.ir_version) == (18, 8)
+    engine, random = open_engine(model.SerializeToString(), "it", device="cpu"), np.random.default_rng(0)
+    off = []
+    for size in SIZES:
+        photo = random.integers(0, 256, (*size, 3), np.uint8)
+        wanted = array_to_input(photo, channels, (HIGH, WIDE), geometry).astype(int)
+        difference = np.abs(engine.run(photo[None])[0].transpose(1, 2, 0) - wanted)
+        assert difference.max() <= 1
+        off.append((difference > 0).mean())
+    assert max(off) < 0.1
+    assert np.mean(off) < 0.02
 
-    evidence = Evidence(images, np.zeros(2, np.int64), np.zeros((2, 2)), lambda x: np.zeros((1, 2)), (0, 255))
-    with pytest.raises(ParityError, match=r"a photograph of \d+x\d+ becomes another image in the graph"):
-        photos.prove_photos(b"", Geometry("pad"), evidence)
+
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+def test_a_photo_of_the_models_size_passes_unchanged(fit):
+    photo = np.random.default_rng(0).integers(0, 256, (1, HIGH, WIDE, 3), np.uint8)
+    photo[0, :9, :].reshape(-1)[:256] = np.arange(256)
+    for channels in (1, 3):
+        model = with_photo_input(identity(channels), (channels, HIGH, WIDE), Geometry(fit))
+        image = photo if channels == 3 else np.repeat(photo[..., :1], 3, axis=3)
+        found = open_engine(model.SerializeToString(), "it", device="cpu").run(image)
+        np.testing.assert_array_equal(found, image.transpose(0, 3, 1, 2)[:, :channels])
 
 
-class RunOf:
-    def __init__(self, geometry, dtype, channels):
-        self.geometry, self.dtype, self.image_shape = geometry, dtype, (channels, 8, 8)
+@pytest.mark.parametrize(("model", "shape"), [
+    (identity(3, "float"), (3, HIGH, WIDE)), (identity(4), (4, HIGH, WIDE)), (identity(3, wide=3), (3, HIGH, 3)),
+])  # fmt: skip
+def test_what_is_no_photo_is_refused(model, shape):
+    with pytest.raises(TranslationError, match="cannot take photos"):
+        with_photo_input(model, shape, Geometry())
 
 
-@pytest.mark.parametrize(
-    ("run", "says"),
-    [
-        (RunOf(UNSTATED, "uint8", 3), "train again for --input photo"),
-        (RunOf(Geometry(), "float32", 3), "this one takes float32 of 3"),
-        (RunOf(Geometry(), "uint8", 1), "this one takes uint8 of 1"),
-    ],
-)
-def test_what_is_no_picture_has_no_photograph(run, says):
-    with pytest.raises(TranslationError, match=says):
-        refuse_photo(run)
+def test_each_colour_becomes_the_grey_that_pillow_makes_of_it():
+    from PIL import Image
+
+    model = with_photo_input(identity(1, high=4096, wide=4096), (1, 4096, 4096), Geometry())
+    photo = np.arange(1 << 24, dtype="<u4").view(np.uint8).reshape(4096, 4096, 4)[..., :3]
+    found = open_engine(model.SerializeToString(), "it", device="cpu").run(photo[None])
+    np.testing.assert_array_equal(found[0, 0], np.asarray(Image.fromarray(photo.copy()).convert("L")))

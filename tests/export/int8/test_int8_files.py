@@ -43,19 +43,22 @@ def test_int8_cannot_be_required_where_too_few_images_can_judge_it(make_run, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("mode", ["auto", "require"])
-def test_an_int8_file_that_is_recommended_is_written_beside(make_run, tmp_path, monkeypatch, few_settings, mode):
+@pytest.mark.parametrize(("mode", "input"), [("auto", "tensor"), ("require", "photo")])
+def test_an_int8_file_that_is_recommended_is_written_beside(make_run, tmp_path, monkeypatch, few_settings, mode, input):
     folder, dataset = make_run("simple")
     recommend(monkeypatch, yes=True)
-    export = export_run(folder, dataset, tmp_path / "x.onnx", int8=mode)
+    export = export_run(folder, dataset, tmp_path / "x.onnx", int8=mode, input=input)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.int8.onnx", "x.onnx"]
     small, large = Classifier.load(export.int8.path), Classifier.load(export.model.path)
     assert (small.card.precision, large.card.precision) == ("int8", "float32")
     assert small.card.int8 == large.card.int8
     assert small.card.int8.recommended
     assert export.int8.size < 0.4 * export.model.size
-    right = (small.probabilities(dataset.test.images).argmax(1) == dataset.test.labels).mean()
+    assert {small.card.input, large.card.input} == {input}
+    right = (small.predict_batch(dataset.test.images).indices == dataset.test.labels).mean()
     assert small.card.parity.onnx_accuracy == right
+    own = small.predict_batch(dataset.test.images).indices
+    assert [sum(row) for row in small.card.reference.counts] == np.bincount(own, minlength=10).tolist()
     assert self_test(small).passed
     for what, damaged in damages(export.int8.path.read_bytes()):
         if what not in export.int8.unnoticed:
@@ -86,7 +89,7 @@ def test_int8_that_differs_by_too_much_between_processors_has_no_file(make_run, 
     with pytest.raises(
         QuantisationError, match=r"int8: probabilities of golden cases differ by 0\.30 between processors"
     ):
-        export_run(folder, dataset, tmp_path / "x.onnx", int8="auto")
+        export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", familiarity="off")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,7 +97,7 @@ def test_int8_without_golden_images_has_none(make_run, tmp_path, monkeypatch, fe
     folder, dataset = make_run("simple")
     recommend(monkeypatch, yes=True)
     monkeypatch.setattr(golden, "choose_cases", lambda *_: np.array([], np.int64))
-    assert export_run(folder, dataset, tmp_path / "x.onnx", int8="auto").int8.card.golden is None
+    assert export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", familiarity="off").int8.card.golden is None
 
 
 def test_where_float32_is_recommended_auto_says_so_and_require_writes_nothing(
@@ -103,13 +106,13 @@ def test_where_float32_is_recommended_auto_says_so_and_require_writes_nothing(
     folder, dataset = make_run("simple")
     recommend(monkeypatch, yes=False)
     (tmp_path / "x.int8.onnx").write_bytes(b"of another export")
-    export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", overwrite=True)
+    export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", familiarity="off", overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
     assert export.int8 is None
     assert not export.model.card.int8.recommended
     assert export.model.card.int8.reason.startswith("float32 is recommended: int8 is slower")
     with pytest.raises(QuantisationError, match=r"float32 is recommended.*int8 is required, so no file is written"):
-        export_run(folder, dataset, tmp_path / "y.onnx", int8="require")
+        export_run(folder, dataset, tmp_path / "y.onnx", int8="require", familiarity="off")
     assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
 
 
@@ -120,11 +123,11 @@ def test_a_net_that_cannot_be_int8_is_said_to_be(make_run, tmp_path, monkeypatch
         raise QuantisationError("the net cannot be quantised: no layer")
 
     monkeypatch.setattr(int8_export, "quantise", fail)
-    export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto")
+    export = export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", familiarity="off")
     assert export.int8_problem == "the net cannot be quantised: no layer"
     assert export.model.card.int8 is None
     with pytest.raises(QuantisationError, match="int8 is required"):
-        export_run(folder, dataset, tmp_path / "y.onnx", int8="require")
+        export_run(folder, dataset, tmp_path / "y.onnx", int8="require", familiarity="off")
     assert [p.name for p in tmp_path.iterdir()] == ["x.onnx"]
 
 
@@ -140,7 +143,7 @@ def test_an_int8_file_that_changes_on_its_way_to_the_disk_is_refused(make_run, t
 
     monkeypatch.setattr(int8_export, "run_onnx", answers)
     with pytest.raises(QuantisationError, match="int8: the outputs of the written file differ"):
-        export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", keep_rejected=True)
+        export_run(folder, dataset, tmp_path / "x.onnx", int8="auto", familiarity="off", keep_rejected=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,6 @@
 """Raw pictures go through a device's whole path before a file is written, and one of them goes with it."""
 
+import hashlib
 import io
 import json
 import shutil
@@ -13,7 +14,8 @@ from PIL import Image
 
 from clf_export import export_run
 from clf_export.errors import ParityError
-from clf_export.proof.photos import TOLERANCE
+from clf_export.proof import pictures
+from clf_export.proof.photo import PHOTO_TOLERANCE
 from clf_export.proof.pictures import prove_pictures
 from clf_runtime import Classifier
 from clf_runtime.evaluation.self_test import self_test
@@ -132,16 +134,27 @@ def test_a_device_without_pillow_says_that_it_tried_no_picture(exported, monkeyp
 
 def test_a_file_for_photographs_answers_as_the_one_for_tensors(exported):
     folder, dataset, _ = exported
-    export = export_run(folder / "run", dataset, folder / "photo.onnx", photo=True)
+    export = export_run(folder / "run", dataset, folder / "photo.onnx", input="photo")
     assert export.pictures == len(dataset.test)
-    assert export.photos.photographs > 10
-    assert export.photos.differing_pixels < 0.05
     tensor, photo = Classifier.load(folder / "m.onnx"), Classifier.load(folder / "photo.onnx")
-    assert (photo.card.input, photo.card.layout) == ("photo", "NHWC")
+    given = decode_picture(photo.card.golden_picture.data, "x", 3, None, photo.card.geometry)  # as the graph takes it
+    assert given.shape == (21, 13, 3)
+    assert hashlib.sha256(given.tobytes()).hexdigest() == photo.card.golden_picture.input_sha256
     assert self_test(photo).picture == "agrees"
     files = [*(folder / "photos").rglob("*.png")]
     mine, theirs = (c.predict_batch(files).probabilities for c in (photo, tensor))
-    np.testing.assert_allclose(mine, theirs, atol=1e-5)
-    raw = decode_picture(files[1].read_bytes(), "x", 3, None, photo.card.geometry)  # as another engine would give it
-    np.testing.assert_allclose(photo.probabilities(raw[None]).max(), mine[1], atol=TOLERANCE)
-    np.testing.assert_allclose(photo.predict(raw).probability, mine[1], atol=1e-5)
+    np.testing.assert_allclose(mine, theirs, atol=PHOTO_TOLERANCE)
+    raw = decode_picture(files[1].read_bytes(), "x", 3, None, photo.card.geometry)
+    assert photo.probabilities(raw[None]).max() == photo.predict(raw).probability == mine[1]
+
+
+def test_a_photo_that_pillow_resizes_to_another_image_than_in_training_is_refused(exported, monkeypatch):
+    folder, dataset, _ = exported
+    export_run(folder / "run", dataset, folder / "other.onnx", input="photo")
+
+    def shifted(pixels, channels, size, how):
+        return np.roll(geometry.array_to_input(pixels, channels, size, how), 1, axis=1)
+
+    monkeypatch.setattr(pictures, "array_to_input", shifted)
+    with pytest.raises(ParityError, match=r"photos/.*\.png: becomes another image on a device than in training"):
+        prove_pictures((folder / "other.onnx").read_bytes(), dataset, torch_is_undecided(dataset))

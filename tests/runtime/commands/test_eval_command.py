@@ -8,7 +8,7 @@ from clf_runtime import Classifier, ModelCard
 from clf_runtime.commands.eval import main
 from clf_runtime.datasets.holdout import hold_out
 from clf_runtime.datasets.labelled import Labelled
-from clf_runtime.model.card import Golden, Parity
+from clf_runtime.model.records import Golden, Parity
 
 NAMES = ("red", "green", "blue")
 

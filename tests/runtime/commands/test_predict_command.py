@@ -167,7 +167,7 @@ def test_a_pipe_is_refused_and_not_waited_for(command, tiny_file, tmp_path):
 @pytest.fixture
 def standard_input(monkeypatch):
     def give(data):
-        monkeypatch.setattr("clf_runtime.commands.predict.standard_input", lambda: io.BytesIO(data))
+        monkeypatch.setattr("clf_runtime.commands.answers.standard_input", lambda: io.BytesIO(data))
 
     return give
 

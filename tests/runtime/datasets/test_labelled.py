@@ -19,8 +19,8 @@ from clf_runtime.datasets.holdout import hold_out
 from clf_runtime.datasets.labelled import TEST_BATCH, open_labelled
 from clf_runtime.inputs.arrays import to_batch
 from clf_runtime.inputs.pictures import decode_picture
-from clf_runtime.model.card import Parity
 from clf_runtime.model.geometry import USUAL
+from clf_runtime.model.records import Parity
 
 NAMES = ("red", "green", "blue")
 CARD = ModelCard("tiny", NAMES, (3, 8, 8), "uint8", (0.0, 255.0))

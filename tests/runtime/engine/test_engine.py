@@ -34,7 +34,7 @@ class NumpyEngine:
     def run_all(self, batch):
         return [self.run(batch)]
 
-    def bind_single(self, size):
+    def bind_single(self, size, outputs=1):
         return None
 
 

@@ -56,7 +56,7 @@ def test_another_class_fails_whatever_the_tolerance(golden_model, monkeypatch):
     classifier = Classifier(golden_model(change), "x")
     answers = np.array([(0.504, 0.496, 0.0), *classifier.card.golden.probabilities[1:]], np.float32)
     rows = iter([*answers[:, None], answers])
-    monkeypatch.setattr(classifier, "probabilities", lambda images: next(rows))
+    monkeypatch.setattr(classifier, "scores", lambda images: (next(rows), None))
     result = self_test(classifier)
     assert result.max_difference < result.tolerance
     assert result.problem == "1 of 3 golden cases differ"
@@ -67,7 +67,7 @@ def test_a_class_that_differs_in_a_batch_only_is_found_too(golden_model, monkeyp
     classifier = Classifier(golden_model(), "x")
     right = np.array(classifier.card.golden.probabilities, np.float32)
     rows = iter([*right[:, None], right[[1, 1, 2]]])
-    monkeypatch.setattr(classifier, "probabilities", lambda images: next(rows))
+    monkeypatch.setattr(classifier, "scores", lambda images: (next(rows), None))
     result = self_test(classifier)
     assert (result.cases[0].expected, result.cases[0].answered) == ("red", "green")
     assert not result.passed

@@ -156,3 +156,13 @@ def test_too_many_pixels_are_refused_before_they_are_copied():
 def test_an_impossible_geometry_is_refused(values, says):
     with pytest.raises(ModelError, match=says):
         Geometry(**values)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_graph_that_resizes_is_given_a_picture_at_its_own_size_with_three_channels(channels):
+    card = with_fit("pad", image_shape=(channels, 8, 12), layout="NHWC", input="photo")
+    pixels = noise(40, 20)
+    found = picture_to_input(png(pixels), "it", card)
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    np.testing.assert_array_equal(found, pixels if channels == 3 else np.stack([grey] * 3, axis=2))
+    np.testing.assert_array_equal(to_batch(found, card), found[None])

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clf_runtime import ModelCard, ModelError
-from clf_runtime.model.card import Golden, Int8, Parity
 from clf_runtime.model.metadata import MAX_CARD, PREFIX, from_metadata, to_metadata
 from clf_runtime.model.names import names_fault
+from clf_runtime.model.records import Golden, Int8, Parity
 
 PARITY = Parity(5000, 1e-6, 1e-7, 1e-4, 0, 0.7, 0.7, (0.6, 0.8), 1065, 1e-6, "ab" * 32, "1.32.0")
 INT8 = Int8("S8S8", 2500, 0.7, 0.69, 1, 1.5, 0.2, 0.01, 30_000, 99_000, 0.8, 0.9, False, "float32 is recommended")

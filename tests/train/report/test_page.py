@@ -62,7 +62,7 @@ def test_a_page_stands_alone(made, page):
     assert not re.search(r"url\(|@import|http", reader.style)
 
 
-PICTURES = ("curves", "confusion", "confused", "reliability")
+PICTURES = ("curves", "confusion", "confused", "explained", "reliability")
 
 
 def test_a_report_holds_its_pictures_the_mistaken_images_among_them(made):

@@ -37,8 +37,8 @@ def test_a_run_comes_back_from_its_folder_as_it_was(made):
 
 def test_a_run_folder_holds_what_the_design_says_and_no_more(made):
     folder, _ = made
-    expected = ["confused.png", "confusion.png", "curves.png", "metrics.csv", "reliability.png", "report.html"]
-    expected = sorted([*expected, "probe.safetensors", "run.json", "weights.safetensors"])
+    pictures = [f"{name}.png" for name in ("confused", "confusion", "curves", "explained", "reliability")]
+    expected = sorted([*pictures, "metrics.csv", "report.html", "probe.safetensors", "run.json", "weights.safetensors"])
     assert sorted(p.name for p in (folder / "conv").iterdir()) == expected
     assert sorted(p.name for p in folder.iterdir()) == ["comparison.html", "conv", "simple"]
     assert [p.name for p in folder.parent.iterdir()] == ["both"]

@@ -25,7 +25,7 @@ _MOST_EXAMPLES = 8  # images of each confused pair
 _LONGEST_NAME = 40  # characters of a class's name in a heading
 _LONGEST_UNDER = 15  # the same of a single image
 DPI = 160
-_GREY = "#7b7f87"  # legible on white and on dark pages
+GREY = "#7b7f87"  # legible on white and on dark pages
 
 
 def save_sheet(dataset: Dataset, file: Path) -> None:
@@ -40,7 +40,7 @@ def save_sheet(dataset: Dataset, file: Path) -> None:
         for axis, index in zip(row, indices, strict=False):
             axis.imshow(for_display(dataset.train.images[index], dataset.value_range), cmap="gray", vmin=0, vmax=1)
         row[0].text(-0.15, 0.5, names[label], transform=row[0].transAxes, ha="right", va="center", clip_on=False)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def for_display(image: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
@@ -76,7 +76,7 @@ def save_curves(history: Sequence[Epoch], file: Path) -> None:
             axis.set_xlim(0, 2)
         _quiet(axis)
         axis.xaxis.get_major_locator().set_params(integer=True)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def save_reliability(calibration: Calibration, file: Path) -> None:
@@ -98,7 +98,7 @@ def save_reliability(calibration: Calibration, file: Path) -> None:
     right.set(xlabel="coverage: images by decreasing confidence (%)", ylabel="accuracy on them (%)", xlim=(0, 103))
     for axis in (left, right):
         _quiet(axis)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def save_confusion(metrics: TestMetrics, names: Sequence[str], file: Path) -> None:
@@ -124,7 +124,7 @@ def save_confusion(metrics: TestMetrics, names: Sequence[str], file: Path) -> No
     axis.set_ylabel("true class")
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
-    _save(figure, file)
+    save_figure(figure, file)
 
 
 def save_confused(dataset: Dataset, probabilities: np.ndarray, file: Path) -> None:
@@ -145,10 +145,10 @@ def save_confused(dataset: Dataset, probabilities: np.ndarray, file: Path) -> No
     figure = Figure(figsize=(width, height))
     for row, pair in enumerate(mistakes):
         top = height - row * row_height
-        is_, taken_for = (_short(dataset.names[label]) for label in (pair.label, pair.predicted))
+        is_, taken_for = (short(dataset.names[label]) for label in (pair.label, pair.predicted))
         images = "image" if pair.count == 1 else "images"
         text = f"{is_}, predicted as {taken_for}: {pair.count:,} {images}"
-        figure.text(0, (top - 0.22) / height, text, color=_GREY, fontsize=10, fontweight="bold")
+        figure.text(0, (top - 0.22) / height, text, color=GREY, fontsize=10, fontweight="bold")
         for column, answer in enumerate(pair.examples):
             left, bottom = column * (cell + gap), top - heading - image
             axis = figure.add_axes((left / width, bottom / height, cell / width, image / height))
@@ -157,8 +157,8 @@ def save_confused(dataset: Dataset, probabilities: np.ndarray, file: Path) -> No
             axis.imshow(shown, cmap="gray", vmin=0, vmax=1)
             for x, side, note in ((0, "left", f"{answer.probability:.2f}"), (1, "right", f"no. {answer.index}")):
                 place = ((left + x * cell) / width, (bottom - 0.14) / height)
-                figure.text(*place, note, ha=side, color=_GREY, fontsize=8)
-    _save(figure, file, transparent=True)
+                figure.text(*place, note, ha=side, color=GREY, fontsize=8)
+    save_figure(figure, file, transparent=True)
 
 
 def save_suspects(dataset: Dataset, suspects: Suspects, file: Path) -> None:
@@ -181,10 +181,10 @@ def save_suspects(dataset: Dataset, suspects: Suspects, file: Path) -> None:
         axis.set_axis_off()
         shown = for_display(dataset.train.images[suspect.index], dataset.value_range)
         axis.imshow(shown, cmap="gray", vmin=0, vmax=1)
-        label, taken_for = (_short(dataset.names[k], _LONGEST_UNDER) for k in (suspect.label, suspect.predicted))
+        label, taken_for = (short(dataset.names[k], _LONGEST_UNDER) for k in (suspect.label, suspect.predicted))
         for y, text in ((top - 0.13, f"{i + 1}: {label}"), (top - line - image - 0.14, f"or {taken_for}?")):
-            figure.text(left / width, y / height, text, color=_GREY, fontsize=7)
-    _save(figure, file, transparent=True)
+            figure.text(left / width, y / height, text, color=GREY, fontsize=7)
+    save_figure(figure, file, transparent=True)
 
 
 def _quiet(axis: Axes) -> None:
@@ -193,12 +193,14 @@ def _quiet(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _short(name: str, longest: int = _LONGEST_NAME) -> str:
+def short(name: str, longest: int = _LONGEST_NAME) -> str:
+    """A class's name in one line of at most `longest` characters."""
     name = " ".join(name.split())
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
-def _save(figure: Figure, file: Path, transparent: bool = False) -> None:
+def save_figure(figure: Figure, file: Path, transparent: bool = False) -> None:
+    """Write a figure as PNG, with its texts as they are."""
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_parse_math(False)  # a class may be called $x$

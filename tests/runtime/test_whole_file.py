@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from clf_train.files import whole_file
+from clf_runtime.whole_file import whole_file
 
 
 @pytest.mark.parametrize("place", ["/proc/x.onnx", "n" * 250])

@@ -1,0 +1,108 @@
+"""A net's own features, read inside its graph: what each of its layers is given, averaged over the picture.
+
+Letters in shapes: N images, D features, K classes.
+"""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+FEATURES = "familiarity_features"
+MOST_FEATURES = 1024  # beside the logits
+_LAYERS = ("Conv", "Gemm", "MatMul")
+_SHAPING = ("Flatten", "Reshape", "ReduceMean", "Squeeze")
+
+
+def with_features(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model with its features, float32 [batch, D], as its second output, called `FEATURES`.
+
+    They are the inputs of its layers with weights, but the first, each averaged over height and width; then its logits
+    and the largest of these. Of a deep net it is every second, third … of these inputs, so that they are at most
+    `MOST_FEATURES`. The last K + 1 features are the logits and their maximum.
+    """
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    widths = _widths(made)
+    logits = logits_of(graph)
+    maps: list[str] = []
+    vectors: list[str] = []
+    for name in _some(_given_to_layers(graph, widths), widths):
+        (maps if widths[name][0] == 4 else vectors).append(name)
+    parts = []
+    if maps:
+        pooled = [f"{name}_average" for name in maps]
+        for name, average in zip(maps, pooled, strict=True):  # in every layout of an engine, unlike ReduceMean
+            graph.node.append(helper.make_node("GlobalAveragePool", [name], [average]))
+        if len(pooled) > 1:
+            graph.node.append(helper.make_node("Concat", pooled, ["familiarity_averages"], axis=1))
+        together = "familiarity_averages" if len(pooled) > 1 else pooled[0]
+        graph.node.append(helper.make_node("Flatten", [together], ["familiarity_flat"]))
+        parts.append("familiarity_flat")
+    graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "familiarity_axis"))
+    graph.node.append(helper.make_node("ReduceMax", [logits, "familiarity_axis"], ["familiarity_largest"], keepdims=1))
+    parts += [*vectors, logits, "familiarity_largest"]
+    graph.node.append(helper.make_node("Concat", parts, [FEATURES], axis=1))
+    count = sum(widths[name][1] for name in (*maps, *vectors, logits)) + 1
+    graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", count]))
+    return made
+
+
+def logits_of(graph: onnx.GraphProto) -> str:
+    """The input of the softmax that gives the graph's first output."""
+    (softmax,) = (node for node in graph.node if graph.output[0].name in list(node.output))
+    return str(softmax.input[0])
+
+
+def _widths(model: onnx.ModelProto) -> dict[str, tuple[int, int]]:
+    """The rank and the size of axis 1 of each float tensor of rank 2 or 4 where it is known."""
+    inferred = onnx.shape_inference.infer_shapes(model)
+    widths = {}
+    for value in inferred.graph.value_info:
+        tensor = value.type.tensor_type
+        dims = tensor.shape.dim
+        if tensor.elem_type == TensorProto.FLOAT and len(dims) in (2, 4) and dims[1].dim_value > 0:
+            widths[value.name] = (len(dims), dims[1].dim_value)
+    return widths
+
+
+def _given_to_layers(graph: onnx.GraphProto, widths: dict[str, tuple[int, int]]) -> list[str]:
+    """What the graph's layers with weights are given, in order, where it depends on the output of another.
+
+    In place of a flattened map it is the map: its channels' means tell more of the picture's kind than single places.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    constants = {tensor.name for tensor in graph.initializer}
+    learned: set[str] = set()
+    given: list[str] = []
+    for node in graph.node:
+        inputs = [name for name in node.input if name]
+        if all(name in constants for name in inputs):  # a weight in int8
+            constants.update(node.output)
+            continue
+        behind = any(name in learned for name in inputs)
+        layer = node.op_type in _LAYERS and any(name in constants for name in inputs)
+        if layer and behind:
+            names = (_map_of(name, makers, widths) for name in inputs[:2] if name in learned)
+            given += [name for name in names if name in widths and name not in given]
+        if layer or behind:
+            learned.update(node.output)
+    return given
+
+
+def _map_of(name: str, makers: dict[str, onnx.NodeProto], widths: dict[str, tuple[int, int]]) -> str:
+    """The map [N, C, H, W] that was pooled and flattened to a tensor, if it has other channels; else the tensor."""
+    found = name
+    while found in makers and makers[found].op_type in _SHAPING and widths.get(found, (0, 0))[0] != 4:
+        found = makers[found].input[0]
+    is_map = widths.get(found, (0, 0))[0] == 4
+    return found if is_map and widths.get(name) != (2, widths[found][1]) else name
+
+
+def _some(names: list[str], widths: dict[str, tuple[int, int]]) -> list[str]:
+    """Every name, or every second, third … counted from the last, so that they have at most `MOST_FEATURES`."""
+    for step in range(1, len(names) + 1):
+        some = names[::-1][::step][::-1]
+        if sum(widths[name][1] for name in some) <= MOST_FEATURES:
+            return some
+    return [name for name in names[-1:] if widths[name][1] <= MOST_FEATURES]

@@ -1,0 +1,38 @@
+"""Atomic writing of files: they appear complete under their name, or not at all."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def whole_file(file: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; when the block succeeds it is synced and renamed to `file`, else removed.
+
+    Raises OSError as the system does, but naming `file` instead of the temporary path.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    except OSError as error:
+        if error.filename in (None, str(partial), partial):  # none where a disk is full
+            error.filename, error.filename2 = str(file), None
+        raise
+    finally:
+        with suppress(OSError):  # where no file can be created, none can be removed
+            partial.unlink(missing_ok=True)
+
+
+def refuse_place(path: Path) -> None:
+    """Raise the OSError that creating `path`, and the folders above it, would raise, early, as far as possible."""
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    if not parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{parent} is a file, not a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

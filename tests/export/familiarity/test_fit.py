@@ -1,0 +1,113 @@
+"""A familiarity fitted to an exported net: on the embedded digits, so that it must notice what is no digit."""
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from clf_export import export_run
+from clf_export.familiarity.features import FEATURES, with_features
+from clf_runtime import Classifier
+from clf_runtime.evaluation.self_test import self_test
+from clf_runtime.evaluation.unknown import auroc
+
+
+@pytest.fixture(scope="module")
+def exported(make_run, tmp_path_factory):
+    folder, dataset = make_run("conv")
+    where = tmp_path_factory.mktemp("out")
+    known = export_run(folder, dataset, where / "known.onnx").model
+    without = export_run(folder, dataset, where / "without.onnx", familiarity="off").model
+    return dataset, known, without
+
+
+def test_probabilities_are_the_same_to_the_last_bit(exported):
+    dataset, known, without = exported
+    a, b = (Classifier.load(file.path, device="cpu") for file in (known, without))
+    assert np.array_equal(a.probabilities(dataset.test.images), b.probabilities(dataset.test.images))
+    assert a.predict(dataset.test.images[0]).familiarity is not None
+    assert without.card.familiarity is None
+    assert [o.name for o in onnx.load(without.path).graph.output] == ["probabilities"]
+    assert [o.name for o in onnx.load(known.path).graph.output] == ["probabilities", "familiarity"]
+
+
+def test_frames_and_scenes_are_less_familiar_than_digits(exported):
+    dataset, known, _ = exported
+    classifier = Classifier.load(known.path, device="cpu")
+    random = np.random.default_rng(0)
+    foreign = {
+        "plain": np.repeat(random.integers(30, 226, (100, 3, 1, 1)), 32, 2).repeat(32, 3).astype(np.uint8),
+        "noise": random.integers(0, 256, (100, 3, 32, 32), np.uint8),
+    }
+    familiar = classifier.predict_batch(dataset.test.images).familiarity
+    assert (familiar < known.card.familiarity.threshold).mean() < 0.3  # the threshold is that of 72 images
+    for images in foreign.values():
+        found = classifier.predict_batch(images, reject="auto")
+        assert auroc(familiar, found.familiarity) > 0.95
+        assert (found.indices < 0).mean() > 0.8
+
+
+def test_the_card_tells_of_it_and_the_last_golden_case_is_foreign(exported):
+    _, known, _ = exported
+    record = known.card.familiarity
+    assert record.threshold == 0.05
+    assert record.unseen
+    assert (len(record.kinds), record.foreign) == (len(record.noticed), 1)
+    assert len(record.golden) == len(known.card.golden.probabilities) == 9
+    classifier = Classifier.load(known.path, device="cpu")
+    assert classifier.card == known.card
+    assert self_test(classifier).passed
+
+
+def test_damaged_weights_of_it_are_noticed(exported):
+    _, known, _ = exported
+    model = onnx.load(known.path)
+    for tensor in model.graph.initializer:
+        if tensor.name == "familiarity.3.weight":
+            tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
+    for entry in [entry for entry in model.metadata_props if entry.key == "clf_edge.crc32"]:
+        model.metadata_props.remove(entry)
+    result = self_test(Classifier(model.SerializeToString(), "damaged", device="cpu"))
+    assert "familiarity of a golden case differs" in result.problem
+
+
+def test_few_held_out_images_give_a_file_without_it(make_run, tmp_path):
+    folder, dataset = make_run("conv")
+    few = dataclasses.replace(dataset, train=dataclasses.replace(dataset.train))
+    from clf_export.familiarity.fit import gather_images
+    from clf_train.runs.run import read_run
+
+    run = read_run(folder)
+    assert gather_images(few, run) is not None
+    small = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, validation_share=0.01))
+    assert gather_images(few, small) is None
+
+
+def test_features_are_those_of_maps_and_vectors_behind_the_first_layer():
+    """x → conv → relu → conv → relu → flatten → gemm → softmax: the first map, the map before flattening, logits."""
+    random = np.random.default_rng(0)
+    weights = {"a": (4, 3, 3, 3), "b": (5, 4, 3, 3), "c": (5 * 4 * 4, 3)}
+    nodes = [
+        helper.make_node("Conv", ["image", "a"], ["one"]),
+        helper.make_node("Relu", ["one"], ["first"]),
+        helper.make_node("Conv", ["first", "b"], ["two"]),
+        helper.make_node("Relu", ["two"], ["second"]),
+        helper.make_node("Flatten", ["second"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "c"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(random.normal(size=size).astype(np.float32), name) for name, size in weights.items()],
+    )
+    made = with_features(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
+    onnx.checker.check_model(made, full_check=True)
+    assert [o.name for o in made.graph.output] == ["probabilities", FEATURES]
+    assert made.graph.output[1].type.tensor_type.shape.dim[1].dim_value == 4 + 5 + 3 + 1
+    pooled = [node.input[0] for node in made.graph.node if node.op_type == "GlobalAveragePool"]
+    assert pooled == ["first", "second"]
