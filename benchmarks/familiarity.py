@@ -26,8 +26,9 @@ import numpy as np
 import onnx
 from PIL import Image
 
-from clf_export.familiarity.fit import KINDS, UNFAMILIAR, Images, with_familiarity
-from clf_export.familiarity.outliers import make_outliers
+from clf_export.familiarity.fit import UNFAMILIAR, with_familiarity
+from clf_export.familiarity.images import Images
+from clf_export.familiarity.outliers import KINDS, make_outliers
 from clf_runtime.engine.engine import open_engine
 from clf_runtime.evaluation.unknown import auroc
 from clf_train import read_source

@@ -4,6 +4,7 @@ ClfError
 └── ExportError                       the root of this package
     ├── TranslationError (ValueError)   the net cannot be translated to ONNX
     ├── ParityError (ValueError)        outputs differ from PyTorch's, or depend on the rest of the batch
+    ├── FamiliarityError (ValueError)   no familiarity can be fitted to the net
     ├── QuantisationError (ValueError)  no int8 version of the net can be made
     └── OutputError (ValueError)        the output file exists already, or cannot be written
 """
@@ -28,6 +29,10 @@ class ParityError(ExportError, ValueError):
     def __init__(self, message: str, table: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.table = table
+
+
+class FamiliarityError(ExportError, ValueError):
+    """No familiarity can be fitted: too few images are held out, or the net's features tell nothing."""
 
 
 class QuantisationError(ExportError, ValueError):

@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from clf_export.cards import make_card, parity_record, photo_card, verdict_for_card
-from clf_export.errors import TranslationError
-from clf_export.familiarity.fit import (
-    FamiliarityMode,
-    gather_images,
-    golden_cases,
-    reference_of,
-    with_familiarity,
-    with_golden,
-)
+from clf_export.errors import FamiliarityError, TranslationError
+from clf_export.familiarity.fit import FamiliarityMode, with_familiarity
+from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
+from clf_export.familiarity.images import gather_images
 from clf_export.graph.photo import photo_problem, with_photo_input
 from clf_export.graph.translate import build_graph
 from clf_export.int8.quantize import Quantised
@@ -52,7 +47,7 @@ class Export:
     `as_trained` says how the net was verified to be the one that was trained and tested. `pictures` is the number of
     picture files that were decoded and classified as on a device; 0 if the images are arrays.
     `quantised` holds everything that was tried for int8; it is None if int8 is off, or if none could be made, in which
-    case `int8_problem` says why. `photos` is the proof of a file that takes photos, None for one that takes tensors.
+    case `int8_problem` says why; so does `familiarity_problem` if the files have none although it was asked for. `photos` is the proof of a file that takes photos, None for one that takes tensors.
     `hint` is advice to the author of the net (see models.own.softmax_hint).
     """
 
@@ -65,6 +60,7 @@ class Export:
     int8_problem: str | None = None
     hint: str | None = None
     photos: PhotoProof | None = None
+    familiarity_problem: str | None = None
 
 
 Input = Literal["tensor", "photo"]
@@ -95,7 +91,8 @@ def export_run(
     With `input` photo the geometry is in the graph of both files, which then take one photo [1, height, width, 3] of
     any size (see graph.photo); they are compared with Pillow's geometry and the net's probabilities (see proof.photo).
     With `familiarity` auto the files have a second output, by which an image can be unknown, where the training part
-    has held-out images enough (see familiarity.fit).
+    has held-out images enough (see familiarity.fit);
+    the Export says why not.
     With `files` the files get their names when that stack is closed: see outputs.named_together.
     Raises ParityError if the outputs of the net or its file depend on the rest of the batch, if the file's
     probabilities are not within `parity.TOLERANCE` of PyTorch's, or if it fails its self-test; QuantisationError if
@@ -124,8 +121,13 @@ def export_run(
         prove_independence(onnx_scores(plain), pool, "the translated net")
         proof = prove(plain, evidence, run.names)
         quantised, int8_problem = make_int8(plain, dataset, run, int8, watch)
-        known = gather_images(dataset, run) if familiarity == "auto" else None
-        answered, familiar = (model, None) if known is None else with_familiarity(model, known)
+        answered, known, familiar, unfitted = model, None, None, None
+        if familiarity == "auto":
+            try:
+                known = gather_images(dataset, run)
+                answered, familiar = with_familiarity(model, known)
+            except FamiliarityError as error:
+                known, unfitted = None, str(error)
         tensor = answered.SerializeToString(deterministic=True)
         cases = golden_cases(evidence, known)
         golden = make_golden(tensor, cases)
@@ -174,4 +176,4 @@ def export_run(
                 files.enter_context(removed_at_end(int8_file))
             record = files.enter_context(whole_file(folder / "parity.json"))
             record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    return Export(written, proof, as_trained, pictures, small, quantised, int8_problem, hint, photos)
+    return Export(written, proof, as_trained, pictures, small, quantised, int8_problem, hint, photos, unfitted)

@@ -9,8 +9,10 @@ import numpy as np
 import onnx
 
 from clf_export.cards import NO_BOUND, int8_card, parity_record, photo_card
-from clf_export.errors import ParityError, QuantisationError
-from clf_export.familiarity.fit import Images, golden_cases, reference_of, with_familiarity, with_golden
+from clf_export.errors import FamiliarityError, ParityError, QuantisationError
+from clf_export.familiarity.fit import with_familiarity
+from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
+from clf_export.familiarity.images import Images
 from clf_export.graph.photo import with_photo_input
 from clf_export.int8.held_out import choose_images
 from clf_export.int8.quantize import Quantised, quantise
@@ -74,7 +76,10 @@ def write_int8(
     """
     model, familiar = quantised.model, None
     if known is not None:
-        proto, familiar = with_familiarity(onnx.ModelProto.FromString(model), known)
+        try:
+            proto, familiar = with_familiarity(onnx.ModelProto.FromString(model), known)
+        except FamiliarityError as error:
+            raise QuantisationError(f"int8: no familiarity can be fitted: {error}; pass --familiarity off") from None
         model = proto.SerializeToString(deterministic=True)
     answers = run_onnx(quantised.model, evidence.images)
 

@@ -149,6 +149,8 @@ def export(
             by_pillow = " once Pillow resizes it" * (export.photos is not None)
             same = f"{export.pictures:,} decoded as on a device, every pixel as in training{by_pillow}"
             lines = (*lines, f"pictures                         {same}")
+        if export.familiarity_problem is not None:
+            lines = (*lines, f"unknown by familiarity           never: {export.familiarity_problem}")
         for line in (*lines, *_golden_lines(written), *_int8_lines(export)):
             print(f"  {one_line(line)}")
         small = int8_beside(file)

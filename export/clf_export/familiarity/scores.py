@@ -7,7 +7,7 @@ framework for detecting out-of-distribution samples and adversarial attacks", ht
 small net that tells them from made outliers (Hendrycks et al., 2019, https://arxiv.org/abs/1812.04606); the second by
 the largest logit (Vaze et al., 2022, "Open-set recognition: a good closed-set classifier is all you need?",
 https://arxiv.org/abs/2110.06207). What answers the first well is worth little for the second: so it only counts where
-an image is among the least familiar tenth or so.
+an image is among the least familiar 15 %.
 
 Letters in shapes: N images, D features.
 """

@@ -33,6 +33,7 @@ def card_lines(classifier: Classifier) -> list[str]:
         *_parity_facts(card),
         ("int8", card.int8.reason if card.int8 else ""),
         ("golden cases", _golden(card)),
+        ("familiarity", _familiarity(card)),
         ("reference", _reference(card)),
         ("sha256", classifier.sha256),
     ]
@@ -138,6 +139,15 @@ def _golden(card: ModelCard) -> str:
         return "none"
     spread = f"measured on {golden.provider}: {golden.difference:.1e}"
     return f"{len(golden.probabilities)}, tolerance {golden.tolerance:g} ({spread}; other providers not measured)"
+
+
+def _familiarity(card: ModelCard) -> str:
+    found = card.familiarity
+    if found is None:
+        return ""
+    of = f"{found.images:,} {'held-out' if found.unseen else 'training'} images"
+    mean = sum(found.noticed) / max(1, len(found.noticed))
+    return f"by {of}; below {found.threshold:g} unknown (--reject auto), as {100 * mean:.0f} % of made outliers are"
 
 
 def _reference(card: ModelCard) -> str:

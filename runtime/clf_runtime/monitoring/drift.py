@@ -80,7 +80,7 @@ class DriftMonitor:
             if prediction.distribution is None:
                 raise ValueError("a rejected prediction has no class; predict with distribution=True")
             index = int(prediction.distribution.argmax())
-        familiarity: float | None = getattr(prediction, "familiarity", None)
+        familiarity = prediction.familiarity
         value = prediction.probability if familiarity is None else familiarity
         totals = self._totals
         totals.is_familiarity = familiarity is not None

@@ -1,13 +1,12 @@
 """A familiarity fitted to an exported net: on the embedded digits, so that it must notice what is no digit."""
 
-import dataclasses
-
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from clf_export import export_run
+from clf_export.familiarity import fit, images
 from clf_export.familiarity.features import FEATURES, with_features
 from clf_runtime import Classifier
 from clf_runtime.evaluation.self_test import self_test
@@ -43,8 +42,8 @@ def test_frames_and_scenes_are_less_familiar_than_digits(exported):
     }
     familiar = classifier.predict_batch(dataset.test.images).familiarity
     assert (familiar < known.card.familiarity.threshold).mean() < 0.3  # the threshold is that of 72 images
-    for images in foreign.values():
-        found = classifier.predict_batch(images, reject="auto")
+    for made in foreign.values():
+        found = classifier.predict_batch(made, reject="auto")
         assert auroc(familiar, found.familiarity) > 0.95
         assert (found.indices < 0).mean() > 0.8
 
@@ -73,16 +72,20 @@ def test_damaged_weights_of_it_are_noticed(exported):
     assert "familiarity of a golden case differs" in result.problem
 
 
-def test_few_held_out_images_give_a_file_without_it(make_run, tmp_path):
+def test_few_held_out_images_give_a_file_without_it_that_says_why(make_run, tmp_path, monkeypatch):
     folder, dataset = make_run("conv")
-    few = dataclasses.replace(dataset, train=dataclasses.replace(dataset.train))
-    from clf_export.familiarity.fit import gather_images
-    from clf_train.runs.run import read_run
+    monkeypatch.setattr(images, "LEAST_HELD_OUT", 1000)
+    export = export_run(folder, dataset, tmp_path / "few.onnx")
+    assert export.model.card.familiarity is None
+    assert export.familiarity_problem == "72 held-out images are too few, 1000 are needed"
 
-    run = read_run(folder)
-    assert gather_images(few, run) is not None
-    small = dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, validation_share=0.01))
-    assert gather_images(few, small) is None
+
+def test_features_that_tell_nothing_give_a_file_without_it(make_run, tmp_path, monkeypatch):
+    folder, dataset = make_run("conv")
+    monkeypatch.setattr(fit, "second_output", lambda model, images: np.zeros((len(images), 5), np.float32))
+    export = export_run(folder, dataset, tmp_path / "same.onnx")
+    assert export.familiarity_problem == "the held-out images are all equally familiar"
+    assert [o.name for o in onnx.load(export.model.path).graph.output] == ["probabilities"]
 
 
 def test_features_are_those_of_maps_and_vectors_behind_the_first_layer():

@@ -1,0 +1,17 @@
+"""The second output of a model: its features while they are fitted, its familiarity when that is done."""
+
+import numpy as np
+
+from clf_export.proof.parity import at_once
+from clf_runtime.engine.engine import open_engine
+
+
+def second_output(model: bytes, images: np.ndarray, *, batch: int | None = None, optimised: bool = True) -> np.ndarray:
+    """The second output of a model for images [N, C, H, W], `batch` or `at_once` at a time, by onnxruntime on the CPU.
+
+    float32 [N, ...]. Without `optimised`, graph optimisations are off. Raises ModelError if the model cannot be run.
+    """
+    engine = open_engine(model, "the exported model", device="cpu", optimised=optimised)
+    batch = batch or at_once(images.shape[1:])
+    blocks = (np.ascontiguousarray(images[i : i + batch]) for i in range(0, len(images), batch))
+    return np.concatenate([engine.run_all(block)[1] for block in blocks])
