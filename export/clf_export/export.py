@@ -47,8 +47,8 @@ class Export:
     `as_trained` says how the net was verified to be the one that was trained and tested. `pictures` is the number of
     picture files that were decoded and classified as on a device; 0 if the images are arrays.
     `quantised` holds everything that was tried for int8; it is None if int8 is off, or if none could be made, in which
-    case `int8_problem` says why; so does `familiarity_problem` if the files have none although it was asked for. `photos` is the proof of a file that takes photos, None for one that takes tensors.
-    `hint` is advice to the author of the net (see models.own.softmax_hint).
+    case `int8_problem` says why; so does `familiarity_problem` if the files have none although it was asked for.
+    `hint` is advice to the author of the net (see models.own.softmax_hint), `photos` how photos compare with Pillow's.
     """
 
     model: ModelFile

@@ -12,7 +12,7 @@ from clf_export.cards import NO_BOUND, int8_card, parity_record, photo_card
 from clf_export.errors import FamiliarityError, ParityError, QuantisationError
 from clf_export.familiarity.fit import with_familiarity
 from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
-from clf_export.familiarity.images import Images
+from clf_export.familiarity.images import FrozenImages, Images
 from clf_export.graph.photo import with_photo_input
 from clf_export.int8.held_out import choose_images
 from clf_export.int8.quantize import Quantised, quantise
@@ -64,7 +64,7 @@ def write_int8(
     quantised: Quantised,
     card: ModelCard,
     evidence: Evidence,
-    known: Images | None = None,
+    known: Images | FrozenImages | None = None,
     geometry: Geometry | None = None,
 ) -> ModelFile:
     """Write the int8 file that belongs to the float32 file with this `card`; it gets its name when `files` is closed.

@@ -2,19 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from clf_runtime.commands.progress import following
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
-from clf_runtime.evaluation.interval import stated
-
-if TYPE_CHECKING:
-    from clf_export.export import Export
-    from clf_export.outputs import ModelFile
-    from clf_runtime.model.familiarity import Familiarity
 
 NAME = "clf-export"
 
@@ -89,6 +83,7 @@ def export(
 
     Exit codes: 0 success; 2 any error.
     """
+    from clf_export.commands.export_text import export_lines
     from clf_export.errors import ParityError
     from clf_export.export import export_run
     from clf_export.inputs import find_test_images, read_runs
@@ -140,92 +135,11 @@ def export(
                 say(NAME, f"{run.model}: {export.hint}")
             made.append(export)
     for export, file in zip(made, files, strict=True):
-        written = export.model
-        print(one_line(f"{written.path}: {written.size:,} bytes, {written.card.model}, verified against PyTorch"))
-        lines = (f"net as trained                   {export.as_trained}", *_proof_lines(export))
-        if export.photos is not None:
-            lines = (*lines, *export.photos.lines())
-        if export.pictures:
-            by_pillow = " once Pillow resizes it" * (export.photos is not None)
-            same = f"{export.pictures:,} decoded as on a device, every pixel as in training{by_pillow}"
-            lines = (*lines, f"pictures                         {same}")
-        if export.familiarity_problem is not None:
-            lines = (*lines, f"unknown by familiarity           never: {export.familiarity_problem}")
-        for line in (*lines, *_golden_lines(written), *_int8_lines(export)):
-            print(f"  {one_line(line)}")
+        for line in export_lines(export):
+            print(one_line(line))
         small = int8_beside(file)
         if int8 == "off" and not quiet and small.exists():
             say(NAME, f"{small}: is from an earlier export and was not updated; --int8 auto replaces or removes it")
-
-
-def _proof_lines(made: "Export") -> list[str]:
-    from clf_export.proof.proof import table
-
-    card = made.model.card
-    lines = table(made.proof, card.names, trained_on=card.parity_is_of_training)
-    if card.fold_accuracy is not None:
-        said = f"{stated(card.fold_accuracy, card.fold_images)}, by nets that had not seen them"
-        lines.append(f"{f'accuracy in {card.fold_count} folds':<33}{said}")
-    return lines
-
-
-def _golden_lines(file: "ModelFile") -> list[str]:
-    golden = file.card.golden
-    lines = [f"sha256                           {file.sha256}"]
-    if golden is None:
-        return ["golden cases                     none: images too large, or all predictions near ties", *lines]
-    picture = " and a picture" * (file.card.golden_picture is not None)
-    detected = f"{file.damages - len(file.unnoticed)} of {file.damages}"
-    return [
-        f"golden cases                     {len(golden.probabilities)}{picture}, self-test passed",
-        *_familiarity_lines(file.card.familiarity),
-        f"damage detection                 checksum: any flipped bit; golden cases alone: {detected} in weights",
-        *lines,
-    ]
-
-
-def _familiarity_lines(familiarity: "Familiarity | None") -> list[str]:
-    """How many outliers are noticed, on average and of the kind of which the fewest are."""
-    if familiarity is None:
-        return []
-    shares = dict(zip(familiarity.noticed, familiarity.kinds, strict=True))
-    mean, least = sum(familiarity.noticed) / len(familiarity.noticed), min(shares)
-    return [
-        f"unknown by familiarity           {100 * mean:.0f} % of made outliers, fewest of '{shares[least]}': "
-        f"{100 * least:.0f} %"
-    ]
-
-
-def _int8_lines(made: "Export") -> list[str]:
-    """The verdict on int8, and the file if there is one."""
-    if made.int8_problem is not None:
-        return [f"int8                             {made.int8_problem}"]
-    if made.quantised is None:
-        return []
-    verdict, names = made.quantised.verdict, made.model.card.names
-    found, images = verdict.judgement, "held-out" if verdict.unseen else "training"
-    lines = [
-        f"int8, best of {len(made.quantised.tried):<3}                {verdict.setting}",
-        f"{f'accuracy on {images} images':<33}{_both(found.int8_accuracy, found.float_accuracy, found.images)}",
-        f"largest drop of a class          {names[found.worst_class]}: {-found.worst_drop:+.1f} points",
-        f"size                             {verdict.size:,} bytes, float32 {verdict.float_size:,} (without cards)",
-        f"speed, batch 1 and 256           {verdict.batch_1_ratio:.2f} and {verdict.batch_256_ratio:.2f} x float32",
-        f"max. difference from reference   {verdict.processor_difference:.1e}, probability",
-        f"verdict                          {verdict.reason()}",
-    ]
-    if made.int8 is not None:
-        parity = made.int8.card.parity
-        assert parity is not None
-        lines.append(f"int8 file                        {made.int8.path}: {made.int8.size:,} bytes")
-        accuracies = _both(parity.onnx_accuracy, parity.torch_accuracy, parity.images)
-        if not made.int8.card.parity_is_of_training:
-            lines.append(f"accuracy on test images          {accuracies}")
-        lines += _golden_lines(made.int8)
-    return lines
-
-
-def _both(int8: float, float32: float, images: int) -> str:
-    return f"{stated(int8, images)}, float32 {stated(float32, images)}"
 
 
 app = make_app(export)

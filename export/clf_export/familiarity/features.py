@@ -5,9 +5,12 @@ Letters in shapes: N images, D features, K classes.
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-FEATURES = "familiarity_features"
+from clf_export.errors import FamiliarityError
+from clf_export.familiarity.nodes import constant
+
+FEATURES = "familiarity.features"
 MOST_FEATURES = 1024  # beside the logits
 _LAYERS = ("Conv", "Gemm", "MatMul")
 _SHAPING = ("Flatten", "Reshape", "ReduceMean", "Squeeze")
@@ -35,17 +38,45 @@ def with_features(model: onnx.ModelProto) -> onnx.ModelProto:
         for name, average in zip(maps, pooled, strict=True):  # in every layout of an engine, unlike ReduceMean
             graph.node.append(helper.make_node("GlobalAveragePool", [name], [average]))
         if len(pooled) > 1:
-            graph.node.append(helper.make_node("Concat", pooled, ["familiarity_averages"], axis=1))
-        together = "familiarity_averages" if len(pooled) > 1 else pooled[0]
-        graph.node.append(helper.make_node("Flatten", [together], ["familiarity_flat"]))
-        parts.append("familiarity_flat")
-    graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "familiarity_axis"))
-    graph.node.append(helper.make_node("ReduceMax", [logits, "familiarity_axis"], ["familiarity_largest"], keepdims=1))
-    parts += [*vectors, logits, "familiarity_largest"]
+            graph.node.append(helper.make_node("Concat", pooled, ["familiarity.averages"], axis=1))
+        together = "familiarity.averages" if len(pooled) > 1 else pooled[0]
+        graph.node.append(helper.make_node("Flatten", [together], ["familiarity.flat"]))
+        parts.append("familiarity.flat")
+    axis = constant(graph, "familiarity.axis", np.array([1], np.int64))
+    graph.node.append(helper.make_node("ReduceMax", [logits, axis], ["familiarity.largest"], keepdims=1))
+    parts += [*vectors, logits, "familiarity.largest"]
     graph.node.append(helper.make_node("Concat", parts, [FEATURES], axis=1))
     count = sum(widths[name][1] for name in (*maps, *vectors, logits)) + 1
     graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", count]))
     return made
+
+
+def with_pooled_maximum(model: onnx.ModelProto) -> tuple[onnx.ModelProto, str, str, str]:
+    """A model with the maxima of its last map's channels, as a direction; and the names of these and of two others.
+
+    The direction is float32 [batch, C], of length 1. The others are what the layer that gives the logits is given,
+    [batch, F], and the logits.
+    Raises FamiliarityError if the net has no map, or no such layer.
+    """
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    graph = made.graph
+    logits = logits_of(graph)
+    makers = {name: node for node in graph.node for name in node.output}
+    last = [name for name, (rank, _) in _widths(made).items() if rank == 4 and name in makers]
+    if not last or logits not in makers or makers[logits].op_type not in _LAYERS:
+        raise FamiliarityError("the net has no map before its last layer")
+    order = [name for node in graph.node for name in node.output]
+    graph.node.append(helper.make_node("GlobalMaxPool", [max(last, key=order.index)], ["familiarity.maximum"]))
+    graph.node.append(helper.make_node("Flatten", ["familiarity.maximum"], ["familiarity.flat"]))
+    axis, tiny = (
+        constant(graph, f"familiarity.{what}", value)
+        for what, value in (("axis", np.array([1], np.int64)), ("tiny", np.float32(1e-12)))
+    )
+    graph.node.append(helper.make_node("ReduceL2", ["familiarity.flat", axis], ["familiarity.length"], keepdims=1))
+    graph.node.append(helper.make_node("Max", ["familiarity.length", tiny], ["familiarity.positive"]))
+    graph.node.append(helper.make_node("Div", ["familiarity.flat", "familiarity.positive"], ["familiarity.direction"]))
+    return made, "familiarity.direction", str(makers[logits].input[0]), logits
 
 
 def logits_of(graph: onnx.GraphProto) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 import onnx
 
 from clf_export.errors import FamiliarityError
-from clf_export.familiarity.append import append_familiarity
+from clf_export.familiarity.append import append_net
 from clf_export.familiarity.features import with_features
-from clf_export.familiarity.images import Images
+from clf_export.familiarity.images import FrozenImages, Images
+from clf_export.familiarity.neighbours import with_neighbours
 from clf_export.familiarity.outliers import KINDS
 from clf_export.familiarity.outputs import second_output
 from clf_export.familiarity.scores import distil, fit_score
@@ -21,13 +22,25 @@ FamiliarityMode = Literal["auto", "off"]
 UNFAMILIAR = 0.05  # the share of held-out images that are called unknown
 
 
-def with_familiarity(model: onnx.ModelProto, images: Images) -> tuple[onnx.ModelProto, Familiarity]:
+def with_familiarity(model: onnx.ModelProto, images: Images | FrozenImages) -> tuple[onnx.ModelProto, Familiarity]:
     """The model with a second output, `familiarity`, float32 [batch] in 0..1, and what the card says of it.
 
     It is the share of the held-out images that are less familiar. The first output does not change.
     Raises FamiliarityError if the held-out images are all equally familiar, or features are not finite; ModelError if
     onnxruntime cannot run the model.
     """
+    if isinstance(images, FrozenImages):
+        made, held_out, unseen = with_neighbours(model, images), len(images.known), True
+    else:
+        made, held_out, unseen = _with_net(model, images), len(images.held_out), images.unseen
+    data = made.SerializeToString()
+    noticed = tuple(float((second_output(data, these) < UNFAMILIAR).mean()) for these in images.fresh.values())
+    each = min(map(len, images.fresh.values()))
+    return made, Familiarity(UNFAMILIAR, held_out, unseen, each, tuple(KINDS), noticed)
+
+
+def _with_net(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
+    """The model with a small net behind its features."""
     featured = with_features(model)
     data = featured.SerializeToString()
     known, held_out = second_output(data, images.known), second_output(data, images.held_out)
@@ -42,8 +55,4 @@ def with_familiarity(model: onnx.ModelProto, images: Images) -> tuple[onnx.Model
 
     score = fit_score(standard(known), standard(unknown), standard(held_out))
     net = distil(score, standard(known), standard(unknown))
-    made = append_familiarity(featured, net, mean, deviation, held_out)
-    data = made.SerializeToString()
-    noticed = tuple(float((second_output(data, these) < UNFAMILIAR).mean()) for these in images.fresh.values())
-    each = min(map(len, images.fresh.values()))
-    return made, Familiarity(UNFAMILIAR, len(held_out), images.unseen, each, tuple(KINDS), noticed)
+    return append_net(featured, net, mean, deviation, held_out)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from clf_export.familiarity.images import Images
+from clf_export.familiarity.images import FrozenImages, Images
 from clf_export.familiarity.outputs import second_output
 from clf_export.proof.evidence import Evidence
 from clf_export.proof.golden import golden_images
@@ -20,14 +20,14 @@ from clf_runtime.monitoring.reference import fit_reference
 LEAST_TOLERANCE = 0.01  # of a familiarity
 
 
-def golden_cases(evidence: Evidence, known: Images | None) -> np.ndarray:
+def golden_cases(evidence: Evidence, known: Images | FrozenImages | None) -> np.ndarray:
     """The images of a file's golden cases, [G, C, H, W]: test images, and one that is foreign if there is any."""
     images = golden_images(evidence)
     return images if known is None or not len(images) else np.concatenate([images, known.foreign])
 
 
 def with_golden(
-    model: bytes, familiarity: Familiarity, golden: Golden | None, images: np.ndarray, known: Images
+    model: bytes, familiarity: Familiarity, golden: Golden | None, images: np.ndarray, known: Images | FrozenImages
 ) -> Familiarity:
     """The record with the familiarity of the golden cases' images [G, C, H, W], and what it may differ by on a device.
 

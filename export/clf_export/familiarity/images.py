@@ -9,8 +9,10 @@ import numpy as np
 
 from clf_export.errors import FamiliarityError
 from clf_export.familiarity.outliers import KINDS, make_outliers
-from clf_export.int8.held_out import choose_images
+from clf_export.int8.held_out import choose_images, spread
+from clf_train.data import spill
 from clf_train.data.dataset import Dataset
+from clf_train.data.preparation import class_weights
 from clf_train.runs.run import Run
 
 LEAST_HELD_OUT = 20  # images, below which a share of a twentieth means nothing
@@ -18,6 +20,8 @@ _KNOWN = 10_000  # training images at most,
 _A_KIND = 800  # and outliers of each kind, fewer
 _MOST_VALUES = 50_000_000  # where images are large: together they have no more values than this, or
 _LEAST_A_KIND = 40
+_MOST_FROZEN, _FROZEN_A_KIND = 2000, 10
+_FOREIGN = "4x4 patches shuffled"
 
 
 @dataclass(frozen=True)
@@ -37,30 +41,75 @@ class Images:
     @property
     def foreign(self) -> np.ndarray:
         """One image that is of no class, for a golden case: [1, C, H, W]."""
-        return self.fresh["4x4 patches shuffled"][:1]
+        return self.fresh[_FOREIGN][:1]
 
 
-def gather_images(dataset: Dataset, run: Run) -> Images:
+@dataclass(frozen=True)
+class FrozenImages:
+    """What the familiarity of a pretrained net is fitted to, of which only the head was: see neighbours.
+
+    `known` images [N, C, H, W] have the `labels` int64 [N] of so many `classes`; the head was fitted under `penalty`,
+    each image counting as `counts` [N], 1 if None, and has the `temperature`; `seed` is that of the folds. `fresh`
+    outliers of each kind, made of them, are those by which it is measured.
+    """
+
+    known: np.ndarray
+    labels: np.ndarray
+    classes: int
+    penalty: float
+    counts: np.ndarray | None
+    temperature: float
+    seed: int
+    fresh: dict[str, np.ndarray]
+
+    @property
+    def foreign(self) -> np.ndarray:
+        """One image that is of no class, for a golden case: [1, C, H, W]."""
+        return self.fresh[_FOREIGN][:1]
+
+
+def gather_images(dataset: Dataset, run: Run) -> Images | FrozenImages:
     """Choose and make the images of a run's familiarity, from its training part alone.
 
     Raises FamiliarityError if they are too few; DataError if there is no room for copies.
     """
+    random = np.random.default_rng(run.seed)
+    if run.head is not None and run.recipe.epochs == 0:
+        return _of_frozen(dataset, run, run.head.penalty, random)
     chosen = choose_images(dataset, run, most_calibration=_KNOWN)
     found = min(len(chosen.validation), len(chosen.calibration))
     if found < LEAST_HELD_OUT:
         raise FamiliarityError(f"{found:,} held-out images are too few, {LEAST_HELD_OUT} are needed")
-    random = np.random.default_rng(run.seed)
     size = chosen.calibration[0].size
-    a_kind = min(_A_KIND, len(chosen.calibration) // 8, _MOST_VALUES // (len(KINDS) * size))
-    a_kind = max(_LEAST_A_KIND, a_kind)
-
-    def of_each_kind(images: np.ndarray, most: int) -> dict[str, np.ndarray]:
-        made = {}
-        for kind in KINDS:
-            rows = random.permutation(len(images))[:most]
-            made[kind] = make_outliers(images[rows], run.value_range, kind, random)
-        return made
-
-    outliers = of_each_kind(chosen.calibration, a_kind)
-    fresh = of_each_kind(chosen.validation, max(_LEAST_A_KIND, a_kind // 4))
+    a_kind = max(_LEAST_A_KIND, min(_A_KIND, len(chosen.calibration) // 8, _MOST_VALUES // (len(KINDS) * size)))
+    outliers = _of_each_kind(chosen.calibration, a_kind, run, random)
+    fresh = _of_each_kind(chosen.validation, max(_LEAST_A_KIND, a_kind // 4), run, random)
     return Images(chosen.calibration, chosen.validation, outliers, fresh, chosen.unseen)
+
+
+def _of_frozen(dataset: Dataset, run: Run, penalty: float, random: np.random.Generator) -> FrozenImages:
+    labels = dataset.train.labels
+    if len(labels) < LEAST_HELD_OUT:
+        raise FamiliarityError(f"{len(labels):,} training images are too few, {LEAST_HELD_OUT} are needed")
+    rows = spread(np.arange(len(labels)), labels, _MOST_FROZEN, random)
+    images, labels = spill.take(dataset.train.images, rows), labels[rows]
+    of_class = class_weights(labels, len(run.names), run.recipe)
+    return FrozenImages(
+        known=images,
+        labels=labels,
+        classes=len(run.names),
+        penalty=penalty,
+        counts=None if of_class is None else of_class[labels],
+        temperature=run.temperature,
+        seed=run.seed,
+        fresh=_of_each_kind(images, _FROZEN_A_KIND, run, random),
+    )
+
+
+def _of_each_kind(images: np.ndarray, most: int, run: Run, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """At most so many outliers of each kind, of random images."""
+    made = {}
+    for kind in KINDS:
+        rows = random.permutation(len(images))[:most]
+        made[kind] = make_outliers(images[rows], run.value_range, kind, random)
+    return made

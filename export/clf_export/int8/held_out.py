@@ -48,7 +48,7 @@ def choose_images(
     everything = np.arange(len(labels))
     held_out = validation_rows(dataset, run.recipe, run.seed)
     if held_out is None:
-        validation = _spread(everything, labels, max(1, round(VALIDATION_SHARE * len(labels))), random)
+        validation = spread(everything, labels, max(1, round(VALIDATION_SHARE * len(labels))), random)
     else:
         validation = held_out
     others = np.setdiff1d(everything, validation)
@@ -57,14 +57,14 @@ def choose_images(
         min(most, max(least, most_bytes // (4 * images[0].size)))
         for most, least, most_bytes in zip((most_calibration, most_validation), _LEAST_IMAGES, _MOST_BYTES, strict=True)
     )
-    validation = _spread(validation, labels, most_validation, random)
-    calibration = _spread(others, labels, most_calibration, random)
+    validation = spread(validation, labels, most_validation, random)
+    calibration = spread(others, labels, most_calibration, random)
     return HeldOut(
         spill.take(images, calibration), spill.take(images, validation), labels[validation], held_out is not None
     )
 
 
-def _spread(rows: np.ndarray, labels: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
+def spread(rows: np.ndarray, labels: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
     """At most `most` of some rows, sorted: a random sample, stratified by class."""
     if len(rows) <= most:
         return rows
