@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from clf_runtime.datasets.class_names import are_numbers, place_names
+from clf_runtime.datasets.folders import NO_CLASS
 from clf_train.data.dataset import Dataset, Split
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError, RunError
@@ -57,6 +58,8 @@ def find_test_images(
             as_before=run.data.as_before,
             watch=watch,
             undivided=run.folds is not None,
+            none_is_class=NO_CLASS in run.names,
+            outliers=True,
         )
     except DataError as error:
         if data is not None:

@@ -13,7 +13,6 @@ from clf_export.familiarity.append import append_net
 from clf_export.familiarity.features import with_features
 from clf_export.familiarity.images import FrozenImages, Images
 from clf_export.familiarity.neighbours import with_neighbours
-from clf_export.familiarity.outliers import KINDS
 from clf_export.familiarity.outputs import second_output
 from clf_export.familiarity.scores import distil, fit_score
 from clf_runtime.model.familiarity import Familiarity
@@ -36,7 +35,7 @@ def with_familiarity(model: onnx.ModelProto, images: Images | FrozenImages) -> t
     data = made.SerializeToString()
     noticed = tuple(float((second_output(data, these) < UNFAMILIAR).mean()) for these in images.fresh.values())
     each = min(map(len, images.fresh.values()))
-    return made, Familiarity(UNFAMILIAR, held_out, unseen, each, tuple(KINDS), noticed)
+    return made, Familiarity(UNFAMILIAR, held_out, unseen, each, tuple(images.fresh), noticed)
 
 
 def _with_net(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:

@@ -1,7 +1,10 @@
-"""Class-named folders of pictures: train/<class>/*, val/<class>/* and test/<class>/*, some of them, or none."""
+"""Class-named folders of pictures: train/<class>/*, val/<class>/* and test/<class>/*, some of them, or none.
+
+A folder `none` beside the classes has examples of what is no class.
+"""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,6 +25,8 @@ from clf_runtime.errors import ImageError
 from clf_runtime.inputs.picture_formats import NAMES, SUFFIXES
 
 _LAYOUT = "class-named folders"
+NO_CLASS = "none"
+_FEWEST = 2  # classes: with one beside it, "none" is the other
 _TESTS = ("test", "validation")  # what is used as the test part: the first that exists
 
 
@@ -45,7 +50,17 @@ def look(path: Place, reading: Reading) -> Source:
         names, notes = _classes(path, reading)
         train = functools.partial(_open, path, names, reading)
         is_test = part_of_name(path.name) in _TESTS
-        return Source(_LAYOUT, str(path), train, None, names, is_test=is_test, by_folder=True, notes=notes)
+        return Source(
+            _LAYOUT,
+            str(path),
+            train,
+            None,
+            names,
+            is_test=is_test,
+            by_folder=True,
+            notes=notes,
+            outliers=_outliers(path, names, reading),
+        )
     refuse_extra(path, [folder.name for folder in parts.values()], "train/, val/ and test/ folders")
     names, notes = _classes(parts["train" if has_train else tests[0]], reading)
     said = left_out([path])
@@ -59,6 +74,7 @@ def look(path: Place, reading: Reading) -> Source:
         by_folder=True,
         notes=(*((said,) if said else ()), *notes),
         validation=opened[tests[1]] if has_train and len(tests) > 1 else None,
+        outliers=_outliers(parts["train" if has_train else tests[0]], names, reading),
     )
 
 
@@ -67,19 +83,38 @@ def _has_classes(folder: Place) -> bool:
 
 
 def _classes(folder: Place, reading: Reading) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the non-empty folders of a part, in order, and a note about the others."""
+    """The names of the non-empty folders of a part, in order, and notes about the others."""
     there = class_folders(folder)
     refuse_extra(folder, [c.name for c in there], _LAYOUT)
     empty = [c.name for c in there if not visible(c)]
-    names = tuple(reading.order({c.name for c in there}.difference(empty)))
-    return names, (f"skipped, since they are empty: {', '.join(f'{folder / name}' for name in empty)}",) * bool(empty)
+    names = {c.name for c in there}.difference(empty)
+    notes = []
+    if empty:
+        notes.append(f"skipped, since they are empty: {', '.join(f'{folder / name}' for name in empty)}")
+    if len(names) > _FEWEST and NO_CLASS in names and not reading.none_is_class:
+        names.remove(NO_CLASS)
+        notes.append(f"{folder / NO_CLASS}: examples of what is no class; rename the folder if it is one")
+    return tuple(reading.order(names)), tuple(notes)
+
+
+def _outliers(folder: Place, names: Sequence[str], reading: Reading) -> Callable[[], Part] | None:
+    """Opens the examples of what is no class, None if there are none."""
+    there = next((c for c in class_folders(folder) if c.name == NO_CLASS and visible(c)), None)
+    if there is None or NO_CLASS in names:
+        return None
+
+    def open_them() -> Part:
+        files = _pictures(there)
+        return part_of_files(str(there), files, np.zeros(len(files), np.int64), reading, ())
+
+    return open_them
 
 
 def _open(folder: Place, names: Sequence[str], reading: Reading) -> Part:
     there = {c.name: c for c in class_folders(folder)}
     refuse_extra(folder, there, _LAYOUT)
     for extra in sorted(set(there) - set(names)):
-        if visible(there[extra]):
+        if extra != NO_CLASS and visible(there[extra]):
             raise ImageError(f"{folder / extra}: a class without training images")
     files: list[Place] = []
     counts = []

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from clf_runtime.datasets.class_names import match_names, names_beside
+from clf_runtime.datasets.folders import NO_CLASS
 from clf_runtime.datasets.holdout import SPLIT_SEED, TEST_SHARE, hold_out
 from clf_runtime.datasets.layouts import open_source
 from clf_runtime.datasets.order import Order, like
@@ -111,7 +112,8 @@ def open_labelled(
 
     threads = 1 if card.input == "photo" else threads
     try:
-        source = open_source(data, Reading(decode, order or like(card.names), skip_bad, threads, watch=watch))
+        by_class = Reading(decode, order or like(card.names), skip_bad, threads, watch=watch)
+        source = open_source(data, replace(by_class, none_is_class=NO_CLASS in card.names))
         names = source.names or names_beside(Path(data))
         classes, remark = match_names(source, None if order else names, card.names)
         part, keep, which, doubt = _choose(source, card)

@@ -57,6 +57,7 @@ class Reading:
     With `skip_bad`, pictures that cannot be decoded are skipped with a note; else an error lists them all.
     Pictures are decoded in `threads` threads. `keep` may replace how the pictures of a part are read, for instance by a
     cache. `watch` is called with the progress of the search for pictures that cannot be decoded.
+    `none_is_class` says that a folder `none` is a class like any other: an older model may have it.
     """
 
     decode: Decode
@@ -65,6 +66,7 @@ class Reading:
     threads: int = 1
     keep: Callable[[Pictures], Decoded] = _unkept
     watch: Watch = unwatched
+    none_is_class: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class Source:
     A validation part without a test part is the test part. `names` are the classes to which labels refer, if it has
     them. Images without a split are the training part; `is_test` says whether they are nonetheless called a test part
     (`test.npz`), and `by_folder` whether labels are names, as those of folders. `notes` are messages for the user.
+    `outliers()` opens examples of what is no class, None if there are none; their labels mean nothing.
     """
 
     layout: str
@@ -116,6 +119,7 @@ class Source:
     by_folder: bool = False
     notes: tuple[str, ...] = ()
     validation: Callable[[], Part] | None = None
+    outliers: Callable[[], Part] | None = None
 
 
 def source_of(

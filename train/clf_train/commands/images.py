@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from clf_runtime.datasets.folders import NO_CLASS
 from clf_runtime.model.geometry import Geometry
 from clf_train.data.dataset import Dataset
 from clf_train.data.sources import read_source, typical_size
@@ -24,6 +25,7 @@ def read_as_planned(place: str, plan: Plan, watch: Watch) -> Dataset:
         geometry=plan.geometry,
         skip_bad=plan.skip_bad,
         as_before=plan.as_before,
+        none_is_class=NO_CLASS in plan.names,
         watch=watch,
         undivided=bool(plan.folds),
     )

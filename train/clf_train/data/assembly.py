@@ -100,6 +100,7 @@ def assemble(
         geometry,
         undivided,
         place,
+        None if parts.outliers is None else _like_train(parts.outliers, train, parts.train.where).images,
     )
 
 

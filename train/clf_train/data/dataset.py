@@ -29,7 +29,7 @@ class Parts:
     """The content of a source: its layout in words, its parts (only training is required), class names, and notes.
 
     `skipped` are the pictures that were skipped since they cannot be decoded. `by_folder` says that the names are those
-    of the images themselves, as of folders, and not only of their numbers.
+    of the images themselves, as of folders, and not only of their numbers. `outliers` are examples of what is no class.
     """
 
     layout: str
@@ -40,6 +40,7 @@ class Parts:
     validation: Part | None = None
     skipped: tuple[str, ...] = ()
     by_folder: bool = False
+    outliers: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Dataset:
     `doubts` are warnings about the images or their labels: see doubts.
     `undivided` is read_source's: if the source has no test part, `test` is then `train` itself.
     `place(i)` is the name of training image i in messages: a file, or its index in one.
+    `outliers`, [M, C, H, W], are the source's examples of what is no class, None if it has none, or if they were not
+    asked for.
     """
 
     source: str
@@ -85,6 +88,7 @@ class Dataset:
     geometry: Geometry = USUAL
     undivided: bool = False
     place: Callable[[int], str] = "image {}".format
+    outliers: np.ndarray | None = None
 
     @property
     def has_test(self) -> bool:

@@ -39,6 +39,8 @@ def read_source(
     as_before: bool = False,
     watch: Callable[[str], object] = lambda text: None,
     undivided: bool = False,
+    none_is_class: bool = False,
+    outliers: bool = False,
 ) -> Dataset:
     """Read a source of labelled images: a folder or file in any known layout, or the word `digits` or `cifar10`.
 
@@ -51,7 +53,8 @@ def read_source(
     class folders in alphabetical order, and no validation part. Pictures are decoded in as many threads as this process
     may use, and cached in the user's cache folder if that takes long (see picture_cache); `watch` is called with the
     progress, in words. `undivided` is for a training in folds: no fifth is held out of a source without a test part,
-    and a validation part joins the training images.
+    and a validation part joins the training images. A folder `none` among class-named ones has examples of what is no
+    class, which are read with `outliers`; with `none_is_class` it is a class.
     Raises DataError, in one line that names the file, if anything about the source is wrong.
     """
     path = _as_path(source)
@@ -59,9 +62,9 @@ def read_source(
         named = _parse_names(names) if isinstance(names, str) else tuple(names) if names else None
         if isinstance(source, str) and source in WORDS:
             place: str | Path = cifar10.download() if source == cifar10.WORD else source
-            parts = _read(place, size, geometry, skip_bad, as_before, watch)
+            parts = _read(place, size, geometry, skip_bad, as_before, watch, none_is_class, outliers)
             return assemble(source, parts, named, as_before, geometry, undivided)
-        parts = _read(path, size, geometry, skip_bad, as_before, watch)
+        parts = _read(path, size, geometry, skip_bad, as_before, watch, none_is_class, outliers)
         if named is None and parts.names is None:
             named = names_beside(path)
         return assemble(os.path.realpath(path), parts, named, as_before, geometry, undivided)
@@ -110,6 +113,8 @@ def _read(
     skip_bad: bool,
     as_before: bool,
     watch: Callable[[str], object],
+    none_is_class: bool,
+    outliers: bool,
 ) -> Parts:
     if isinstance(source, Path):
         if not os.path.exists(source):  # unlike Path.exists it never raises
@@ -129,17 +134,28 @@ def _read(
         usable_threads(0),
         keeping(decoder),
         _told(watch, "searching for pictures that cannot be decoded: {}"),
+        none_is_class,
     )
     looked = layouts.open_source(source, reading)
     if looked.train is None:
         raise DataError(f"{looked.where}: contains only a test part, no training images")
-    opened = [part and part() for part in (looked.train, looked.validation if not as_before else None, looked.test)]
-    train, validation, test = (_load(part, size, geometry, watch) if part else None for part in opened)
+    opened = [
+        part and part()
+        for part in (
+            looked.train,
+            looked.validation if not as_before else None,
+            looked.test,
+            looked.outliers if outliers else None,
+        )
+    ]
+    train, validation, test, of_none = (_load(part, size, geometry, watch) if part else None for part in opened)
     assert train is not None
     notes = [note for part in opened if part for note in part.notes]
     skipped = [picture for part in opened if part for picture in part.skipped]
     notes = [*looked.notes, *notes, *decoder.notes()]
-    return Parts(looked.layout, train, test, looked.names, tuple(notes), validation, tuple(skipped), looked.by_folder)
+    return Parts(
+        looked.layout, train, test, looked.names, tuple(notes), validation, tuple(skipped), looked.by_folder, of_none
+    )
 
 
 def _load(part: OnDisk, size: tuple[int, int] | None, geometry: Geometry, watch: Callable[[str], object]) -> Part:
