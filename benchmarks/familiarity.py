@@ -121,7 +121,7 @@ def fitting_images(dataset) -> Images:
         rows = {kind: random.permutation(len(images))[:count] for kind in KINDS}
         return {kind: make_outliers(images[chosen], (0, 255), kind, random) for kind, chosen in rows.items()}
 
-    return Images(known, unseen, made(known, 800), made(unseen, 200), unseen=True)
+    return Images(known, unseen, made(known, 800), made(unseen, 200), True, unseen[:0], unseen[:0])
 
 
 def main() -> None:

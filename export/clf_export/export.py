@@ -10,6 +10,7 @@ from typing import Literal
 from clf_export.cards import make_card, parity_record, photo_card, verdict_for_card
 from clf_export.errors import FamiliarityError, TranslationError
 from clf_export.familiarity.fit import FamiliarityMode, with_familiarity
+from clf_export.familiarity.given import given_outliers
 from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
 from clf_export.familiarity.images import gather_images
 from clf_export.graph.photo import photo_problem, with_photo_input
@@ -78,6 +79,7 @@ def export_run(
     int8: Int8Mode = "off",
     input: Input = "tensor",
     familiarity: FamiliarityMode = "auto",
+    outliers: str | None = None,
     watch: Callable[[str], object] = lambda text: None,
     files: ExitStack | None = None,
 ) -> Export:
@@ -91,19 +93,20 @@ def export_run(
     With `input` photo the geometry is in the graph of both files, which then take one photo [1, height, width, 3] of
     any size (see graph.photo); they are compared with Pillow's geometry and the net's probabilities (see proof.photo).
     With `familiarity` auto the files have a second output, by which an image can be unknown, where the training part
-    has held-out images enough (see familiarity.fit);
-    the Export says why not.
+    has held-out images enough (see familiarity.fit); the Export says why not. Examples of what is no class sharpen it:
+    those of `outliers`, a file, a folder or a pattern, and of the dataset.
     With `files` the files get their names when that stack is closed: see outputs.named_together.
     Raises ParityError if the outputs of the net or its file depend on the rest of the batch, if the file's
     probabilities are not within `parity.TOLERANCE` of PyTorch's, or if it fails its self-test; QuantisationError if
     int8 is required and not recommended; RunError if the run is damaged, or its net is not the one that was trained and
     tested (see run.load_net and proof.provenance); TranslationError if the net cannot be translated, or its images are
-    no photos; OutputError if a file exists already or cannot be written.
+    no photos; ImageError if an outlier cannot be read; OutputError if a file exists already or cannot be written.
     """
     int8_file = int8_beside(file)
     for place in (file, int8_file) if int8 != "off" else (file,):
         refuse_existing(place, overwrite=overwrite)
     run = read_run(folder)
+    given = given_outliers(run, dataset, outliers) if familiarity == "auto" else None
     if input == "photo" and (problem := photo_problem(run.image_shape, run.dtype)):
         raise TranslationError(f"{folder}: its model cannot take photos: {problem}; omit --input photo")
     reference = load_net(folder, run, own)
@@ -124,7 +127,7 @@ def export_run(
         answered, known, familiar, unfitted = model, None, None, None
         if familiarity == "auto":
             try:
-                known = gather_images(dataset, run)
+                known = gather_images(dataset, run, given)
                 answered, familiar = with_familiarity(model, known)
             except FamiliarityError as error:
                 known, unfitted = None, str(error)

@@ -61,6 +61,14 @@ def export(
             "held-out images or more; off leaves it out, which is faster for one image of a small net."
         ),
     ] = "auto",
+    outliers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|FILE",
+            help="Examples of what is no class, which sharpen the familiarity; a folder none beside those of the "
+            "classes has them too.",
+        ),
+    ] = None,
     license: Annotated[
         str,
         typer.Option(metavar="TEXT", help="The model's licence, for its card: an SPDX identifier such as MIT."),
@@ -124,6 +132,7 @@ def export(
                         int8=int8,
                         input=input,
                         familiarity=familiarity,
+                        outliers=outliers,
                         watch=watch,
                         files=waiting,
                     )

@@ -56,7 +56,18 @@ def _familiarity_lines(familiarity: Familiarity | None) -> list[str]:
     mean, least = sum(familiarity.noticed) / len(familiarity.noticed), min(shares)
     return [
         f"unknown by familiarity           {100 * mean:.0f} % of made outliers, fewest of '{shares[least]}': "
-        f"{100 * least:.0f} %"
+        f"{100 * least:.0f} %",
+        *_given_lines(familiarity),
+    ]
+
+
+def _given_lines(familiarity: Familiarity) -> list[str]:
+    if not familiarity.given:
+        return []
+    noticed = stated(familiarity.given_noticed, familiarity.given)
+    return [
+        f"of the examples held back        {noticed} are unknown, below the threshold of {familiarity.threshold:g} "
+        "that was chosen on them"
     ]
 
 

@@ -15,6 +15,7 @@ from clf_train.data.dataset import Dataset
 from clf_train.data.preparation import class_weights
 from clf_train.runs.run import Run
 
+LEAST_GIVEN = 10  # examples of what is no class, by which a familiarity is measured
 LEAST_HELD_OUT = 20  # images, below which a share of a twentieth means nothing
 _KNOWN = 10_000  # training images at most,
 _A_KIND = 800  # and outliers of each kind, fewer
@@ -29,7 +30,8 @@ class Images:
     """What a familiarity is fitted to: `known` and `held_out` images, and `outliers` of each kind, [N, C, H, W].
 
     `fresh` outliers, of other images, are those by which it is measured. `unseen` says whether the net was trained
-    without the `held_out` images.
+    without the `held_out` images. `given` are the user's examples of what is no class,
+    [M, C, H, W], perhaps none, and `fresh_given` others of them, by which it is measured.
     """
 
     known: np.ndarray
@@ -37,6 +39,8 @@ class Images:
     outliers: dict[str, np.ndarray]
     fresh: dict[str, np.ndarray]
     unseen: bool
+    given: np.ndarray
+    fresh_given: np.ndarray
 
     @property
     def foreign(self) -> np.ndarray:
@@ -50,7 +54,7 @@ class FrozenImages:
 
     `known` images [N, C, H, W] have the `labels` int64 [N] of so many `classes`; the head was fitted under `penalty`,
     each image counting as `counts` [N], 1 if None, and has the `temperature`; `seed` is that of the folds. `fresh`
-    outliers of each kind, made of them, are those by which it is measured.
+    outliers of each kind, made of them, are those by which it is measured; `given` and `fresh_given` are as in Images.
     """
 
     known: np.ndarray
@@ -61,6 +65,8 @@ class FrozenImages:
     temperature: float
     seed: int
     fresh: dict[str, np.ndarray]
+    given: np.ndarray
+    fresh_given: np.ndarray
 
     @property
     def foreign(self) -> np.ndarray:
@@ -68,14 +74,17 @@ class FrozenImages:
         return self.fresh[_FOREIGN][:1]
 
 
-def gather_images(dataset: Dataset, run: Run) -> Images | FrozenImages:
-    """Choose and make the images of a run's familiarity, from its training part alone.
+def gather_images(dataset: Dataset, run: Run, given: np.ndarray | None = None) -> Images | FrozenImages:
+    """Choose and make the images of a run's familiarity, from its training part alone, and those `given`, [M, C, H, W].
 
     Raises FamiliarityError if they are too few; DataError if there is no room for copies.
     """
     random = np.random.default_rng(run.seed)
+    if given is None:
+        given = dataset.train.images[:0]
+    parts = split_given(given, random)
     if run.head is not None and run.recipe.epochs == 0:
-        return _of_frozen(dataset, run, run.head.penalty, random)
+        return _of_frozen(dataset, run, run.head.penalty, random, parts)
     chosen = choose_images(dataset, run, most_calibration=_KNOWN)
     found = min(len(chosen.validation), len(chosen.calibration))
     if found < LEAST_HELD_OUT:
@@ -84,10 +93,19 @@ def gather_images(dataset: Dataset, run: Run) -> Images | FrozenImages:
     a_kind = max(_LEAST_A_KIND, min(_A_KIND, len(chosen.calibration) // 8, _MOST_VALUES // (len(KINDS) * size)))
     outliers = _of_each_kind(chosen.calibration, a_kind, run, random)
     fresh = _of_each_kind(chosen.validation, max(_LEAST_A_KIND, a_kind // 4), run, random)
-    return Images(chosen.calibration, chosen.validation, outliers, fresh, chosen.unseen)
+    return Images(chosen.calibration, chosen.validation, outliers, fresh, chosen.unseen, *parts)
 
 
-def _of_frozen(dataset: Dataset, run: Run, penalty: float, random: np.random.Generator) -> FrozenImages:
+def split_given(given: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Examples [M, C, H, W] to fit and others to measure by: a quarter, none where that would be too few."""
+    order = random.permutation(len(given))
+    kept = len(given) // 4 if len(given) // 4 >= LEAST_GIVEN else 0
+    return given[order[kept:]], given[order[:kept]]
+
+
+def _of_frozen(
+    dataset: Dataset, run: Run, penalty: float, random: np.random.Generator, parts: tuple[np.ndarray, np.ndarray]
+) -> FrozenImages:
     labels = dataset.train.labels
     if len(labels) < LEAST_HELD_OUT:
         raise FamiliarityError(f"{len(labels):,} training images are too few, {LEAST_HELD_OUT} are needed")
@@ -103,6 +121,8 @@ def _of_frozen(dataset: Dataset, run: Run, penalty: float, random: np.random.Gen
         temperature=run.temperature,
         seed=run.seed,
         fresh=_of_each_kind(images, _FROZEN_A_KIND, run, random),
+        given=parts[0],
+        fresh_given=parts[1],
     )
 
 

@@ -5,7 +5,8 @@ and few are enough. Two scores are added, each in standard deviations of the tra
 logits (Liu et al., 2020, "Energy-based out-of-distribution detection", https://arxiv.org/abs/2010.03759), and minus
 the squared distance to the nearest training image (Sun et al., 2022, "Out-of-distribution detection with deep nearest
 neighbors", https://arxiv.org/abs/2204.06507) in the Mahalanobis metric of the classes' common covariance. Features are
-the maxima of the last map's channels rather than their means, which the head has.
+the maxima of the last map's channels rather than their means, which the head has. With examples of what is no class,
+the score of an image that looks more like these than 95 % of the training images is lowered, by a logistic regression.
 
 Letters in shapes: N images, C channels, F features of the head, K classes, P prototypes, R axes.
 """
@@ -21,11 +22,13 @@ from scipy.special import logsumexp
 from clf_export.familiarity.append import append_share
 from clf_export.familiarity.features import with_pooled_maximum
 from clf_export.familiarity.images import FrozenImages
-from clf_export.familiarity.nodes import constant, linear
+from clf_export.familiarity.nodes import constant, linear, relu
 from clf_export.familiarity.outputs import named_outputs
 from clf_train.loop.head import FOLDS, PENALTIES, folds, rotate, solve
 
 _MOST = 512  # prototypes, and axes: 1,280 channels are 5 MB in each
+_LIKENESS_PENALTY = 1.0
+_LIKELIEST = 0.05  # the share of the training images whose likeness to the examples counts
 
 
 @dataclass(frozen=True)
@@ -75,16 +78,39 @@ def with_neighbours(model: onnx.ModelProto, images: FrozenImages) -> onnx.ModelP
     """
     made, direction, given, logits = with_pooled_maximum(model)
     x, h = (part.astype(np.float64) for part in named_outputs(made, (direction, given), images.known))
-    energy, distance = (np.empty(len(x)) for _ in range(2))
+    given_x = np.zeros((0, x.shape[1]))
+    if len(images.given):
+        given_x = named_outputs(made, (direction,), images.given)[0].astype(np.float64)
+    energy, distance, likeness = (np.zeros(len(x)) for _ in range(3))
     for rest, others, scores in _out_of_fold(h, images):
         energy[others] = logsumexp(scores, axis=1)
         distance[others] = fit_metric(x[rest], images.labels[rest]).nearest(x[others])
+        if len(given_x):
+            slope, offset = _likeness(x[rest], given_x)
+            likeness[others] = x[others] @ slope + offset
     by_energy, by_distance = 1 / max(energy.std(), 1e-12), -1 / max(distance.std(), 1e-12)
     score = by_energy * energy + by_distance * distance
     metric = fit_metric(x, images.labels)
     parts = _append_parts(made.graph, direction, logits, metric)
     weight = np.array([[by_energy, by_distance, -by_distance / metric.scale]])
+    if len(given_x):
+        usual = float(np.quantile(likeness, 1 - _LIKELIEST))
+        by_likeness = -1 / max(likeness.std(), 1e-12)
+        score += by_likeness * np.maximum(0, likeness - usual)
+        slope, offset = _likeness(x, given_x)
+        parts = _append_likeness(made.graph, direction, parts, slope, offset - usual)
+        weight = np.append(weight, [[by_likeness]], axis=1)
     return append_share(made, parts, weight, by_distance / metric.scale, score)
+
+
+def _likeness(x: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, float]:
+    """A slope [C] and an offset: how much more a direction is like the given examples [M, C] than like x [N, C]."""
+    both, labels = np.concatenate([x, given]), np.repeat([0, 1], [len(x), len(given)])
+    turned, axes, centre = rotate(both, np.ones(len(both), bool))
+    counts = np.where(labels == 0, len(both) / (2 * len(x)), len(both) / (2 * len(given)))
+    *_, (weight, bias) = solve(turned, labels, 2, [_LIKENESS_PENALTY], counts)
+    slope = axes @ (weight[1] - weight[0])
+    return slope, float(bias[1] - bias[0] - centre @ slope)
 
 
 def _out_of_fold(h: np.ndarray, images: FrozenImages) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -111,3 +137,10 @@ def _append_parts(graph: onnx.GraphProto, direction: str, logits: str, metric: M
         parts.append(f"familiarity.{op}")
     graph.node.append(helper.make_node("Concat", parts, ["familiarity.parts"], axis=1))
     return "familiarity.parts"
+
+
+def _append_likeness(graph: onnx.GraphProto, direction: str, parts: str, slope: np.ndarray, offset: float) -> str:
+    """Append how much more than usual an image is like the examples; its name with the other parts, [batch, 4]."""
+    like = relu(graph, linear(graph, direction, slope[None], np.array([offset]), "familiarity.likeness"))
+    graph.node.append(helper.make_node("Concat", [parts, like], ["familiarity.all_parts"], axis=1))
+    return "familiarity.all_parts"

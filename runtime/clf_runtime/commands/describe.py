@@ -147,7 +147,10 @@ def _familiarity(card: ModelCard) -> str:
         return ""
     of = f"{found.images:,} {'held-out' if found.unseen else 'training'} images"
     mean = sum(found.noticed) / max(1, len(found.noticed))
-    return f"by {of}; below {found.threshold:g} unknown (--reject auto), as {100 * mean:.0f} % of made outliers are"
+    given = f" and {stated(found.given_noticed, found.given)} of examples" if found.given else ""
+    return (
+        f"by {of}; below {found.threshold:g} unknown (--reject auto), as {100 * mean:.0f} % of made outliers{given} are"
+    )
 
 
 def _reference(card: ModelCard) -> str:

@@ -15,7 +15,8 @@ class Familiarity:
 
     An image below `threshold` is unknown where that is asked for. `unseen` says whether the net was trained without the
     held-out images. Of `outliers` outliers of each of the `kinds`, made from such images, the share in `noticed` lies
-    below the threshold. `golden` holds the familiarity of each golden case, on the exporting machine; a
+    below the threshold; of `given` examples of what is no class, which the user had and the fit had not, it is
+    `given_noticed`. `golden` holds the familiarity of each golden case, on the exporting machine; a
     device's may differ by `tolerance`.
     """
 
@@ -27,6 +28,8 @@ class Familiarity:
     noticed: tuple[float, ...]
     golden: tuple[float, ...] = ()
     tolerance: float = 0.01
+    given: int = 0
+    given_noticed: float = 0.0
     foreign: int = 0  # golden cases, the last ones, that are such outliers and no images of the data
 
 
@@ -38,6 +41,8 @@ def familiarity_fault(familiarity: Familiarity, cases: int) -> str | None:
         return "of one image or more"
     if len(familiarity.kinds) != len(familiarity.noticed) or not all(0 <= share <= 1 for share in familiarity.noticed):
         return "with a share in 0..1 for each kind of outlier"
+    if not 0 <= familiarity.given_noticed <= 1:
+        return "with a share in 0..1 of the given examples"
     if len(familiarity.golden) != cases or not all(0 <= value <= 1 for value in familiarity.golden):
         return "with a number in 0..1 for each golden case"
     if familiarity.foreign > cases:

@@ -47,7 +47,11 @@ def net():
     for tensor, value in zip(model.graph.initializer[-2:], (head.weight, head.bias), strict=True):
         tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float32), tensor.name))
     noise = random.integers(0, 256, (60, 3, 16, 16)).astype(np.uint8)
-    return model, FrozenImages(images, labels, 3, head.penalty, None, 1.0, 0, {"noise": noise[:10]}), noise
+    return (
+        model,
+        FrozenImages(images, labels, 3, head.penalty, None, 1.0, 0, {"noise": noise[:10]}, noise[:0], noise[:0]),
+        noise,
+    )
 
 
 def test_the_metric_is_the_shrunk_covariance_within_the_classes():
