@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from clf_export import export_run
 from clf_export.familiarity import fit, images
 from clf_export.familiarity.features import FEATURES, with_features
-from clf_runtime import Classifier
+from clf_runtime import Classifier, ImageError
 from clf_runtime.evaluation.self_test import self_test
 from clf_runtime.evaluation.unknown import auroc
 
@@ -114,3 +114,25 @@ def test_features_are_those_of_maps_and_vectors_behind_the_first_layer():
     assert made.graph.output[1].type.tensor_type.shape.dim[1].dim_value == 4 + 5 + 3 + 1
     pooled = [node.input[0] for node in made.graph.node if node.op_type == "GlobalAveragePool"]
     assert pooled == ["first", "second"]
+
+
+def test_examples_of_what_is_no_class_sharpen_the_threshold(make_run, exported, tmp_path):
+    folder, dataset = make_run("conv")
+    turned = np.ascontiguousarray(np.rot90(dataset.train.images[:300], axes=(2, 3)))
+    np.save(tmp_path / "turned.npy", turned[:150])
+    file = export_run(folder, dataset, tmp_path / "given.onnx", outliers=str(tmp_path / "turned.npy")).model
+    record = file.card.familiarity
+    assert (record.given, record.kinds) == (37, exported[1].card.familiarity.kinds)
+    assert record.given_noticed > 0.9
+    assert record.threshold < 0.05  # digits that lie are told apart so well that fewer known images need be unknown
+    classifier = Classifier.load(file.path, device="cpu")
+    assert (classifier.predict_batch(turned[150:]).familiarity < record.threshold).mean() > 0.9
+    assert self_test(classifier).passed
+
+
+def test_an_example_that_cannot_be_read_is_named(make_run, tmp_path):
+    folder, dataset = make_run("conv")
+    np.save(tmp_path / "odd.npy", np.zeros((3, 2, 32, 32), np.uint8))
+    with pytest.raises(ImageError, match=r"odd\.npy: .*32"):
+        export_run(folder, dataset, tmp_path / "given.onnx", outliers=str(tmp_path / "odd.npy"))
+    assert not (tmp_path / "given.onnx").exists()

@@ -1,5 +1,7 @@
 """The familiarity of a frozen net: its distance is the one it says, and its graph computes it."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -104,3 +106,17 @@ def test_a_net_without_maps_is_refused(net):
     )
     with pytest.raises(FamiliarityError, match="no map before its last layer"):
         with_familiarity(flat, images)
+
+
+def test_what_is_like_the_given_examples_is_less_familiar(net):
+    model, images, noise = net
+    random = np.random.default_rng(2)
+    darker = (0.85 * images.known[random.permutation(90)[:80]]).astype(np.uint8)
+    shares = []
+    for given in (noise[:0], darker[:40]):
+        made, record = with_familiarity(model, replace(images, given=given, fresh_given=given[:10]))
+        data = made.SerializeToString()
+        shares.append((second_output(data, darker[40:]).mean(), second_output(data, images.known).mean()))
+    assert shares[1][0] < shares[0][0]
+    assert abs(shares[1][1] - shares[0][1]) < 0.05
+    assert record.given == 10

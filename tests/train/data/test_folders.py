@@ -287,3 +287,23 @@ def test_a_picture_named_readme_is_read_or_refused(tmp_path: Path, write_picture
 def test_a_class_named_train(tmp_path: Path, write_pictures: Write) -> None:
     write_pictures(tmp_path, *(f"{name}/{i}.png" for name in ("bus", "train") for i in range(2)))
     assert read_source(tmp_path).names == ("bus", "train")
+
+
+def test_a_folder_none_has_examples_of_what_is_no_class(tmp_path: Path, write_pictures: Write) -> None:
+    some = [f"train/{name}/{i}.png" for name in ("cat", "dog", "none") for i in range(3)]
+    write_pictures(tmp_path, *some, "test/cat/1.png", "test/none/1.png")
+    read = read_source(tmp_path)
+    assert (read.names, len(read.train), len(read.test), read.outliers) == (("cat", "dog"), 6, 1, None)
+    assert "examples of what is no class" in " ".join(read.notes)
+    given = read_source(tmp_path, outliers=True)
+    assert given.fingerprint == read.fingerprint
+    assert given.outliers is not None
+    np.testing.assert_array_equal(given.outliers[0], planes(make_picture(6)))
+    assert len(given.outliers) == 3
+    assert read_source(tmp_path, none_is_class=True).names == ("cat", "dog", "none")
+
+
+def test_none_is_a_class_beside_a_single_other(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *(f"train/{name}/{i}.png" for name in ("cat", "none") for i in range(5)))
+    read = read_source(tmp_path, outliers=True)
+    assert (read.names, read.outliers) == (("cat", "none"), None)
