@@ -123,60 +123,61 @@ def export_run(
     with keeping_rejected(plain, file if keep_rejected else None):
         prove_independence(onnx_scores(plain), pool, "the translated net")
         proof = prove(plain, evidence, run.names)
-        quantised, int8_problem = make_int8(plain, dataset, run, int8, watch)
-        answered, known, familiar, unfitted = model, None, None, None
-        if familiarity == "auto":
-            try:
-                known = gather_images(dataset, run, given)
-                answered, familiar = with_familiarity(model, known)
-            except FamiliarityError as error:
-                known, unfitted = None, str(error)
-        tensor = answered.SerializeToString(deterministic=True)
-        cases = golden_cases(evidence, known)
-        golden = make_golden(tensor, cases)
-        if known is not None and familiar is not None:
-            familiar = with_golden(tensor, familiar, golden, cases, known)
-        card = make_card(
-            run,
-            folder.name,
-            accuracy,
-            parity=parity_record(proof.test, TOLERANCE, dataset.fingerprint, proof.edge_images, proof.edge_difference),
-            golden=golden,
-            int8=verdict_for_card(quantised.verdict) if quantised else None,
-            reference=reference_of(tensor, familiar, evidence.reference, evidence.images) if dataset.has_test else None,
-            familiarity=familiar,
-            license=license,
-        )
-        figures = {
-            "file": file.name,
-            **asdict(proof),
-            "data_fingerprint": dataset.fingerprint,
-            "trained_on": card.parity_is_of_training,
-        }
-        geometry = run.geometry if input == "photo" else None
-        final = tensor
-        if geometry is not None:
-            final = with_photo_input(answered, run.image_shape, geometry).SerializeToString(deterministic=True)
-        final_card = with_golden_picture(final, card if geometry is None else photo_card(card, geometry))
-        with named_together() if files is None else nullcontext(files) as files:
-            pictures, photos = 0, None
+    quantised, int8_problem = make_int8(plain, dataset, run, int8, watch)
+    answered, known, familiar, unfitted = model, None, None, None
+    if familiarity == "auto":
+        try:
+            known = gather_images(dataset, run, given)
+            answered, familiar = with_familiarity(model, known)
+        except FamiliarityError as error:
+            known, unfitted = None, str(error)
+    tensor = answered.SerializeToString(deterministic=True)
+    cases = golden_cases(evidence, known)
+    golden = make_golden(tensor, cases)
+    if known is not None and familiar is not None:
+        familiar = with_golden(tensor, familiar, golden, cases, known)
+    card = make_card(
+        run,
+        folder.name,
+        accuracy,
+        parity=parity_record(proof.test, TOLERANCE, dataset.fingerprint, proof.edge_images, proof.edge_difference),
+        golden=golden,
+        int8=verdict_for_card(quantised.verdict) if quantised else None,
+        reference=reference_of(tensor, familiar, evidence.reference, evidence.images) if dataset.has_test else None,
+        familiarity=familiar,
+        license=license,
+    )
+    figures = {
+        "file": file.name,
+        **asdict(proof),
+        "data_fingerprint": dataset.fingerprint,
+        "trained_on": card.parity_is_of_training,
+    }
+    geometry = run.geometry if input == "photo" else None
+    final = tensor
+    if geometry is not None:
+        final = with_photo_input(answered, run.image_shape, geometry).SerializeToString(deterministic=True)
+    final_card = with_golden_picture(final, card if geometry is None else photo_card(card, geometry))
+    rejected = file if keep_rejected else None
+    with keeping_rejected(final, rejected), named_together() if files is None else nullcontext(files) as files:
+        pictures, photos = 0, None
 
-            def check(data: bytes) -> None:
-                nonlocal pictures, photos
-                if geometry is None:
-                    prove(data, evidence, run.names)
-                else:
-                    tested = (evidence.images, evidence.reference, evidence.answer)
-                    photos = prove_photos(data, *tested, geometry, TOLERANCE)
-                    figures["photos"] = asdict(photos)
-                pictures = prove_pictures(data, dataset, evidence)
+        def check(data: bytes) -> None:
+            nonlocal pictures, photos
+            if geometry is None:
+                prove(data, evidence, run.names)
+            else:
+                tested = (evidence.images, evidence.reference, evidence.answer)
+                photos = prove_photos(data, *tested, geometry, TOLERANCE)
+                figures["photos"] = asdict(photos)
+            pictures = prove_pictures(data, dataset, evidence)
 
-            written = write_model(files, file, final, final_card, check)
-            small = None
-            if quantised is not None and quantised.verdict.recommended:
-                small = write_int8(files, int8_file, quantised, card, evidence, known, geometry)
-            elif int8 != "off":  # an int8 file there is of an earlier export
-                files.enter_context(removed_at_end(int8_file))
-            record = files.enter_context(whole_file(folder / "parity.json"))
-            record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+        written = write_model(files, file, final, final_card, check)
+        small = None
+        if quantised is not None and quantised.verdict.recommended:
+            small = write_int8(files, int8_file, quantised, card, evidence, known, geometry)
+        elif int8 != "off":  # an int8 file there is of an earlier export
+            files.enter_context(removed_at_end(int8_file))
+        record = files.enter_context(whole_file(folder / "parity.json"))
+        record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     return Export(written, proof, as_trained, pictures, small, quantised, int8_problem, hint, photos, unfitted)

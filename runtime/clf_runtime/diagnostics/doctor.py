@@ -215,7 +215,8 @@ def check_model(file: Path, *, works: bool) -> Iterator[Check]:
     result = result if isinstance(result, dict) else {}
     if ended.code == 0 and result.get("passed") is True:
         largest, most = result["max_difference"], result["tolerance"]
-        what = f"{len(result['cases'])} golden cases on {result['provider']}"
+        picture = " and a picture" * (result.get("picture") == "agrees")
+        what = f"{len(result['cases'])} golden cases{picture} on {result['provider']}"
         text = f"passed: {what}, max. difference {largest:.1e}, tolerance {most:g}"
         yield Check("self-test", "ok", text)
     else:
