@@ -9,10 +9,12 @@ from onnx import TensorProto, helper
 
 from clf_export.errors import FamiliarityError
 from clf_export.familiarity.nodes import constant
+from clf_export.familiarity.outputs import named_outputs
 
 FEATURES = "familiarity.features"
 MOST_FEATURES = 1024  # beside the logits
 _LAYERS = ("Conv", "Gemm", "MatMul")
+_BATCH = 7  # images of a try; hardly a number of tokens
 _SHAPING = ("Flatten", "Reshape", "ReduceMean", "Squeeze")
 
 
@@ -30,7 +32,7 @@ def with_features(model: onnx.ModelProto) -> onnx.ModelProto:
     logits = logits_of(graph)
     maps: list[str] = []
     vectors: list[str] = []
-    for name in _some(_given_to_layers(graph, widths), widths):
+    for name in _some(_by_image(made, _given_to_layers(graph, widths)), widths):
         (maps if widths[name][0] == 4 else vectors).append(name)
     parts = []
     if maps:
@@ -46,8 +48,7 @@ def with_features(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.node.append(helper.make_node("ReduceMax", [logits, axis], ["familiarity.largest"], keepdims=1))
     parts += [*vectors, logits, "familiarity.largest"]
     graph.node.append(helper.make_node("Concat", parts, [FEATURES], axis=1))
-    count = sum(widths[name][1] for name in (*maps, *vectors, logits)) + 1
-    graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", count]))
+    graph.output.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["batch", "features"]))
     return made
 
 
@@ -119,6 +120,17 @@ def _given_to_layers(graph: onnx.GraphProto, widths: dict[str, tuple[int, int]])
         if layer or behind:
             learned.update(node.output)
     return given
+
+
+def _by_image(model: onnx.ModelProto, names: list[str]) -> list[str]:
+    """Those of the tensors that have one row for each image of a batch; of tokens, say, there may be more."""
+    if not names:
+        return []
+    (image,) = model.graph.input
+    shape = [dim.dim_value for dim in image.type.tensor_type.shape.dim][1:]
+    dtype = helper.tensor_dtype_to_np_dtype(image.type.tensor_type.elem_type)
+    found = named_outputs(model, names, np.zeros((_BATCH, *shape), dtype))
+    return [name for name, rows in zip(names, found, strict=True) if len(rows) == _BATCH]
 
 
 def _map_of(name: str, makers: dict[str, onnx.NodeProto], widths: dict[str, tuple[int, int]]) -> str:

@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from clf_export import export_run
 from clf_export.familiarity import fit, images
 from clf_export.familiarity.features import FEATURES, with_features
+from clf_export.familiarity.outputs import second_output
 from clf_runtime import Classifier, ImageError
 from clf_runtime.evaluation.self_test import self_test
 from clf_runtime.evaluation.unknown import auroc
@@ -111,7 +112,8 @@ def test_features_are_those_of_maps_and_vectors_behind_the_first_layer():
     made = with_features(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
     onnx.checker.check_model(made, full_check=True)
     assert [o.name for o in made.graph.output] == ["probabilities", FEATURES]
-    assert made.graph.output[1].type.tensor_type.shape.dim[1].dim_value == 4 + 5 + 3 + 1
+    images = random.normal(size=(2, 3, 8, 8)).astype(np.float32)
+    assert second_output(made.SerializeToString(), images).shape == (2, 4 + 5 + 3 + 1)
     pooled = [node.input[0] for node in made.graph.node if node.op_type == "GlobalAveragePool"]
     assert pooled == ["first", "second"]
 
@@ -136,3 +138,25 @@ def test_an_example_that_cannot_be_read_is_named(make_run, tmp_path):
     with pytest.raises(ImageError, match=r"odd\.npy: .*32"):
         export_run(folder, dataset, tmp_path / "given.onnx", outliers=str(tmp_path / "odd.npy"))
     assert not (tmp_path / "given.onnx").exists()
+
+
+def test_what_has_a_row_for_each_token_is_no_feature():
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["": 18]>
+        net (float[batch, 6, 4] image) => (float[batch, 2] probabilities)
+        <float[4, 4] w1, float[4, 4] w2, float[4, 2] w3, int64[2] tokens = {-1, 4}, int64[3] back = {-1, 6, 4}> {
+            rows = Reshape (image, tokens)
+            first = MatMul (rows, w1)
+            second = MatMul (first, w2)
+            images = Reshape (second, back)
+            mean = ReduceMean <keepdims = 0> (images, axis)
+            logits = MatMul (mean, w3)
+            probabilities = Softmax (logits)
+        }""")
+    random = np.random.default_rng(0)
+    for name, shape in (("w1", (4, 4)), ("w2", (4, 4)), ("w3", (4, 2))):
+        model.graph.initializer.append(numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "axis"))
+    featured = with_features(model)
+    found = second_output(featured.SerializeToString(), random.normal(size=(5, 6, 4)).astype(np.float32))
+    assert found.shape == (5, 4 + 2 + 1)  # the mean, the logits, and the largest of these
