@@ -6,6 +6,7 @@ Nothing here imports torch, so that the runtime's tests run where a device's pac
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,17 @@ def _tiny_model(
     if properties:
         helper.set_model_props(model, properties)
     return model.SerializeToString()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests and their processes leave in the temporary folder goes with this one, whose path sockets can have."""
+    tmp_path_factory.getbasetemp()  # which is not inside
+    temporary = tempfile.TemporaryDirectory(prefix="clf-", ignore_cleanup_errors=True)
+    with temporary as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def folder(no_drawing, tmp_path_factory):
     digits = read_source("digits")
     recipes = {"conv": change(find_recipe("fast", "conv"), {"epochs": 1})}
     train(digits, recipes, folder / "run")
-    export_run(folder / "run", digits, folder / "model.onnx")
+    export_run(folder / "run", digits, folder / "model.onnx", familiarity="off")
     asked = []
 
     def stopping():

@@ -65,7 +65,7 @@ def test_the_pages_show_the_worst_classes(made):
 
 def test_the_file_answers_on_a_device(made, command, tmp_path):
     folder, dataset, run_folder, run = made
-    export = export_run(run_folder, dataset, tmp_path / "m.onnx")
+    export = export_run(run_folder, dataset, tmp_path / "m.onnx", familiarity="off")
     classifier = Classifier.load(tmp_path / "m.onnx")
     assert classifier.card == export.model.card
     assert len(classifier.card.names) == CLASSES

@@ -96,7 +96,7 @@ def test_tied_weights_and_a_net_that_fails_in_training(tmp_path, here):
     )
     tied = ["clf-train", "--model", "odd:tied", "--epochs", "1", "--out", "tied", "--quiet"]
     assert here(tied).code == 0
-    assert here(["clf-export", "tied", "--model", "odd:tied", "--quiet"]).code == 0
+    assert here(["clf-export", "tied", "--model", "odd:tied", "--familiarity", "off", "--quiet"]).code == 0
     failed = here(["clf-train", "--model", "odd:Fails", "--out", "fails", "--quiet"])
     assert (failed.code, failed.err) == (
         2,
@@ -115,7 +115,7 @@ def test_what_is_exported_or_repeated_is_the_net_that_was_trained(tmp_path, here
         assert "the weights are those of the training, but nets:tiny gives other outputs now" in refused.err
     assert sorted(entry.name for entry in tmp_path.iterdir() if entry.name != "__pycache__") == ["mine", "nets.py"]
     (tmp_path / "nets.py").write_text(code)
-    exported = here(EXPORT)
+    exported = here(EXPORT, "--familiarity", "off")
     assert exported.code == 0, exported.err
     assert "weights and outputs match those recorded in training; test accuracy reproduced" in exported.out
 
@@ -127,7 +127,7 @@ def test_a_net_that_ends_in_a_softmax_gets_a_hint_in_training_and_in_the_export(
         "    return nn.Sequential(nn.Flatten(), nn.Linear(3072, classes), nn.Softmax(1))\n"
     )
     train = ["clf-train", "--model", "sure:twice", "--epochs", "1", "--out", "run"]
-    for command in (train, ["clf-export", "run", "--model", "sure:twice"]):
+    for command in (train, ["clf-export", "run", "--model", "sure:twice", "--familiarity", "off"]):
         ended = here(command)
         assert ended.code == 0, ended.err
         assert ended.err.count("sure:twice: the net seems to end in a softmax") == 1

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from small_arrays import make_images, make_labels
 
-from clf_runtime.datasets import archive_tree, tar_archive
+from clf_runtime.datasets import archive_tree, pictures, tar_archive
 from clf_train.data.sources import read_source
 from clf_train.errors import DataError
 
@@ -132,15 +132,18 @@ def test_links_are_not_followed_and_it_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", MAKERS)
-def test_a_picture_that_unpacks_to_more_than_any_is_refused_within_little_memory(tmp_path: Path, file: str) -> None:
-    bomb = MAKERS[file](tmp_path / file, {**PICTURES, "1/bomb.png": bytes(200 << 20)})
+def test_a_picture_that_unpacks_to_more_than_any_is_refused_within_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    monkeypatch.setattr(pictures, "MAX_FILE_BYTES", 4 << 20)  # of 64 MiB, which take longer
+    bomb = MAKERS[file](tmp_path / file, {**PICTURES, "1/bomb.png": bytes(16 << 20)})
     assert bomb.stat().st_size < 1 << 20
     tracemalloc.start()
-    with pytest.raises(DataError, match=r"1/bomb\.png: exceeds the limit of 64 MiB"):
+    with pytest.raises(DataError, match=r"1/bomb\.png: exceeds the limit of 4 MiB"):
         read_source(bomb)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 200 << 20
+    assert peak < 8 << 20
     assert len(read_source(bomb, skip_bad=True).skipped) == 1
 
 

@@ -17,6 +17,8 @@ from clf_train.loop.head import nested
 from clf_train.models.recipe import FAST
 from clf_train.runs.run import read_run
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 
 def history(*accuracies):
     return tuple(Epoch(i, 1.0, 0.5, 0.1, 1.0, 1.0, 1.0 - a, a) for i, a in enumerate(accuracies, 1))

