@@ -80,11 +80,21 @@ def gather_images(dataset: Dataset, run: Run) -> Images | FrozenImages:
     found = min(len(chosen.validation), len(chosen.calibration))
     if found < LEAST_HELD_OUT:
         raise FamiliarityError(f"{found:,} held-out images are too few, {LEAST_HELD_OUT} are needed")
-    size = chosen.calibration[0].size
-    a_kind = max(_LEAST_A_KIND, min(_A_KIND, len(chosen.calibration) // 8, _MOST_VALUES // (len(KINDS) * size)))
-    outliers = _of_each_kind(chosen.calibration, a_kind, run, random)
-    fresh = _of_each_kind(chosen.validation, max(_LEAST_A_KIND, a_kind // 4), run, random)
-    return Images(chosen.calibration, chosen.validation, outliers, fresh, chosen.unseen)
+    return with_outliers(chosen.calibration, chosen.validation, chosen.unseen, run.value_range, random)
+
+
+def with_outliers(
+    known: np.ndarray,
+    held_out: np.ndarray,
+    unseen: bool,
+    value_range: tuple[float, float],
+    random: np.random.Generator,
+) -> Images:
+    """These known and held-out images [N, C, H, W], and outliers of each kind that are made of them: see Images."""
+    a_kind = max(_LEAST_A_KIND, min(_A_KIND, len(known) // 8, _MOST_VALUES // (len(KINDS) * known[0].size)))
+    outliers = _of_each_kind(known, a_kind, value_range, random)
+    fresh = _of_each_kind(held_out, max(_LEAST_A_KIND, a_kind // 4), value_range, random)
+    return Images(known, held_out, outliers, fresh, unseen)
 
 
 def _of_frozen(dataset: Dataset, run: Run, penalty: float, random: np.random.Generator) -> FrozenImages:
@@ -102,14 +112,16 @@ def _of_frozen(dataset: Dataset, run: Run, penalty: float, random: np.random.Gen
         counts=None if of_class is None else of_class[labels],
         temperature=run.temperature,
         seed=run.seed,
-        fresh=_of_each_kind(images, _FROZEN_A_KIND, run, random),
+        fresh=_of_each_kind(images, _FROZEN_A_KIND, run.value_range, random),
     )
 
 
-def _of_each_kind(images: np.ndarray, most: int, run: Run, random: np.random.Generator) -> dict[str, np.ndarray]:
+def _of_each_kind(
+    images: np.ndarray, most: int, value_range: tuple[float, float], random: np.random.Generator
+) -> dict[str, np.ndarray]:
     """At most so many outliers of each kind, of random images."""
     made = {}
     for kind in KINDS:
         rows = random.permutation(len(images))[:most]
-        made[kind] = make_outliers(images[rows], run.value_range, kind, random)
+        made[kind] = make_outliers(images[rows], value_range, kind, random)
     return made
