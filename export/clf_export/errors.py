@@ -2,6 +2,7 @@
 
 ClfError
 └── ExportError                       the root of this package
+    ├── AdoptionError (ValueError)      a foreign ONNX file cannot be adopted, or not as stated
     ├── TranslationError (ValueError)   the net cannot be translated to ONNX
     ├── ParityError (ValueError)        outputs differ from PyTorch's, or depend on the rest of the batch
     ├── FamiliarityError (ValueError)   no familiarity can be fitted to the net
@@ -14,6 +15,10 @@ from clf_runtime.errors import ClfError
 
 class ExportError(ClfError):
     """Root of every error that clf_export raises on purpose."""
+
+
+class AdoptionError(ExportError, ValueError):
+    """An ONNX file of another program cannot become a clf-edge model, or is not what was stated about it."""
 
 
 class TranslationError(ExportError, ValueError):

@@ -14,7 +14,7 @@ from clf_export.familiarity.fit import with_familiarity
 from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
 from clf_export.familiarity.images import FrozenImages, Images
 from clf_export.graph.photo import with_photo_input
-from clf_export.int8.held_out import choose_images
+from clf_export.int8.held_out import HeldOut, choose_images
 from clf_export.int8.quantize import Quantised, quantise
 from clf_export.int8.verdict import ENOUGH_IMAGES, processor_difference
 from clf_export.outputs import ModelFile, write_model
@@ -39,11 +39,17 @@ def make_int8(
     """The int8 version of a float32 model with its verdict, or else the reason why there is none."""
     if mode == "off":
         return None, None
-    held_out = choose_images(dataset, run)
+    return int8_of(model, choose_images(dataset, run), mode, watch, "train with a larger --validation-share")
+
+
+def int8_of(
+    model: bytes, held_out: HeldOut, mode: Int8Mode, watch: Callable[[str], object], advice: str
+) -> tuple[Quantised | None, str | None]:
+    """The same for held-out images; `advice` says how there can be enough of them."""
     if mode == "require" and len(held_out.labels) < ENOUGH_IMAGES:
         raise QuantisationError(
-            f"{len(held_out.labels):,} held-out images are too few to judge int8, {ENOUGH_IMAGES} are needed (train "
-            "with a larger --validation-share); int8 is required, so no file is written"
+            f"{len(held_out.labels):,} held-out images are too few to judge int8, {ENOUGH_IMAGES} are needed "
+            f"({advice}); int8 is required, so no file is written"
         )
     try:
         quantised = quantise(

@@ -6,23 +6,40 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from clf_export.commands.adopt_options import (
+    BackgroundOption,
+    BgrOption,
+    FitOption,
+    LogitsOption,
+    MeanOption,
+    NamesOption,
+    NhwcOption,
+    OnnxOption,
+    OutputOption,
+    RangeOption,
+    Said,
+    SizeOption,
+    StdOption,
+)
 from clf_runtime.commands.progress import following
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
+from clf_runtime.errors import UsageError
 
 NAME = "clf-export"
 
 
 def export(
     run_folder: Annotated[
-        Path,
+        Path | None,
         typer.Argument(metavar="RUN", help="A run folder of clf-train; one with several models gives a file for each."),
-    ],
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="The training images, if they have moved since: anything that clf-train --data takes.",
+            help="The training images, if they have moved since: anything that clf-train --data takes. With --onnx "
+            "labelled images in any layout of clf-eval, or a folder of pictures without labels.",
         ),
     ] = None,
     out: Annotated[
@@ -30,7 +47,7 @@ def export(
         typer.Option(
             metavar="FILE|DIR",
             help="The file to write, if the name ends in .onnx, or a folder.  [default: beside the run folder, "
-            "with its name]",
+            "with its name; with --onnx NAME.adopted.onnx]",
         ),
     ] = None,
     model: Annotated[
@@ -76,6 +93,18 @@ def export(
     keep_rejected: Annotated[
         bool, typer.Option("--keep-rejected", help="Keep a file that fails verification, as NAME.rejected.onnx.")
     ] = False,
+    onnx: OnnxOption = None,
+    names: NamesOption = None,
+    image_size: SizeOption = None,
+    pixel_range: RangeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    bgr: BgrOption = False,
+    nhwc: NhwcOption = False,
+    logits: LogitsOption = False,
+    output: OutputOption = None,
+    fit: FitOption = None,
+    background: BackgroundOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
     version: Annotated[
@@ -89,8 +118,35 @@ def export(
     written, and a table shows the differences. Normalisation and softmax are inside the file; so are a model card, and
     golden cases for the self-test on a device (clf-predict --self-test).
 
+    With --onnx the same is done of a classifier's .onnx file from another program: the original file, on pixels
+    preprocessed as the options state, takes the place of PyTorch. What must be known and is not stated is asked for.
+
     Exit codes: 0 success; 2 any error.
     """
+    said = Said(names, image_size, pixel_range, mean, std, bgr, nhwc, logits, output, fit, background)
+    if onnx is not None:
+        if run_folder is not None or model is not None:
+            raise UsageError(f"{'RUN' if run_folder else '--model'} and --onnx exclude each other")
+        from clf_export.commands.adopt import adopt
+
+        adopt(
+            NAME,
+            onnx,
+            said.stated(),
+            data,
+            out,
+            overwrite=overwrite,
+            license=license,
+            keep_rejected=keep_rejected,
+            int8=int8,
+            input=input,
+            familiarity=familiarity,
+            quiet=quiet,
+        )
+        return
+    said.refuse_any()
+    if run_folder is None:
+        raise UsageError("Missing argument RUN, a run folder of clf-train; or pass --onnx FILE")
     from clf_export.commands.export_text import export_lines
     from clf_export.errors import ParityError
     from clf_export.export import export_run

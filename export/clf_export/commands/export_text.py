@@ -1,5 +1,6 @@
 """What `clf-export` prints of the files that it has written."""
 
+from clf_export.adoption.adopt import Adopted
 from clf_export.export import Export
 from clf_export.outputs import ModelFile
 from clf_export.proof.proof import table
@@ -19,7 +20,7 @@ def export_lines(made: Export) -> list[str]:
         lines.append(f"pictures                         {same}")
     if made.familiarity_problem is not None:
         lines.append(f"unknown by familiarity           never: {made.familiarity_problem}")
-    lines += [*_golden_lines(written), *_int8_lines(made)]
+    lines += [*golden_lines(written), *int8_lines(made)]
     head = f"{written.path}: {written.size:,} bytes, {written.card.model}, verified against PyTorch"
     return [head, *(f"  {line}" for line in lines)]
 
@@ -33,7 +34,8 @@ def _proof_lines(made: Export) -> list[str]:
     return lines
 
 
-def _golden_lines(file: ModelFile) -> list[str]:
+def golden_lines(file: ModelFile) -> list[str]:
+    """The golden cases of a file, and its SHA-256."""
     golden = file.card.golden
     lines = [f"sha256                           {file.sha256}"]
     if golden is None:
@@ -71,7 +73,7 @@ def _given_lines(familiarity: Familiarity) -> list[str]:
     ]
 
 
-def _int8_lines(made: Export) -> list[str]:
+def int8_lines(made: Export | Adopted) -> list[str]:
     """The verdict on int8, and the file if there is one."""
     if made.int8_problem is not None:
         return [f"int8                             {made.int8_problem}"]
@@ -95,7 +97,7 @@ def _int8_lines(made: Export) -> list[str]:
         accuracies = _both(parity.onnx_accuracy, parity.torch_accuracy, parity.images)
         if not made.int8.card.parity_is_of_training:
             lines.append(f"accuracy on test images          {accuracies}")
-        lines += _golden_lines(made.int8)
+        lines += golden_lines(made.int8)
     return lines
 
 

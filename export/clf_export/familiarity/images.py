@@ -80,20 +80,29 @@ def gather_images(dataset: Dataset, run: Run, given: np.ndarray | None = None) -
     Raises FamiliarityError if they are too few; DataError if there is no room for copies.
     """
     random = np.random.default_rng(run.seed)
-    if given is None:
-        given = dataset.train.images[:0]
-    parts = split_given(given, random)
     if run.head is not None and run.recipe.epochs == 0:
-        return _of_frozen(dataset, run, run.head.penalty, random, parts)
+        return _of_frozen(dataset, run, run.head.penalty, random, given)
     chosen = choose_images(dataset, run, most_calibration=_KNOWN)
     found = min(len(chosen.validation), len(chosen.calibration))
     if found < LEAST_HELD_OUT:
         raise FamiliarityError(f"{found:,} held-out images are too few, {LEAST_HELD_OUT} are needed")
-    size = chosen.calibration[0].size
-    a_kind = max(_LEAST_A_KIND, min(_A_KIND, len(chosen.calibration) // 8, _MOST_VALUES // (len(KINDS) * size)))
-    outliers = _of_each_kind(chosen.calibration, a_kind, run, random)
-    fresh = _of_each_kind(chosen.validation, max(_LEAST_A_KIND, a_kind // 4), run, random)
-    return Images(chosen.calibration, chosen.validation, outliers, fresh, chosen.unseen, *parts)
+    return with_outliers(chosen.calibration, chosen.validation, chosen.unseen, run.value_range, random, given)
+
+
+def with_outliers(
+    known: np.ndarray,
+    held_out: np.ndarray,
+    unseen: bool,
+    value_range: tuple[float, float],
+    random: np.random.Generator,
+    given: np.ndarray | None = None,
+) -> Images:
+    """These known, held-out and given images [N, C, H, W], and outliers of each kind that are made of them: see Images."""
+    a_kind = max(_LEAST_A_KIND, min(_A_KIND, len(known) // 8, _MOST_VALUES // (len(KINDS) * known[0].size)))
+    outliers = _of_each_kind(known, a_kind, value_range, random)
+    fresh = _of_each_kind(held_out, max(_LEAST_A_KIND, a_kind // 4), value_range, random)
+    parts = split_given(known[:0] if given is None else given, random)
+    return Images(known, held_out, outliers, fresh, unseen, *parts)
 
 
 def split_given(given: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -104,13 +113,14 @@ def split_given(given: np.ndarray, random: np.random.Generator) -> tuple[np.ndar
 
 
 def _of_frozen(
-    dataset: Dataset, run: Run, penalty: float, random: np.random.Generator, parts: tuple[np.ndarray, np.ndarray]
+    dataset: Dataset, run: Run, penalty: float, random: np.random.Generator, given: np.ndarray | None
 ) -> FrozenImages:
     labels = dataset.train.labels
     if len(labels) < LEAST_HELD_OUT:
         raise FamiliarityError(f"{len(labels):,} training images are too few, {LEAST_HELD_OUT} are needed")
     rows = spread(np.arange(len(labels)), labels, _MOST_FROZEN, random)
     images, labels = spill.take(dataset.train.images, rows), labels[rows]
+    fit, fresh = split_given(images[:0] if given is None else given, random)
     of_class = class_weights(labels, len(run.names), run.recipe)
     return FrozenImages(
         known=images,
@@ -120,16 +130,18 @@ def _of_frozen(
         counts=None if of_class is None else of_class[labels],
         temperature=run.temperature,
         seed=run.seed,
-        fresh=_of_each_kind(images, _FROZEN_A_KIND, run, random),
-        given=parts[0],
-        fresh_given=parts[1],
+        fresh=_of_each_kind(images, _FROZEN_A_KIND, run.value_range, random),
+        given=fit,
+        fresh_given=fresh,
     )
 
 
-def _of_each_kind(images: np.ndarray, most: int, run: Run, random: np.random.Generator) -> dict[str, np.ndarray]:
+def _of_each_kind(
+    images: np.ndarray, most: int, value_range: tuple[float, float], random: np.random.Generator
+) -> dict[str, np.ndarray]:
     """At most so many outliers of each kind, of random images."""
     made = {}
     for kind in KINDS:
         rows = random.permutation(len(images))[:most]
-        made[kind] = make_outliers(images[rows], run.value_range, kind, random)
+        made[kind] = make_outliers(images[rows], value_range, kind, random)
     return made

@@ -1,4 +1,4 @@
-"""The reference of the proof: PyTorch's outputs on the CPU, by the code path of the test.
+"""The reference of the proof: for a run PyTorch's outputs on the CPU, by the code path of the test.
 
 Letters in shapes: N images, C channels, H height, W width, K classes.
 """
@@ -17,10 +17,10 @@ from clf_train.runs.run import Run
 
 @dataclass(frozen=True)
 class Evidence:
-    """The test images [N, C, H, W] with their labels int64 [N], and PyTorch's outputs.
+    """The test images [N, C, H, W] with their labels int64 [N], and the outputs of the `origin`, such as PyTorch.
 
     `reference` holds its probabilities, float32 [N, K], for the test images; `answer` computes those of any batch, by
-    the code path of training. Synthetic images lie within `value_range`.
+    another path than the file. Synthetic images lie within `value_range`.
     """
 
     images: np.ndarray
@@ -28,6 +28,7 @@ class Evidence:
     reference: np.ndarray
     answer: Callable[[np.ndarray], np.ndarray]
     value_range: tuple[float, float]
+    origin: str = "PyTorch"
 
 
 def gather_evidence(run: Run, net: nn.Module, dataset: Dataset) -> Evidence:

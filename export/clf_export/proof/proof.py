@@ -69,7 +69,7 @@ class Proof:
 
 
 def prove(model: bytes, evidence: Evidence, names: Sequence[str]) -> Proof:
-    """Compare a model's outputs with PyTorch's. Raises ParityError, with a table, if they do not match."""
+    """Compare a model's outputs with the evidence's. Raises ParityError, with a table, if they do not match."""
     images, reference, labels = evidence.images, evidence.reference, evidence.labels
     try:
         test = compare(reference, run_onnx(model, images), labels)
@@ -87,8 +87,8 @@ def prove(model: bytes, evidence: Evidence, names: Sequence[str]) -> Proof:
     proof = Proof(test, tuple(edges))
     if not proof.passed:
         raise ParityError(
-            f"onnxruntime's outputs differ from PyTorch's, so no file is written: {proof.problem()}",
-            tuple(table(proof, names)),
+            f"onnxruntime's outputs differ from {evidence.origin}'s, so no file is written: {proof.problem()}",
+            tuple(table(proof, names, origin=evidence.origin)),
         )
     return proof
 
@@ -110,10 +110,13 @@ def edge_images(
     return made
 
 
-def table(proof: Proof, names: Sequence[str], *, trained_on: bool = False) -> list[str]:
+def table(
+    proof: Proof, names: Sequence[str], *, trained_on: bool = False, labelled: bool = True, origin: str = "PyTorch"
+) -> list[str]:
     """The figures of a proof, aligned, one per line; failures are marked.
 
-    `trained_on` says that the net was trained on these images: their accuracy is then left out.
+    `trained_on` says that the net was trained on these images: their accuracy is then left out, as it is for images
+    that are not `labelled`. `origin` is what the file was compared with.
     """
     test = proof.test
     lines = [
@@ -127,10 +130,10 @@ def table(proof: Proof, names: Sequence[str], *, trained_on: bool = False) -> li
             for d in test.first_differing
         ),
     ]
-    if not trained_on:
-        lines.append(f"accuracy, PyTorch                {stated(test.torch_accuracy, test.images)}")
+    if labelled and not trained_on:
+        lines.append(f"{f'accuracy, {origin}':<33}{stated(test.torch_accuracy, test.images)}")
         lines.append(f"accuracy, onnxruntime            {stated(test.onnx_accuracy, test.images)}")
-    if test.onnx_class_accuracies != test.torch_class_accuracies:
+    if labelled and test.onnx_class_accuracies != test.torch_class_accuracies:
         pairs = zip(names, test.torch_class_accuracies, test.onnx_class_accuracies, strict=True)
         lines += [f"  {name}: {100 * a:.2f} %, onnxruntime {100 * b:.2f} %" for name, a, b in pairs if a != b]
     lines.append(f"max. difference, synthetic       {proof.edge_difference:.2e}  ({proof.edge_images:,} images)")

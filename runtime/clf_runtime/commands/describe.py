@@ -27,6 +27,7 @@ def card_lines(classifier: Classifier) -> list[str]:
         ("trained", " ".join(filter(None, (card.created, card.recipe and f"recipe {card.recipe}", card.run)))),
         ("data", " ".join(filter(None, (card.data, card.data_fingerprint and f"sha256 {card.data_fingerprint}")))),
         ("began with", card.pretrained),
+        ("made of", card.original),
         ("license", card.license),
         ("test", "" if card.test_accuracy is None else _share(card.test_accuracy, card.test_images)),
         ("folds", _folds(card)),
@@ -118,7 +119,8 @@ def _parity_facts(card: ModelCard) -> list[tuple[str, str]]:
         what = f"proven on the {parity.images:,} images that it was trained on,"
     facts = [("this file", f"{what} by onnxruntime {parity.onnxruntime}")]
     if card.precision == "float32":
-        proof = f"max. difference from PyTorch {parity.max_difference:.1e}, {parity.differing:,} predictions differ"
+        other = "the original" if card.original else "PyTorch"
+        proof = f"max. difference from {other} {parity.max_difference:.1e}, {parity.differing:,} predictions differ"
         facts.append(("parity", f"{proof}; {parity.edge_images:,} synthetic images {parity.edge_difference:.1e}"))
     if classes and not card.parity_is_of_training:
         (worst, name), (best, best_name) = classes[0], classes[-1]

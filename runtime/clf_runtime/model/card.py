@@ -43,6 +43,7 @@ class ModelCard:
     data: str = ""
     data_fingerprint: str = ""
     pretrained: str = ""  # source and licence of the weights that its training began with, if it began with any
+    original: str = ""  # name and SHA-256 of the file that it was made of, for a classifier from another program
     parameters: int = 0
     test_images: int = 0
     test_accuracy: float | None = None  # a fraction in [0, 1], PyTorch's at the end of the training

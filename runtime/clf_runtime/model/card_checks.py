@@ -50,8 +50,9 @@ def check_card(card: "ModelCard") -> None:
 
 
 def _texts(card: "ModelCard", demand: _Demand) -> None:
-    texts = ("model", "description", "license", "created", "run", "recipe", "data", "data_fingerprint", "pretrained")
-    for field in texts:
+    texts = ("model", "description", "license", "created", "run", "recipe", "data", "data_fingerprint")
+    more = ("pretrained", "original")
+    for field in (*texts, *more):
         demand(is_text(getattr(card, field)), field, f"text of at most {MAX_TEXT:,} characters")
     demand(not card.created or bool(_INSTANT.fullmatch(card.created)), "created", "a UTC time in ISO 8601")
 
