@@ -9,6 +9,7 @@ from clf_runtime.classifier import Classifier
 from clf_runtime.commands.describe import card_facts
 from clf_runtime.model.card import ModelCard
 
+LEAST_PALETTE = 64  # colours of a golden picture (see proof.pictures), the last one for what is transparent
 MOST_DRAWN = 64  # pixels of a side, up to which a grey image can be drawn by hand
 
 
@@ -74,13 +75,22 @@ def _golden(card: ModelCard) -> dict[str, Any] | None:
         "familiarity": () if known is None else known.golden,
         "familiarityTolerance": None if known is None else known.tolerance,
         "picture": None
-        if picture is None
+        if picture is None or _leaves_palette(picture.data)
         else {
             "data": base64.b64encode(picture.data).decode("ascii"),
             "sha256": picture.input_sha256,
             "probabilities": picture.probabilities,
         },
     }
+
+
+def _leaves_palette(png: bytes) -> bool:
+    """Whether a golden picture is one of earlier versions: its corner has a colour that its palette lacks.
+
+    Pillow shows such a colour as black, a browser as it likes.
+    """
+    at = png.find(b"PLTE")
+    return at >= 4 and int.from_bytes(png[at - 4 : at], "big") < 3 * LEAST_PALETTE
 
 
 def drawing_colours(card: ModelCard) -> dict[str, str] | None:

@@ -6,6 +6,7 @@ import { connectDrawing } from "./drawing.js";
 import { openModel } from "./model.js";
 import { keepOffline } from "./offline.js";
 import { readPageData } from "./resources.js";
+import { scientific } from "./results.js";
 import { selfTest } from "./self-test.js";
 import { connectFiles, connectPanel } from "./sources.js";
 import { toImageData } from "./tensor.js";
@@ -41,7 +42,7 @@ async function testBrowser(answer, answers) {
   try {
     const { cases, largest, picture, problems } = await selfTest(answer, page.golden, card);
     const tested = `${cases.length} golden cases${picture.state === "agrees" ? " and a picture" : ""}`;
-    const figures = `${tested}: largest difference ${largest.toExponential(1)}, tolerance ${page.golden.tolerance}`;
+    const figures = `${tested}: largest difference ${scientific(largest)}, tolerance ${page.golden.tolerance}`;
     if (problems.length) {
       showAgreement("differs", "This browser does not agree with the exporting machine.", [...problems, figures]);
     } else {

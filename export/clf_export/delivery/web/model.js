@@ -9,7 +9,8 @@ export async function openModel({ runtime, wasm, model }) {
   // Several threads need headers that a plain file server does not send; a small model gains nothing by them.
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmBinary = wasmBinary;
-  const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+  ort.env.logLevel = "error";
+  const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"], logSeverityLevel: 3 });
   const [input] = session.inputNames;
   const [probabilities, familiarity] = session.outputNames;
   let before = Promise.resolve();

@@ -98,7 +98,12 @@ function textOf(element, selector, text) {
   found.hidden = text === "";
 }
 
-/** A share in 0..1 as per cent, with one decimal. */
+/** A share in 0..1 as per cent, with one decimal; the line does not break before the sign. */
 export function percent(share) {
-  return `${(100 * share).toFixed(1)} %`;
+  return `${(100 * share).toFixed(1)}\u00a0%`;
+}
+
+/** A small number with one decimal and its power of ten, such as 5.1e−7, in which a line does not break. */
+export function scientific(value) {
+  return value.toExponential(1).replace("-", "\u2212");
 }

@@ -3,7 +3,7 @@
 /** A picture as { type, data, dims } for a batch of one. `card` states dtype, high (1 or 255), layout and resizes. */
 export function toTensor(picture, card) {
   if (card.resizes) {
-    return { type: "uint8", data: picture.pixels, dims: [1, picture.height, picture.width, 3] };
+    return { type: "uint8", data: inColour(picture.pixels, card), dims: [1, picture.height, picture.width, 3] };
   }
   const ordered = card.layout === "NHWC" ? picture.pixels : channelsFirst(picture);
   const data = card.dtype === "uint8" ? ordered : Float32Array.from(ordered, (v) => (card.high === 1 ? v / 255 : v));
@@ -13,6 +13,11 @@ export function toTensor(picture, card) {
     data,
     dims: card.layout === "NHWC" ? [1, height, width, channels] : [1, channels, height, width],
   };
+}
+
+/** What a graph that resizes takes has three channels; grey has the same value in each. */
+function inColour(pixels, { channels }) {
+  return channels === 3 ? pixels : Uint8Array.from({ length: 3 * pixels.length }, (_, i) => pixels[Math.floor(i / 3)]);
 }
 
 function channelsFirst({ pixels, width, height, channels }) {
@@ -28,10 +33,12 @@ function channelsFirst({ pixels, width, height, channels }) {
 
 /** The tensors of images that are stored one after another: little-endian, in the card's dtype and layout. */
 export function storedTensors(bytes, card) {
-  const { channels, height, width } = card;
+  const { height, width } = card;
+  const channels = card.resizes ? 3 : card.channels;
   const dims = card.layout === "NHWC" ? [1, height, width, channels] : [1, channels, height, width];
   const size = channels * height * width;
-  const values = card.dtype === "uint8" ? bytes : floatsOf(bytes);
+  const stored = card.dtype === "uint8" ? bytes : floatsOf(bytes);
+  const values = card.resizes ? inColour(stored, card) : stored;
   return Array.from({ length: values.length / size }, (_, i) => {
     return { type: card.dtype, data: values.slice(i * size, (i + 1) * size), dims };
   });
@@ -43,8 +50,8 @@ function floatsOf(bytes) {
 }
 
 /** A tensor of one image as ImageData, to be looked at. */
-export function toImageData({ data, dims }, { layout, dtype, high, channels }) {
-  const [height, width] = layout === "NHWC" ? dims.slice(1, 3) : dims.slice(2, 4);
+export function toImageData({ data, dims }, { layout, dtype, high }) {
+  const [height, width, channels] = layout === "NHWC" ? dims.slice(1) : [dims[2], dims[3], dims[1]];
   const size = height * width;
   const image = new ImageData(width, height);
   for (let i = 0; i < size; i++) {
