@@ -7,6 +7,7 @@ ClfError
     ├── ParityError (ValueError)        outputs differ from PyTorch's, or depend on the rest of the batch
     ├── FamiliarityError (ValueError)   no familiarity can be fitted to the net
     ├── QuantisationError (ValueError)  no int8 version of the net can be made
+    ├── PageError (ValueError)          no page for a browser can be made of a model
     └── OutputError (ValueError)        the output file exists already, or cannot be written
 """
 
@@ -42,6 +43,10 @@ class FamiliarityError(ExportError, ValueError):
 
 class QuantisationError(ExportError, ValueError):
     """No int8 version of a net can be made, or none of those that were made can be run."""
+
+
+class PageError(ExportError, ValueError):
+    """No page for a browser can be made of a model, or the files of onnxruntime-web are missing."""
 
 
 class OutputError(ExportError, ValueError):

@@ -41,9 +41,11 @@ def test_it_carries_the_model_that_ships(wheel):
         assert "clf_runtime/py.typed" in archive.namelist()
 
 
-def test_it_carries_the_templates_of_the_reports(wheel):
+def test_it_carries_the_templates_of_the_reports_and_the_files_of_the_page(wheel):
     folder = ROOT / "train" / "clf_train" / "report"
     templates = {f"clf_train/report/{file.name}" for file in folder.iterdir() if file.suffix in (".j2", ".css")}
+    web = ROOT / "export" / "clf_export" / "delivery" / "web"
+    templates |= {f"clf_export/delivery/web/{file.name}" for file in web.iterdir()}
     with zipfile.ZipFile(wheel) as archive:
         assert templates
         assert templates <= set(archive.namelist())

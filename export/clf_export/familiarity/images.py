@@ -97,7 +97,7 @@ def with_outliers(
     random: np.random.Generator,
     given: np.ndarray | None = None,
 ) -> Images:
-    """These known, held-out and given images [N, C, H, W], and outliers of each kind that are made of them: see Images."""
+    """These images [N, C, H, W], those given, and outliers of each kind that are made of the others: see Images."""
     a_kind = max(_LEAST_A_KIND, min(_A_KIND, len(known) // 8, _MOST_VALUES // (len(KINDS) * known[0].size)))
     outliers = _of_each_kind(known, a_kind, value_range, random)
     fresh = _of_each_kind(held_out, max(_LEAST_A_KIND, a_kind // 4), value_range, random)

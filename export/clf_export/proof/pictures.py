@@ -98,6 +98,8 @@ def make_golden_picture(model: bytes, card: ModelCard, golden: Golden | None) ->
         pixels = np.rint(pixels * 255)
     shown = Image.fromarray(np.ascontiguousarray(pixels.astype(np.uint8).squeeze())).convert("RGB")
     larger = shown.resize((width * 3 // 4 + 1, height * 5 // 4 + 1), Image.Resampling.BILINEAR).quantize(_COLOURS)
+    colours = (larger.getpalette() or [])[: 3 * _COLOURS]
+    larger.putpalette([*colours, *[0] * (3 * (_COLOURS + 1) - len(colours))])  # with one for what is transparent
     larger.paste(_COLOURS, (0, 0, larger.width // 4 + 1, larger.height // 4 + 1))
     stream = io.BytesIO()
     larger.save(stream, "PNG", transparency=_COLOURS, optimize=True)

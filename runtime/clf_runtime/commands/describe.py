@@ -15,6 +15,11 @@ _FEW = 20  # class names that are listed
 
 def card_lines(classifier: Classifier) -> list[str]:
     """The model card, one line per fact; unknown facts are left out."""
+    return [one_line(f"{name + ':':15} {text}") for name, text in card_facts(classifier)]
+
+
+def card_facts(classifier: Classifier) -> list[tuple[str, str]]:
+    """The facts of a model card, each a name and a text; unknown facts are left out."""
     card = classifier.card
     facts = [
         ("model", f"{card.model}, {card.precision}" + (f", {card.parameters:,} parameters" * bool(card.parameters))),
@@ -38,7 +43,7 @@ def card_lines(classifier: Classifier) -> list[str]:
         ("reference", _reference(card)),
         ("sha256", classifier.sha256),
     ]
-    return [one_line(f"{name + ':':15} {text}") for name, text in facts if text]
+    return [(name, text) for name, text in facts if text]
 
 
 def _image(card: ModelCard) -> str:

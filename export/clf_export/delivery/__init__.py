@@ -1,0 +1,1 @@
+"""What a proven file is delivered as, beside itself: a page for a browser."""
