@@ -1,0 +1,1 @@
+"""What goes beside a model file to where it is used."""
