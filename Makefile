@@ -3,6 +3,8 @@
 # make check  lint, format, types
 # make compatibility   run the models that ship on other engines and versions, each in its own environment
 # make oldest          run them on the oldest onnxruntime and numpy only, if these are available
+# make test-cuda       the tests that need an NVIDIA GPU; packages that are missing are taken from the folder cuda-wheels
+# make cuda-wheels     gather these packages, for a machine without a network
 # make clean  remove what these created
 
 PYTHON  ?= python3
@@ -10,9 +12,11 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 DEMO    := artifacts/demo
+WITH_GPU ?= $(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON))
+FOR_PYTHON ?= $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 SHIPPED := artifacts/conv*.onnx artifacts/simple*.onnx artifacts/resnet8*.onnx
 
-.PHONY: demo test check compatibility oldest format clean
+.PHONY: demo test check compatibility oldest format clean test-cuda cuda-wheels
 
 .DELETE_ON_ERROR:
 
@@ -21,6 +25,13 @@ demo: $(DEMO)/conv.onnx $(DEMO)/image.npy
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
+
+test-cuda:
+	if [ -d cuda-wheels ]; then $(WITH_GPU) tests/cuda/wheels.py unpack cuda-wheels build/cuda-packages; fi
+	PYTHONPATH=runtime:train:export:build/cuda-packages:$$PYTHONPATH $(WITH_GPU) -m pytest tests/cuda -m cuda
+
+cuda-wheels:
+	$(PYTHON) tests/cuda/wheels.py gather cuda-wheels $(FOR_PYTHON)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -5,12 +5,10 @@ Files, folders and streams are read by pipeline.py, which calls a Classifier ima
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from clf_runtime.bounded import as_path
 from clf_runtime.engine.engine import open_engine
 from clf_runtime.engine.threads import run_blocks, share, usable_processors
 from clf_runtime.errors import DeviceError, ImageError, ModelError, called
@@ -20,7 +18,7 @@ from clf_runtime.inputs.batching import Image, takes_as_is, to_batch_of_one, to_
 from clf_runtime.model.assumptions import Assumptions
 from clf_runtime.model.card import ModelCard
 from clf_runtime.model.familiarity import NO_FAMILIARITY
-from clf_runtime.model.file import default_model, read_model, refuse_key_twice
+from clf_runtime.model.file import find_model, read_model, refuse_key_twice
 from clf_runtime.model.integrity import refuse_another, refuse_damaged, sha256_of
 from clf_runtime.model.interface import read_interface
 from clf_runtime.pipeline import Answered, predict_file
@@ -107,6 +105,7 @@ class Classifier:
     ) -> "Classifier":
         """Load an `.onnx` file, or without `path` the CIFAR-10 model that ships with clf-edge.
 
+        `hf://owner/name[@revision][/file.onnx]` is one on the Hugging Face Hub, fetched unless it is cached.
         `device` is `auto`, `cpu`, `cuda` or another execution provider of the installed onnxruntime; see open_engine,
         also for `tf32` and `log`. A large batch is split among `threads` threads, each of which runs the model on its
         own images; a single image uses one. 0 means as many as this process may use, which is also the maximum. With
@@ -114,11 +113,14 @@ class Classifier:
         A file without a card runs by what its graph shows and `assume` says, which `notes` lists; it is refused where
         its preprocessing cannot be determined.
         Raises ModelError if the file is missing, has another hash, is not a model, or its card is invalid; DeviceError
-        if the device does not work; MissingExtraError without onnxruntime.
+        if the device does not work; MissingExtraError without onnxruntime, or without huggingface_hub for `hf://`.
         """
-        file = default_model() if path is None else Path(as_path(path, ModelError))
+        notes: list[str] = []
+        file = find_model(path, notes.append)
         options: dict[str, Any] = {"device": device, "threads": threads, "tf32": tf32, "log": log}
-        return cls(read_model(file), str(file), **options, sha256=sha256, assume=assume)
+        classifier = cls(read_model(file), str(file), **options, sha256=sha256, assume=assume)
+        classifier.notes = (*notes, *classifier.notes)
+        return classifier
 
     def predict(
         self,

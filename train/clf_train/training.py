@@ -18,6 +18,7 @@ from clf_train.loop import checkpoint, probe
 from clf_train.loop.checkpoint import Epoch
 from clf_train.loop.device import Device, select_device
 from clf_train.loop.distributed import ALONE, World, explaining_process_loss, is_of_the_network
+from clf_train.loop.exact import exact
 from clf_train.loop.fit import Fit, OutOfFold, Watcher, fit
 from clf_train.loop.folds import FILES, fit_folds, refuse_folds
 from clf_train.loop.head import FOLDS, fit_head, spare_few
@@ -158,7 +159,7 @@ def _carry_out(
                 if partial is not None:
                     place = partial if len(wanted.recipes) == 1 else partial / folder_name(model)
                     place.mkdir(exist_ok=True)
-                with explaining_process_loss():
+                with explaining_process_loss(), exact(wanted.device):
                     run = _train_one(wanted, dataset, model, place, on_start, world)
                 runs += [run] if run else []
             if partial is not None and len(runs) > 1:

@@ -3,12 +3,12 @@
 import json
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from clf_runtime.commands.shell import one_line, say
+from clf_runtime.commands.options import HUB_TOO
+from clf_runtime.commands.shell import noting, one_line, say
 from clf_runtime.commands.typer_app import (
     AssumeOption,
     DeviceOption,
@@ -28,7 +28,7 @@ _MOST_SECONDS = 3600.0
 
 
 def bench(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", readable=False, help="The .onnx file to measure.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"The .onnx file to measure{HUB_TOO}.")],
     seconds: Annotated[
         float, typer.Option(metavar="S", help="How long to measure, without the cold starts; 0.1 to 3600.")
     ] = 3.0,
@@ -53,13 +53,16 @@ def bench(
         raise UsageError(f"--seconds must be 0.1 to {_MOST_SECONDS:g}, not {seconds:g}")
     from clf_runtime.diagnostics.bench import bench as measure
     from clf_runtime.model.assumptions import parse_assumptions
+    from clf_runtime.model.file import find_model
+
+    file = find_model(model, noting(NAME, quiet))
 
     def begin() -> None:
         if not quiet:
-            say(NAME, f"measuring {model.name} for about {seconds:g} s, plus a few cold starts")
+            say(NAME, f"measuring {file.name} for about {seconds:g} s, plus a few cold starts")
 
     said = None if assume is None else parse_assumptions(assume)
-    result = measure(model, device=device, threads=threads, log=ort_log, assume=said, seconds=seconds, begin=begin)
+    result = measure(file, device=device, threads=threads, log=ort_log, assume=said, seconds=seconds, begin=begin)
     if not as_json:
         print("\n".join(table(result)))
     print(json.dumps(asdict(result), allow_nan=False))

@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from clf_runtime.commands.options import HUB_TOO
 from clf_runtime.commands.shell import EXIT_FAILED, one_line
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
 
@@ -15,8 +15,12 @@ NAME = "clf-doctor"
 
 def doctor(
     model: Annotated[
-        Path | None,
-        typer.Argument(metavar="[MODEL]", readable=False, help="An .onnx file.  [default: the bundled CIFAR-10 model]"),
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help=f"An .onnx file{HUB_TOO}.  [default: the bundled CIFAR-10 model]",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     version: Annotated[

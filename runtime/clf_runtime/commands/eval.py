@@ -1,12 +1,12 @@
 """The command `clf-eval`: parse, evaluate, print."""
 
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from clf_runtime.commands.options import HUB_TOO
 from clf_runtime.commands.progress import following
-from clf_runtime.commands.shell import EXIT_FAILED, say
+from clf_runtime.commands.shell import EXIT_FAILED, noting, say
 from clf_runtime.commands.typer_app import (
     AssumeOption,
     DeviceOption,
@@ -21,7 +21,7 @@ NAME = "clf-eval"
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", readable=False, help="The .onnx file to evaluate.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"The .onnx file to evaluate{HUB_TOO}.")],
     data: Annotated[
         str,
         typer.Argument(
@@ -68,10 +68,12 @@ def evaluate(
     from clf_runtime.evaluation.evaluate import evaluate as score
     from clf_runtime.evaluation.unknown import tell_apart
     from clf_runtime.model.assumptions import parse_assumptions
+    from clf_runtime.model.file import find_model
     from clf_runtime.pipeline import answer_files
 
     said = None if assume is None else parse_assumptions(assume)
-    classifier = Classifier.load(model, device=device, threads=threads, log=ort_log, assume=said)
+    file = find_model(model, noting(NAME, quiet))
+    classifier = Classifier.load(file, device=device, threads=threads, log=ort_log, assume=said)
     with following(NAME, quiet) as watch:
         labelled = open_labelled(
             data,
@@ -81,7 +83,7 @@ def evaluate(
             watch=lambda done, of: watch(f"looking for broken pictures: {done:,} of {of:,}"),
         )
     if not quiet:
-        say(NAME, f"{model.name} on {classifier.provider}, {labelled.images:,} images: {labelled.part}")
+        say(NAME, f"{file.name} on {classifier.provider}, {labelled.images:,} images: {labelled.part}")
         for note in (*classifier.notes, *labelled.notes):
             say(NAME, note)
     with following(NAME, quiet) as watch:

@@ -61,6 +61,8 @@ def _read(option: Option, word: str) -> Any:
     return value
 
 
+HUB_TOO = ", or hf://owner/name[@revision][/file.onnx] on the Hugging Face Hub"  # what a model may be besides a file
+
 DEVICE = Option(
     "device",
     ("--device",),

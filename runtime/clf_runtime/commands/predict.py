@@ -4,14 +4,13 @@ import gc
 import math
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from clf_runtime.commands.answers import print_answers, watching_drift
 from clf_runtime.commands.heat_map import explain_image, refuse_to_explain, write_heat_map
-from clf_runtime.commands.options import ASSUME, DEVICE, ORT_LOG, QUIET, THREADS, Option, parse_plain
-from clf_runtime.commands.shell import EXIT_FAILED, run, say
+from clf_runtime.commands.options import ASSUME, DEVICE, HUB_TOO, ORT_LOG, QUIET, THREADS, Option, parse_plain
+from clf_runtime.commands.shell import EXIT_FAILED, noting, run, say
 from clf_runtime.errors import ModelError, UsageError
 from clf_runtime.model.familiarity import NO_FAMILIARITY
 
@@ -26,7 +25,15 @@ IMAGES = (
     "them, patterns such as 'shots/*.png', or - for standard input."
 )
 OPTIONS = (
-    Option("model", ("--model",), Path, None, "The .onnx file to run.  [default: the bundled CIFAR-10 model]", "FILE"),
+    Option(
+        "model",
+        ("--model",),
+        str,
+        None,
+        f"The .onnx file to run{HUB_TOO}.  [default: the bundled CIFAR-10 model]",
+        "FILE",
+        show_default=False,
+    ),
     Option("top", ("--top",), int, 1, "Show the K most likely classes.", "K", least=1),
     Option(
         "reject_below",
@@ -88,7 +95,7 @@ OPTIONS = (
 def predict(
     images: Sequence[str],
     *,
-    model: Path | None,
+    model: str | None,
     top: int,
     reject_below: float,
     reject: "Reject",
@@ -149,23 +156,25 @@ def predict(
         refuse_to_explain(images, explain)
     from clf_runtime.classifier import Classifier
     from clf_runtime.engine.threads import usable_threads
+    from clf_runtime.model.file import find_model
 
+    note = noting(NAME, quiet)
     said = None
     if assume is not None:
         from clf_runtime.model.assumptions import parse_assumptions
 
         said = parse_assumptions(assume)
+    file = find_model(model, note)
     classifier = Classifier.load(
-        model, device=device, threads=threads, tf32=tf32, log=ort_log, sha256=sha256, assume=said
+        file, device=device, threads=threads, tf32=tf32, log=ort_log, sha256=sha256, assume=said
     )
     if card or test:
         return _about(classifier, test=test, as_json=as_json)
     if reject is not None and classifier.card.familiarity is None:
         raise ModelError(f"{model or 'the bundled model'}: {NO_FAMILIARITY}")
     if not quiet:
-        _introduce(classifier, model, rejects=reject_below > 0)
+        _introduce(classifier, file if model else None, rejects=reject_below > 0)
     form: Format = "json" if as_json else "csv" if as_csv else "text"
-    note = _silent if quiet else partial(say, NAME)
     threads = usable_threads(threads)
     explained = None if explain is None else explain_image(classifier, images[0])
     is_on = not quiet and (drift_every is not None or "-" in images)
@@ -196,10 +205,6 @@ def _introduce(classifier: "Classifier", model: Path | None, *, rejects: bool) -
         say(NAME, note)
     if rejects and math.isclose(classifier.card.temperature, 1, abs_tol=1e-12):
         say(NAME, "the card has no temperature, so the probabilities that --reject-below compares are not calibrated")
-
-
-def _silent(text: str) -> None:
-    pass
 
 
 def main() -> NoReturn:

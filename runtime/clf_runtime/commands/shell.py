@@ -92,6 +92,11 @@ def say(name: str, message: str) -> None:
         print(f"{name}: {one_line(message)}\n", end="", file=sys.stderr, flush=True)
 
 
+def noting(name: str, quiet: bool) -> Callable[[str], None]:
+    """What prints the notes of the command `name`, one line each on stderr; with `quiet`, nothing."""
+    return (lambda text: None) if quiet else (lambda text: say(name, text))
+
+
 def one_line(text: str) -> str:
     """Escape what would break a line or a terminal (file names may contain anything)."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

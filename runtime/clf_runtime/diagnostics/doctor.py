@@ -19,8 +19,8 @@ from clf_runtime.bounded import physical_memory
 from clf_runtime.diagnostics.subprocesses import Ended, run_python
 from clf_runtime.diagnostics.troubleshooting import INSTALL, explain_end, last_line
 from clf_runtime.engine.threads import usable_processors
-from clf_runtime.errors import ModelError
-from clf_runtime.model.file import default_model, read_head
+from clf_runtime.errors import ClfError, ModelError
+from clf_runtime.model.file import default_model, find_model, read_head
 
 _SECONDS = 60.0  # for one child process
 _OLDEST = {"Python": (3, 11), "numpy": (1, 26), "onnxruntime": (1, 17)}
@@ -67,8 +67,8 @@ class Check:
     advice: str = ""
 
 
-def examine(model: Path | None = None) -> Iterator[Check]:
-    """Yield the checks of this device and of a model file, or the bundled one, one by one. Raises nothing."""
+def examine(model: str | Path | None = None) -> Iterator[Check]:
+    """Yield the checks of this device and of a model (see find_model), one by one. Raises nothing."""
     yield check_python()
     yield check_platform()
     numpy, _ = check_import("numpy")
@@ -82,7 +82,14 @@ def examine(model: Path | None = None) -> Iterator[Check]:
         for provider in (name for name in facts["providers"] if name not in _REMOTE):
             yield check_provider(str(provider))
     yield check_pillow()
-    yield from check_model(model or default_model(), works=works)
+    said: list[str] = []
+    try:
+        file = find_model(model or None, said.append)
+    except ClfError as error:
+        yield Check("model", "problem", str(error))
+        return
+    yield from (Check("hub", "ok", text) for text in said)
+    yield from check_model(file, works=works)
 
 
 def check_python() -> Check:

@@ -1,4 +1,4 @@
-"""A model file on disk: the bundled one, its bytes, and its version fields, without numpy or onnxruntime.
+"""A model file: where it lies, its bytes, and its version fields, without numpy or onnxruntime.
 
 They are read from protobuf's wire format (https://protobuf.dev/programming-guides/encoding/); three fields of
 ONNX's ModelProto are used: ir_version = 1, opset_import = 8 and metadata_props = 14
@@ -7,12 +7,12 @@ ONNX's ModelProto are used: ir_version = 1, opset_import = 8 and metadata_props 
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from clf_runtime.bounded import open_regular, read_bounded
+from clf_runtime.bounded import as_path, open_regular, read_bounded
 from clf_runtime.errors import ModelError, brief
 
 MAX_MODEL_BYTES = 512 << 20
@@ -26,6 +26,23 @@ def default_model() -> Path:
     """The bundled model: inside the installed package, or in a checkout among the artifacts."""
     packaged = Path(__file__).parents[1] / "conv.onnx"
     return packaged if packaged.exists() else Path(__file__).parents[3] / "artifacts" / "conv.onnx"
+
+
+def find_model(model: str | os.PathLike[str] | None, note: Callable[[str], object]) -> Path:
+    """The local path of a model: of the bundled one for None, of a path itself, or of an address on a hub.
+
+    `hf://owner/name[@revision][/file.onnx]` is fetched from the Hugging Face Hub, or found in its cache; `note` is then
+    called with sentences on it. Raises ModelError and MissingExtraError as hub.fetch does, ModelError for what is not
+    a path.
+    """
+    if model is None:
+        return default_model()
+    path = as_path(model, ModelError)
+    if path.startswith("hf://"):
+        from clf_runtime.model.hub import fetch
+
+        return fetch(path, MAX_MODEL_BYTES, note)
+    return Path(path)
 
 
 def read_model(file: str | os.PathLike[str]) -> bytes:
