@@ -71,6 +71,7 @@ def make_card(
         golden=golden,
         reference=reference,
         familiarity=familiarity,
+        open_set=run.open_set,
     )
 
 
