@@ -9,6 +9,7 @@ from typing import Literal
 
 from clf_export.cards import make_card, parity_record, photo_card, verdict_for_card
 from clf_export.errors import FamiliarityError, TranslationError
+from clf_export.familiarity.control import measure_control
 from clf_export.familiarity.fit import FamiliarityMode, with_familiarity
 from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
 from clf_export.familiarity.images import gather_images
@@ -121,7 +122,7 @@ def export_run(
         prove_independence(onnx_scores(plain), pool, "the translated net")
         proof = prove(plain, evidence, run.names)
         quantised, int8_problem = make_int8(plain, dataset, run, int8, watch)
-        answered, known, familiar, unfitted = model, None, None, None
+        answered, known, familiar, control, unfitted = model, None, None, None, None
         if familiarity == "auto":
             try:
                 known = gather_images(dataset, run)
@@ -133,6 +134,7 @@ def export_run(
         golden = make_golden(tensor, cases)
         if known is not None and familiar is not None:
             familiar = with_golden(tensor, familiar, golden, cases, known)
+            control = measure_control(model, tensor, known, run.value_range)
         card = make_card(
             run,
             folder.name,
@@ -142,6 +144,7 @@ def export_run(
             int8=verdict_for_card(quantised.verdict) if quantised else None,
             reference=reference_of(tensor, familiar, evidence.reference, evidence.images) if dataset.has_test else None,
             familiarity=familiar,
+            control=control,
             license=license,
         )
         figures = {

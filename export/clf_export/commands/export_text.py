@@ -4,6 +4,8 @@ from clf_export.export import Export
 from clf_export.outputs import ModelFile
 from clf_export.proof.proof import table
 from clf_runtime.evaluation.interval import stated
+from clf_runtime.evaluation.open_set import open_set_summary
+from clf_runtime.model.card import ModelCard
 from clf_runtime.model.familiarity import Familiarity
 
 
@@ -43,6 +45,7 @@ def _golden_lines(file: ModelFile) -> list[str]:
     return [
         f"golden cases                     {len(golden.probabilities)}{picture}, self-test passed",
         *_familiarity_lines(file.card.familiarity),
+        *_control_lines(file.card),
         f"damage detection                 checksum: any flipped bit; golden cases alone: {detected} in weights",
         *lines,
     ]
@@ -58,6 +61,26 @@ def _familiarity_lines(familiarity: Familiarity | None) -> list[str]:
         f"unknown by familiarity           {100 * mean:.0f} % of made outliers, fewest of '{shares[least]}': "
         f"{100 * least:.0f} %"
     ]
+
+
+def _control_lines(card: ModelCard) -> list[str]:
+    """How often known images are called unknown, by how they are changed, and what was measured of new classes."""
+    lines = []
+    if card.control is not None:
+        for start, shown in (("control: known, changed", False), ("control: known, smaller", True)):
+            kinds = [
+                (share, kind)
+                for share, kind in zip(card.control.called_unknown, card.control.kinds, strict=True)
+                if kind.startswith("smaller") == shown
+            ]
+            most, kind = max(kinds)
+            mean = sum(share for share, _ in kinds) / len(kinds)
+            lines.append(f"{start:<33}{100 * mean:.0f} % unknown, most if '{kind}': {100 * most:.0f} %")
+    elif card.familiarity is not None:
+        lines.append("control                          none: too few held-out images to tell")
+    if card.open_set is not None:
+        lines.append(f"classes left out                 {open_set_summary(card.open_set, card.names)}")
+    return lines
 
 
 def _int8_lines(made: Export) -> list[str]:

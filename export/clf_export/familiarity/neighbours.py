@@ -10,7 +10,7 @@ the maxima of the last map's channels rather than their means, which the head ha
 Letters in shapes: N images, C channels, F features of the head, K classes, P prototypes, R axes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +67,30 @@ def fit_metric(x: np.ndarray, labels: np.ndarray) -> Metric:
     return Metric(prototypes, (weights[:, None] * axes[some])[:_MOST], scale)
 
 
+@dataclass(frozen=True)
+class _Fold:
+    """Of a fold the `others`, bool [N], that the head and the metric, fitted to the rest, have not seen."""
+
+    others: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    metric: Metric
+
+    def energy(self, h: np.ndarray) -> np.ndarray:
+        """The energy of what the head is given, [N, F]: [N]."""
+        found: np.ndarray = logsumexp(h @ self.weight.T + self.bias, axis=1)
+        return found
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The training images' scores by what had not seen them, [N], and the weights of their two parts."""
+
+    score: np.ndarray
+    by_energy: float
+    by_distance: float
+
+
 def with_neighbours(model: onnx.ModelProto, images: FrozenImages) -> onnx.ModelProto:
     """The model with a second output, `familiarity`, float32 [batch] in 0..1: the share of the training images below.
 
@@ -74,29 +98,68 @@ def with_neighbours(model: onnx.ModelProto, images: FrozenImages) -> onnx.ModelP
     if onnxruntime cannot run it.
     """
     made, direction, given, logits = with_pooled_maximum(model)
-    x, h = (part.astype(np.float64) for part in named_outputs(made, (direction, given), images.known))
-    energy, distance = (np.empty(len(x)) for _ in range(2))
-    for rest, others, scores in _out_of_fold(h, images):
-        energy[others] = logsumexp(scores, axis=1)
-        distance[others] = fit_metric(x[rest], images.labels[rest]).nearest(x[others])
-    by_energy, by_distance = 1 / max(energy.std(), 1e-12), -1 / max(distance.std(), 1e-12)
-    score = by_energy * energy + by_distance * distance
+    x, h = _features(made, (direction, given), images.known)
+    known = _score_known(x, h, list(_folds(x, h, images)))
     metric = fit_metric(x, images.labels)
     parts = _append_parts(made.graph, direction, logits, metric)
-    weight = np.array([[by_energy, by_distance, -by_distance / metric.scale]])
-    return append_share(made, parts, weight, by_distance / metric.scale, score)
+    weight = np.array([[known.by_energy, known.by_distance, -known.by_distance / metric.scale]])
+    return append_share(made, parts, weight, known.by_distance / metric.scale, known.score)
 
 
-def _out_of_fold(h: np.ndarray, images: FrozenImages) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Of each fold the other rows and its own, bool [N], and the logits of its own by a head fitted to the others."""
+def called_unknown(
+    model: onnx.ModelProto, images: FrozenImages, rows: np.ndarray, changed: Sequence[np.ndarray], threshold: float
+) -> list[float]:
+    """The share of changed known images, each [M, C, H, W] of the `rows` int64 [M], that is below the `threshold`.
+
+    Each is scored by the head and the metric that had not seen the image that it was made of.
+    """
+    made, direction, given, _ = with_pooled_maximum(model)
+    x, h = _features(made, (direction, given), images.known)
+    of_folds = list(_folds(x, h, images))
+    known = _score_known(x, h, of_folds)
+    least = np.quantile(known.score, threshold)
+    shares = []
+    for those in changed:
+        away, score = _features(made, (direction, given), those), np.empty(len(rows))
+        for fold in of_folds:
+            mine = fold.others[rows]
+            if mine.any():
+                score[mine] = known.by_energy * fold.energy(away[1][mine])
+                score[mine] += known.by_distance * fold.metric.nearest(away[0][mine])
+        shares.append(float((score < least).mean()))
+    return shares
+
+
+def _features(model: onnx.ModelProto, names: tuple[str, str], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The direction [N, C] and what the head is given [N, F] of images, float64."""
+    direction, given = named_outputs(model, names, images)
+    return direction.astype(np.float64), given.astype(np.float64)
+
+
+def _folds(x: np.ndarray, h: np.ndarray, images: FrozenImages) -> Iterator[_Fold]:
+    """Of each fold the head and the metric that were fitted to the others."""
     fold = folds(images.labels, FOLDS, images.seed)
     penalties = [penalty for penalty in PENALTIES if penalty >= images.penalty * 0.999]
     for i in range(int(fold.max()) + 1):
         rest = fold != i
-        turned, _, _ = rotate(h, rest)
+        turned, rotation, centre = rotate(h, rest)
         counts = None if images.counts is None else images.counts[rest]
         *_, (weight, bias) = solve(turned[rest], images.labels[rest], images.classes, penalties, counts)
-        yield rest, ~rest, (turned[~rest] @ weight.T + bias) / images.temperature
+        weight = weight @ rotation.T
+        bias = bias - weight @ centre
+        yield _Fold(
+            ~rest, weight / images.temperature, bias / images.temperature, fit_metric(x[rest], images.labels[rest])
+        )
+
+
+def _score_known(x: np.ndarray, h: np.ndarray, of_folds: Sequence[_Fold]) -> _Scored:
+    """The training images' own scores, each by its fold."""
+    energy, distance = (np.empty(len(x)) for _ in range(2))
+    for fold in of_folds:
+        energy[fold.others] = fold.energy(h[fold.others])
+        distance[fold.others] = fold.metric.nearest(x[fold.others])
+    by_energy, by_distance = 1 / max(energy.std(), 1e-12), -1 / max(distance.std(), 1e-12)
+    return _Scored(by_energy * energy + by_distance * distance, by_energy, by_distance)
 
 
 def _append_parts(graph: onnx.GraphProto, direction: str, logits: str, metric: Metric) -> str:
