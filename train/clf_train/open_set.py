@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from clf_runtime.evaluation.open_set import open_set_summary
+from clf_runtime.evaluation.open_set import listed, open_set_summary
 from clf_runtime.model.open_set import OpenSet
 from clf_train.data.dataset import Dataset
 from clf_train.data.preparation import validation_rows
@@ -60,6 +60,7 @@ def measure_open_set(
         if (one := _read(file, left_out)) is None:
             one = _ask(run, dataset, number, left_out, ask, watcher)
             write_record(file, one)
+            watcher.note(f"{run.model}, {number + 1} of {len(rounds)} without {listed(run.names, left_out)}")
         else:
             watcher.step(1, images[number], float("nan"))
         done.append(one)
@@ -70,7 +71,6 @@ def measure_open_set(
 
 def _ask(run: Run, dataset: Dataset, number: int, left_out: tuple[int, ...], ask: _Ask, watcher: Watcher) -> Round:
     begun = time.perf_counter()
-    names = ", ".join(run.names[label] for label in left_out)
     labels = dataset.train.labels
     try:
         with explaining_net_errors(run.model):
@@ -78,7 +78,7 @@ def _ask(run: Run, dataset: Dataset, number: int, left_out: tuple[int, ...], ask
     except (Stopped, OSError):
         raise
     except TrainError as error:  # the run is complete without
-        watcher.note(f"{run.model} without {names}: {error}; so it cannot tell of them")
+        watcher.note(f"{run.model} without {listed(run.names, left_out)}: {error}; so it cannot tell of them")
         counts = [int((labels == label).sum()) for label in left_out]
         return without_figures(left_out, counts, time.perf_counter() - begun)
     return measure_round(left_out, known, right, foreign, which, time.perf_counter() - begun)

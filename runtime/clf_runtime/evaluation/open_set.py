@@ -39,9 +39,14 @@ def how_measured(found: OpenSet) -> str:
 
 def unheard(found: OpenSet, names: Sequence[str]) -> str:
     """The classes that it cannot tell of, in words."""
-    missing = [names[label] for label in range(len(names)) if label not in set(found.told)]
-    more = f" and {len(missing) - _FEW:,} more" if len(missing) > _FEW else ""
-    return f"it cannot tell of {', '.join(missing[:_FEW])}{more}"
+    told = set(found.told)
+    return f"it cannot tell of {listed(names, [label for label in range(len(names)) if label not in told])}"
+
+
+def listed(names: Sequence[str], labels: Sequence[int]) -> str:
+    """The names of some classes, of which only the first are listed."""
+    more = f" and {len(labels) - _FEW:,} more" if len(labels) > _FEW else ""
+    return f"{', '.join(names[label] for label in labels[:_FEW])}{more}"
 
 
 def noticed_with_interval(share: float, images: int) -> str:
