@@ -9,7 +9,7 @@ from clf_export.proof.parity import Comparison
 from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.evaluation.interval import stated
 from clf_runtime.model.card import ModelCard
-from clf_runtime.model.familiarity import Familiarity
+from clf_runtime.model.familiarity import Control, Familiarity
 from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_runtime.model.records import Golden, Int8, Parity
 from clf_runtime.model.reference import Reference
@@ -28,6 +28,7 @@ def make_card(
     int8: Int8 | None,
     reference: Reference | None,
     familiarity: Familiarity | None,
+    control: Control | None,
     license: str,
 ) -> ModelCard:
     """The card of a run's float32 file: deterministic, and without paths of this machine.
@@ -71,6 +72,8 @@ def make_card(
         golden=golden,
         reference=reference,
         familiarity=familiarity,
+        control=control,
+        open_set=run.open_set,
     )
 
 
@@ -80,6 +83,7 @@ def int8_card(
     golden: Golden | None,
     reference: Reference | None,
     familiarity: Familiarity | None,
+    control: Control | None,
 ) -> ModelCard:
     """The card of the int8 file that belongs to a float32 file with this `card`."""
     measured = f": {stated(parity.onnx_accuracy, parity.images)}" * (not card.parity_is_of_training)
@@ -92,6 +96,7 @@ def int8_card(
         golden=golden,
         reference=reference,
         familiarity=familiarity,
+        control=control,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from clf_export.cards import make_card, parity_record, photo_card, verdict_for_card
 from clf_export.errors import FamiliarityError, TranslationError
+from clf_export.familiarity.control import measure_control
 from clf_export.familiarity.fit import FamiliarityMode, with_familiarity
 from clf_export.familiarity.given import given_outliers
 from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
@@ -124,7 +125,7 @@ def export_run(
         prove_independence(onnx_scores(plain), pool, "the translated net")
         proof = prove(plain, evidence, run.names)
     quantised, int8_problem = make_int8(plain, dataset, run, int8, watch)
-    answered, known, familiar, unfitted = model, None, None, None
+    answered, known, familiar, control, unfitted = model, None, None, None, None
     if familiarity == "auto":
         try:
             known = gather_images(dataset, run, given)
@@ -136,6 +137,7 @@ def export_run(
     golden = make_golden(tensor, cases)
     if known is not None and familiar is not None:
         familiar = with_golden(tensor, familiar, golden, cases, known)
+        control = measure_control(model, tensor, known, run.value_range, familiar.threshold)
     card = make_card(
         run,
         folder.name,
@@ -145,6 +147,7 @@ def export_run(
         int8=verdict_for_card(quantised.verdict) if quantised else None,
         reference=reference_of(tensor, familiar, evidence.reference, evidence.images) if dataset.has_test else None,
         familiarity=familiar,
+        control=control,
         license=license,
     )
     figures = {

@@ -10,6 +10,7 @@ import onnx
 
 from clf_export.cards import NO_BOUND, int8_card, parity_record, photo_card
 from clf_export.errors import FamiliarityError, ParityError, QuantisationError
+from clf_export.familiarity.control import measure_control
 from clf_export.familiarity.fit import with_familiarity
 from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
 from clf_export.familiarity.images import FrozenImages, Images
@@ -80,7 +81,7 @@ def write_int8(
     Raises QuantisationError if the outputs of the file on disk differ from those of `quantised`, or if it fails its
     self-test.
     """
-    model, familiar = quantised.model, None
+    model, familiar, control = quantised.model, None, None
     if known is not None:
         try:
             proto, familiar = with_familiarity(onnx.ModelProto.FromString(model), known)
@@ -100,7 +101,10 @@ def write_int8(
     reference = None if card.reference is None else reference_of(model, familiar, answers, evidence.images)
     if known is not None and familiar is not None:
         familiar = with_golden(model, familiar, golden, cases, known)
-    small = int8_card(card, own, golden, reference, familiar)
+        control = measure_control(
+            onnx.ModelProto.FromString(quantised.model), model, known, card.value_range, familiar.threshold
+        )
+    small = int8_card(card, own, golden, reference, familiar, control)
     try:
         if geometry is not None:
             return _write_photo_int8(files, path, model, small, evidence, geometry)

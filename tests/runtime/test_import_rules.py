@@ -50,7 +50,19 @@ ROOMS = {
         *("datasets", "evaluation", "explanation", "monitoring", "diagnostics", "commands"),
     ),
     "train/clf_train": (
-        *("errors", "files", "models", "data", "evaluation", "loop", "runs", "report", "scoring", "training"),
+        *(
+            "errors",
+            "files",
+            "models",
+            "data",
+            "evaluation",
+            "loop",
+            "runs",
+            "report",
+            "scoring",
+            "open_set",
+            "training",
+        ),
         "commands",
     ),
     "export/clf_export": (

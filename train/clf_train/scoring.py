@@ -1,6 +1,7 @@
 """The end of a training: the temperature, the single evaluation on the test images or in folds, and the run folder."""
 
 import platform
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from clf_runtime import __version__
+from clf_runtime.model.open_set import OpenSet
 from clf_train.data.dataset import Dataset
 from clf_train.data.normalisation import Normalisation
 from clf_train.errors import TrainError
@@ -17,6 +19,7 @@ from clf_train.evaluation.folds import has_failed, held_out_probabilities, measu
 from clf_train.evaluation.inference import class_scores, softmax
 from clf_train.evaluation.metrics import measure
 from clf_train.evaluation.suspects import find_suspects
+from clf_train.files import whole_file
 from clf_train.loop import probe
 from clf_train.loop.fit import Fit
 from clf_train.loop.rebuild import pack_weights, probe_rebuilt, sha256
@@ -25,7 +28,17 @@ from clf_train.report import explained, page, plots
 from clf_train.report.machine import describe_machine
 from clf_train.runs.init import pretrained_source
 from clf_train.runs.plan import Plan
-from clf_train.runs.run import SCHEMA, DataRecord, Run, write_run
+from clf_train.runs.records import write_record
+from clf_train.runs.run import RECORD, SCHEMA, DataRecord, Run, write_run
+
+
+def add_open_set(run: Run, found: OpenSet, folder: Path) -> Run:
+    """The run with how often left-out classes are noticed, in its record and its report in `folder`."""
+    run = replace(run, open_set=found)
+    with whole_file(folder / "report.html") as partial:
+        partial.write_text(page.run_page(run, folder), "utf-8")
+    write_record(folder / RECORD, run)
+    return run
 
 
 def score(
@@ -130,6 +143,7 @@ def score(
         head=fitted.head,
         folds=folds,
         suspects=suspects,
+        open_set=None,
     )
     plots.save_curves(fitted.history, folder / "curves.png")
     plots.save_reliability(run.calibration, folder / "reliability.png")

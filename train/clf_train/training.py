@@ -1,8 +1,8 @@
 """One training, from a dataset to a run folder."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,20 +12,24 @@ from torch import nn
 
 from clf_train.data.dataset import Dataset
 from clf_train.data.preparation import fit_recipe, validation_rows
-from clf_train.errors import FactoryError, ProcessLost, RecipeError, RunError, Stopped, TrainError
+from clf_train.errors import ProcessLost, RecipeError, RunError, Stopped, TrainError
 from clf_train.evaluation.folds import temperature_of
 from clf_train.loop import checkpoint, probe
 from clf_train.loop.checkpoint import Epoch
 from clf_train.loop.device import Device, select_device
-from clf_train.loop.distributed import ALONE, World, explaining_process_loss, is_of_the_network
+from clf_train.loop.distributed import ALONE, World, explaining_process_loss
 from clf_train.loop.exact import exact
 from clf_train.loop.fit import Fit, OutOfFold, Watcher, fit
 from clf_train.loop.folds import FILES, fit_folds, refuse_folds
 from clf_train.loop.head import FOLDS, fit_head, spare_few
+from clf_train.loop.left_out import refuse_open_set
+from clf_train.loop.net_errors import explaining_net_errors
 from clf_train.loop.rebuild import rehearse
-from clf_train.models.own import describe_error, location, softmax_hint
+from clf_train.models.own import softmax_hint
 from clf_train.models.recipe import Recipe
 from clf_train.models.registry import Model, find_architecture, is_own
+from clf_train.open_set import FILES as ROUNDS
+from clf_train.open_set import OnOpenSet, measure_open_set, silent
 from clf_train.report import page
 from clf_train.report.tensorboard import scalars
 from clf_train.runs import plan
@@ -36,7 +40,7 @@ from clf_train.runs.metrics_file import add_epoch, write_metrics
 from clf_train.runs.output_place import refuse_among_images
 from clf_train.runs.plan import Plan, read_plan, write_plan
 from clf_train.runs.run import RECORD, Init, Run, folder_name, read_run
-from clf_train.scoring import score
+from clf_train.scoring import add_open_set, score
 
 OnStart = Callable[[Model, Recipe, str], Watcher]
 
@@ -58,6 +62,8 @@ def train(
     world: World = ALONE,
     init: Init | None = None,
     folds: int = 0,
+    open_set: int = 0,
+    on_open_set: OnOpenSet = silent,
 ) -> list[Run]:
     """Train each model by its recipe, test it, and write the run folder; returns the runs in the order of `recipes`.
 
@@ -66,7 +72,8 @@ def train(
     end everything is in `<folder>.partial`, with the state to resume from. In a `world` of several processes rank 0
     writes, and the others return no runs. `init` is a run whose weights the nets start from: see init.py. With `folds`
     so many nets are trained first, each without a fold of the images, to measure and to choose the epochs by; then the
-    net of the run on all. The dataset must have been read `undivided` for that.
+    net of the run on all. The dataset must have been read `undivided` for that. With `open_set` each model is, once all
+    are trained, trained without so many classes at a time, to measure whether new ones are noticed: see open_set.py.
     Raises RunError if the folder exists already or is among the images, RecipeError if a recipe does not fit the
     images, DeviceError if the device does not work, Stopped if a watcher asks for it, TrainError if the loss is NaN or
     a file cannot be written, MissingExtraError if pretrained weights are not installed; the last saved state is kept.
@@ -80,6 +87,8 @@ def train(
                 f"{min(height, width) // 2}"
             )
     chosen, _ = select_device(device, world.local_rank)
+    if open_set:
+        _refuse_open_set(open_set, dataset, init, world)
     if folds or dataset.undivided:
         recipes = _folded(recipes, dataset, folds, seed, world)
     wanted = Plan(
@@ -100,8 +109,18 @@ def train(
         dataset.as_before,
         init,
         folds,
+        open_set,
     )
-    return _carry_out(wanted, dataset, folder, on_start, world, resume=False)
+    return _carry_out(wanted, dataset, folder, on_start, on_open_set, world, resume=False)
+
+
+def _refuse_open_set(at_once: int, dataset: Dataset, init: Init | None, world: World) -> None:
+    """Raise RecipeError if classes cannot be left out."""
+    refuse_open_set(at_once, len(dataset.names))
+    if init is not None:
+        raise RecipeError("no class can be left out with init: the weights it begins with may know it")
+    if world.size > 1:
+        raise RecipeError("--open-set trains by one process: start clf-train without torchrun")
 
 
 def _folded(
@@ -118,7 +137,14 @@ def _folded(
     return changed
 
 
-def resume(dataset: Dataset, folder: Path, *, on_start: OnStart = _silent, world: World = ALONE) -> list[Run]:
+def resume(
+    dataset: Dataset,
+    folder: Path,
+    *,
+    on_start: OnStart = _silent,
+    world: World = ALONE,
+    on_open_set: OnOpenSet = silent,
+) -> list[Run]:
     """Resume a training that was stopped or killed; the result is bit-identical to an uninterrupted one.
 
     `folder` is the training's run folder; `dataset` holds its images (see plan.check_plan).
@@ -127,11 +153,18 @@ def resume(dataset: Dataset, folder: Path, *, on_start: OnStart = _silent, world
     refuse_nothing(folder.resolve())
     wanted = read_plan(partial_of(folder.resolve()))
     torch.set_num_threads(wanted.threads)
-    return _carry_out(wanted, dataset, folder, on_start, world, resume=True)
+    return _carry_out(wanted, dataset, folder, on_start, on_open_set, world, resume=True)
 
 
 def _carry_out(
-    wanted: Plan, dataset: Dataset, folder: Path, on_start: OnStart, world: World, *, resume: bool
+    wanted: Plan,
+    dataset: Dataset,
+    folder: Path,
+    on_start: OnStart,
+    on_open_set: OnOpenSet,
+    world: World,
+    *,
+    resume: bool,
 ) -> list[Run]:
     for recipe in wanted.recipes.values():
         if recipe.precision == "bf16" and wanted.device == "cpu":
@@ -144,7 +177,7 @@ def _carry_out(
     for model, recipe in wanted.recipes.items():  # a model that cannot be built leaves no folder
         net, _ = start_net(model, dataset, wanted.init)
         if is_own(model):
-            with _explaining_net_errors(model):
+            with explaining_net_errors(model):
                 images = probe.choose_images(dataset, wanted.seed)
                 normalise = start_normalisation(model, dataset, recipe, wanted.init)
                 rehearse(net, model, dataset, normalise, images)
@@ -155,18 +188,36 @@ def _carry_out(
             if partial is not None and not resume:
                 write_plan(partial, wanted)
             for model in wanted.recipes:
-                place = None
-                if partial is not None:
-                    place = partial if len(wanted.recipes) == 1 else partial / folder_name(model)
-                    place.mkdir(exist_ok=True)
+                place = None if partial is None else _place(wanted, partial, model)
                 with explaining_process_loss(), exact(wanted.device):
                     run = _train_one(wanted, dataset, model, place, on_start, world)
                 runs += [run] if run else []
+            if partial is not None and wanted.open_set:
+                runs = [_with_open_set(wanted, dataset, run, partial, on_open_set) for run in runs]
             if partial is not None and len(runs) > 1:
                 (partial / "comparison.html").write_text(page.comparison_page(runs, partial), "utf-8")
         except (OSError, TrainError) as error:
             raise _with_advice(error, folder, partial, wanted) from None
     return runs
+
+
+def _place(wanted: Plan, partial: Path, model: Model) -> Path:
+    """The folder of a model's run, which is made."""
+    place = partial if len(wanted.recipes) == 1 else partial / folder_name(model)
+    place.mkdir(exist_ok=True)
+    return place
+
+
+def _with_open_set(wanted: Plan, dataset: Dataset, run: Run, partial: Path, on_open_set: OnOpenSet) -> Run:
+    """A finished run with what is measured of left-out classes, unless it has that already."""
+    place = _place(wanted, partial, run.model)
+    if run.open_set is None:
+        device, _ = select_device("cuda" if wanted.device == "cuda" else "cpu")
+        found = measure_open_set(run, dataset, wanted.open_set, place, device, on_open_set)
+        run = add_open_set(run, found, place)
+    for file in place.glob(ROUNDS):
+        file.unlink()
+    return run
 
 
 def _with_advice(error: Exception, folder: Path, partial: Path | None, wanted: Plan) -> Exception:
@@ -183,21 +234,6 @@ def _with_advice(error: Exception, folder: Path, partial: Path | None, wanted: P
     if kept and type(error) is TrainError:
         return TrainError(f"{error}; train again with --overwrite; the last valid state is in {partial}")
     return error
-
-
-@contextmanager
-def _explaining_net_errors(model: Model) -> Iterator[None]:
-    """Turn exceptions in a training into TrainError: out of GPU memory, or a user's net that fails."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise TrainError("not enough GPU memory: choose a smaller --batch-size") from None
-    except Exception as error:
-        if isinstance(error, TrainError) or not is_own(model) or is_of_the_network(error):
-            raise
-        if location(error) is None and not isinstance(error, (RuntimeError, ValueError, TypeError)):
-            raise  # a full disk, for example
-        raise FactoryError(f"{model}: fails in training: {describe_error(error)}") from None
 
 
 def _finished(wanted: Plan, model: Model, place: Path) -> Run:
@@ -246,7 +282,7 @@ def _train_one(
         head: Fit | None = None
         folded: tuple[OutOfFold, int] | None = None
         tricks = find_architecture(model).tricks
-        with _explaining_net_errors(model):
+        with explaining_net_errors(model):
             if wanted.folds and recipe.epochs:
 
                 def make_net() -> nn.Module:

@@ -5,6 +5,8 @@ from clf_export.export import Export
 from clf_export.outputs import ModelFile
 from clf_export.proof.proof import table
 from clf_runtime.evaluation.interval import stated
+from clf_runtime.evaluation.open_set import open_set_summary
+from clf_runtime.model.card import ModelCard
 from clf_runtime.model.familiarity import Familiarity
 
 
@@ -45,6 +47,7 @@ def golden_lines(file: ModelFile) -> list[str]:
     return [
         f"golden cases                     {len(golden.probabilities)}{picture}, self-test passed",
         *_familiarity_lines(file.card.familiarity),
+        *_control_lines(file.card),
         f"damage detection                 checksum: any flipped bit; golden cases alone: {detected} in weights",
         *lines,
     ]
@@ -71,6 +74,26 @@ def _given_lines(familiarity: Familiarity) -> list[str]:
         f"of the examples held back        {noticed} are unknown, below the threshold of {familiarity.threshold:g} "
         "that was chosen on them"
     ]
+
+
+def _control_lines(card: ModelCard) -> list[str]:
+    """How often known images are called unknown, by how they are changed, and what was measured of new classes."""
+    lines = []
+    if card.control is not None:
+        for start, shown in (("control: known, changed", False), ("control: known, smaller", True)):
+            kinds = [
+                (share, kind)
+                for share, kind in zip(card.control.called_unknown, card.control.kinds, strict=True)
+                if kind.startswith("smaller") == shown
+            ]
+            most, kind = max(kinds)
+            mean = sum(share for share, _ in kinds) / len(kinds)
+            lines.append(f"{start:<33}{100 * mean:.0f} % unknown, most if '{kind}': {100 * most:.0f} %")
+    elif card.familiarity is not None:
+        lines.append("control                          none: too few held-out images to tell")
+    if card.open_set is not None:
+        lines.append(f"classes left out                 {open_set_summary(card.open_set, card.names)}")
+    return lines
 
 
 def int8_lines(made: Export | Adopted) -> list[str]:

@@ -3,7 +3,7 @@
 Letters in shapes: N images, C channels, H height, W width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,10 @@ _MOST_FROZEN, _FROZEN_A_KIND = 2000, 10
 _FOREIGN = "4x4 patches shuffled"
 
 
+def _none() -> np.ndarray:
+    return np.zeros((0, 0, 0, 0), np.float32)
+
+
 @dataclass(frozen=True)
 class Images:
     """What a familiarity is fitted to: `known` and `held_out` images, and `outliers` of each kind, [N, C, H, W].
@@ -39,8 +43,8 @@ class Images:
     outliers: dict[str, np.ndarray]
     fresh: dict[str, np.ndarray]
     unseen: bool
-    given: np.ndarray
-    fresh_given: np.ndarray
+    given: np.ndarray = field(default_factory=_none)
+    fresh_given: np.ndarray = field(default_factory=_none)
 
     @property
     def foreign(self) -> np.ndarray:
@@ -65,8 +69,8 @@ class FrozenImages:
     temperature: float
     seed: int
     fresh: dict[str, np.ndarray]
-    given: np.ndarray
-    fresh_given: np.ndarray
+    given: np.ndarray = field(default_factory=_none)
+    fresh_given: np.ndarray = field(default_factory=_none)
 
     @property
     def foreign(self) -> np.ndarray:

@@ -11,7 +11,7 @@ the score of an image that looks more like these than 95 % of the training image
 Letters in shapes: N images, C channels, F features of the head, K classes, P prototypes, R axes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,43 @@ def fit_metric(x: np.ndarray, labels: np.ndarray) -> Metric:
     return Metric(prototypes, (weights[:, None] * axes[some])[:_MOST], scale)
 
 
+@dataclass(frozen=True)
+class _Fold:
+    """Of a fold the `others`, bool [N], and what was fitted to the rest: head, metric, and likeness to the examples."""
+
+    others: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    metric: Metric
+    slope: np.ndarray
+    offset: float
+
+    def parts(self, x: np.ndarray, h: np.ndarray) -> np.ndarray:
+        """Energy, distance and likeness, [3, N], of directions x [N, C] and what the head is given, h [N, F]."""
+        energy = logsumexp(h @ self.weight.T + self.bias, axis=1)
+        return np.stack([energy, self.metric.nearest(x), x @ self.slope + self.offset])
+
+
+@dataclass(frozen=True)
+class _Mix:
+    """How the three parts become one score: their weights, and the likeness up to which it does not count."""
+
+    by_energy: float
+    by_distance: float
+    by_likeness: float
+    usual: float
+
+    def score(self, parts: np.ndarray) -> np.ndarray:
+        """The score [N] of parts [3, N]."""
+        energy, distance, likeness = parts
+        found: np.ndarray = (
+            self.by_energy * energy
+            + self.by_distance * distance
+            + self.by_likeness * np.maximum(0, likeness - self.usual)
+        )
+        return found
+
+
 def with_neighbours(model: onnx.ModelProto, images: FrozenImages) -> onnx.ModelProto:
     """The model with a second output, `familiarity`, float32 [batch] in 0..1: the share of the training images below.
 
@@ -77,52 +114,93 @@ def with_neighbours(model: onnx.ModelProto, images: FrozenImages) -> onnx.ModelP
     if onnxruntime cannot run it.
     """
     made, direction, given, logits = with_pooled_maximum(model)
-    x, h = (part.astype(np.float64) for part in named_outputs(made, (direction, given), images.known))
-    given_x = np.zeros((0, x.shape[1]))
-    if len(images.given):
-        given_x = named_outputs(made, (direction,), images.given)[0].astype(np.float64)
-    energy, distance, likeness = (np.zeros(len(x)) for _ in range(3))
-    for rest, others, scores in _out_of_fold(h, images):
-        energy[others] = logsumexp(scores, axis=1)
-        distance[others] = fit_metric(x[rest], images.labels[rest]).nearest(x[others])
-        if len(given_x):
-            slope, offset = _likeness(x[rest], given_x)
-            likeness[others] = x[others] @ slope + offset
-    by_energy, by_distance = 1 / max(energy.std(), 1e-12), -1 / max(distance.std(), 1e-12)
-    score = by_energy * energy + by_distance * distance
+    x, h = _features(made, (direction, given), images.known)
+    examples = _examples(made, (direction, given), images)
+    mix, score = _mixed(x, h, list(_folds(x, h, images, examples)))
     metric = fit_metric(x, images.labels)
     parts = _append_parts(made.graph, direction, logits, metric)
-    weight = np.array([[by_energy, by_distance, -by_distance / metric.scale]])
-    if len(given_x):
-        usual = float(np.quantile(likeness, 1 - _LIKELIEST))
-        by_likeness = -1 / max(likeness.std(), 1e-12)
-        score += by_likeness * np.maximum(0, likeness - usual)
-        slope, offset = _likeness(x, given_x)
-        parts = _append_likeness(made.graph, direction, parts, slope, offset - usual)
-        weight = np.append(weight, [[by_likeness]], axis=1)
-    return append_share(made, parts, weight, by_distance / metric.scale, score)
+    weight = np.array([[mix.by_energy, mix.by_distance, -mix.by_distance / metric.scale]])
+    if len(examples):
+        slope, offset = _likeness(x, examples)
+        parts = _append_likeness(made.graph, direction, parts, slope, offset - mix.usual)
+        weight = np.append(weight, [[mix.by_likeness]], axis=1)
+    return append_share(made, parts, weight, mix.by_distance / metric.scale, score)
 
 
-def _likeness(x: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, float]:
-    """A slope [C] and an offset: how much more a direction is like the given examples [M, C] than like x [N, C]."""
-    both, labels = np.concatenate([x, given]), np.repeat([0, 1], [len(x), len(given)])
-    turned, axes, centre = rotate(both, np.ones(len(both), bool))
-    counts = np.where(labels == 0, len(both) / (2 * len(x)), len(both) / (2 * len(given)))
-    *_, (weight, bias) = solve(turned, labels, 2, [_LIKENESS_PENALTY], counts)
-    slope = axes @ (weight[1] - weight[0])
-    return slope, float(bias[1] - bias[0] - centre @ slope)
+def called_unknown(
+    model: onnx.ModelProto, images: FrozenImages, rows: np.ndarray, changed: Sequence[np.ndarray], threshold: float
+) -> list[float]:
+    """The share of changed known images, each [M, C, H, W] of the `rows` int64 [M], that is below the `threshold`.
+
+    Each is scored by the head and the metric that had not seen the image that it was made of.
+    """
+    made, direction, given, _ = with_pooled_maximum(model)
+    x, h = _features(made, (direction, given), images.known)
+    of_folds = list(_folds(x, h, images, _examples(made, (direction, given), images)))
+    mix, known = _mixed(x, h, of_folds)
+    least = np.quantile(known, threshold)
+    shares = []
+    for those in changed:
+        (away_x, away_h), score = _features(made, (direction, given), those), np.empty(len(rows))
+        for fold in of_folds:
+            mine = fold.others[rows]
+            if mine.any():
+                score[mine] = mix.score(fold.parts(away_x[mine], away_h[mine]))
+        shares.append(float((score < least).mean()))
+    return shares
 
 
-def _out_of_fold(h: np.ndarray, images: FrozenImages) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Of each fold the other rows and its own, bool [N], and the logits of its own by a head fitted to the others."""
+def _features(model: onnx.ModelProto, names: tuple[str, str], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The direction [N, C] and what the head is given [N, F] of images, float64."""
+    direction, given = named_outputs(model, names, images)
+    return direction.astype(np.float64), given.astype(np.float64)
+
+
+def _examples(model: onnx.ModelProto, names: tuple[str, str], images: FrozenImages) -> np.ndarray:
+    """The directions [M, C] of the examples of what is no class, perhaps none."""
+    return _features(model, names, images.given)[0] if len(images.given) else np.zeros((0, 0))
+
+
+def _folds(x: np.ndarray, h: np.ndarray, images: FrozenImages, examples: np.ndarray) -> Iterator[_Fold]:
+    """Of each fold what was fitted to the others."""
     fold = folds(images.labels, FOLDS, images.seed)
     penalties = [penalty for penalty in PENALTIES if penalty >= images.penalty * 0.999]
     for i in range(int(fold.max()) + 1):
         rest = fold != i
-        turned, _, _ = rotate(h, rest)
+        turned, rotation, centre = rotate(h, rest)
         counts = None if images.counts is None else images.counts[rest]
         *_, (weight, bias) = solve(turned[rest], images.labels[rest], images.classes, penalties, counts)
-        yield rest, ~rest, (turned[~rest] @ weight.T + bias) / images.temperature
+        weight = weight @ rotation.T
+        bias = bias - weight @ centre
+        yield _Fold(
+            ~rest,
+            weight / images.temperature,
+            bias / images.temperature,
+            fit_metric(x[rest], images.labels[rest]),
+            *_likeness(x[rest], examples),
+        )
+
+
+def _mixed(x: np.ndarray, h: np.ndarray, of_folds: Sequence[_Fold]) -> tuple[_Mix, np.ndarray]:
+    """How the parts are mixed, and the training images' own scores [N], each by its fold."""
+    parts = np.empty((3, len(x)))
+    for fold in of_folds:
+        parts[:, fold.others] = fold.parts(x[fold.others], h[fold.others])
+    by_energy, by_distance, by_likeness = np.array([1, -1, -1]) / np.maximum(parts.std(axis=1), 1e-12)
+    mix = _Mix(float(by_energy), float(by_distance), float(by_likeness), float(np.quantile(parts[2], 1 - _LIKELIEST)))
+    return mix, mix.score(parts)
+
+
+def _likeness(x: np.ndarray, examples: np.ndarray) -> tuple[np.ndarray, float]:
+    """A slope [C] and an offset: how much more a direction is like the examples [M, C] than like x [N, C]."""
+    if not len(examples):
+        return np.zeros(x.shape[1]), 0.0
+    both, labels = np.concatenate([x, examples]), np.repeat([0, 1], [len(x), len(examples)])
+    turned, axes, centre = rotate(both, np.ones(len(both), bool))
+    counts = np.where(labels == 0, len(both) / (2 * len(x)), len(both) / (2 * len(examples)))
+    *_, (weight, bias) = solve(turned, labels, 2, [_LIKENESS_PENALTY], counts)
+    slope = axes @ (weight[1] - weight[0])
+    return slope, float(bias[1] - bias[0] - centre @ slope)
 
 
 def _append_parts(graph: onnx.GraphProto, direction: str, logits: str, metric: Metric) -> str:

@@ -46,7 +46,7 @@ def _shuffled(parts: int) -> Maker:
 
 def _blend(x: np.ndarray, random: Random) -> np.ndarray:
     """The mean of two images."""
-    return np.asarray((x + _others(x, random)) / 2)
+    return np.asarray((x + others(x, random)) / 2)
 
 
 def _tiles(x: np.ndarray, random: Random) -> np.ndarray:
@@ -60,7 +60,7 @@ def _part_on(ground: Literal["white", "plain", "image"]) -> Maker:
         """An ellipse of each image on white, on a colour, or on another image."""
         inside = _ellipse(x, random, 0.2, 0.45)
         if ground == "image":
-            return np.where(inside, x, _others(x, random))
+            return np.where(inside, x, others(x, random))
         return np.where(inside, x, 1.0 if ground == "white" else _colour(x, random))
 
     return make
@@ -116,7 +116,7 @@ def _noisy(x: np.ndarray, random: Random) -> np.ndarray:
 
 def _blurred(x: np.ndarray, random: Random) -> np.ndarray:
     """Each image far out of focus."""
-    return _blur(x, max(2, min(x.shape[2:]) // 8))
+    return blur(x, max(2, min(x.shape[2:]) // 8))
 
 
 def _inverted(x: np.ndarray, random: Random) -> np.ndarray:
@@ -139,7 +139,7 @@ def _enlarged(smooth: bool) -> Maker:
         top, left = (height // 4, width // 4) if smooth else ((height - h) // 2, (width - w) // 2)
         rows, columns = top + np.arange(height) * h // height, left + np.arange(width) * w // width
         large = x[:, :, rows][:, :, :, columns]
-        return _blur(large, max(1, min(height, width) // 16)) if smooth else large
+        return blur(large, max(1, min(height, width) // 16)) if smooth else large
 
     return make
 
@@ -155,9 +155,24 @@ def _waves(x: np.ndarray, random: Random) -> np.ndarray:
     return made
 
 
-def _others(x: np.ndarray, random: Random) -> np.ndarray:
+def others(x: np.ndarray, random: Random) -> np.ndarray:
     """Another image for each."""
     return np.roll(x, random.integers(1, max(2, len(x))), axis=0)
+
+
+def shrunk(x: np.ndarray, ground: np.ndarray) -> np.ndarray:
+    """Each image, entire, at three quarters of its size in the middle of a ground, both [N, C, H, W]."""
+    height, width = x.shape[2:]
+    h, w = max(1, 3 * height // 4), max(1, 3 * width // 4)
+    down, across = (np.linspace(0, side - 1, small) for side, small in ((height, h), (width, w)))
+    rows, columns = down.astype(int), across.astype(int)
+    below, beside = np.minimum(rows + 1, height - 1), np.minimum(columns + 1, width - 1)
+    part, share = (down - rows).astype(np.float32)[:, None], (across - columns).astype(np.float32)
+    tall = x[:, :, rows] * (1 - part) + x[:, :, below] * part
+    made = ground.copy()
+    top, left = (height - h) // 2, (width - w) // 2
+    made[:, :, top : top + h, left : left + w] = tall[..., columns] * (1 - share) + tall[..., beside] * share
+    return made
 
 
 def _grid(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -189,7 +204,7 @@ def _ellipse(x: np.ndarray, random: Random, least: float, most: float) -> np.nda
     return np.asarray(p**2 + q**2 < 1)
 
 
-def _blur(x: np.ndarray, deviation: int) -> np.ndarray:
+def blur(x: np.ndarray, deviation: int) -> np.ndarray:
     """A Gaussian blur of a deviation in pixels, with the edges repeated."""
     reach = 3 * deviation
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2).astype(np.float32)

@@ -7,6 +7,7 @@ from typing import Any
 from clf_runtime.classifier import Classifier
 from clf_runtime.commands.shell import one_line
 from clf_runtime.evaluation.interval import stated, wilson
+from clf_runtime.evaluation.open_set import how_measured, open_set_summary
 from clf_runtime.evaluation.self_test import SelfTest
 from clf_runtime.model.card import ModelCard
 
@@ -15,7 +16,7 @@ _FEW = 20  # class names that are listed
 
 def card_lines(classifier: Classifier) -> list[str]:
     """The model card, one line per fact; unknown facts are left out."""
-    return [one_line(f"{name + ':':15} {text}") for name, text in card_facts(classifier)]
+    return [one_line(f"{name + ':' * bool(name):15} {text}") for name, text in card_facts(classifier)]
 
 
 def card_facts(classifier: Classifier) -> list[tuple[str, str]]:
@@ -40,6 +41,9 @@ def card_facts(classifier: Classifier) -> list[tuple[str, str]]:
         ("int8", card.int8.reason if card.int8 else ""),
         ("golden cases", _golden(card)),
         ("familiarity", _familiarity(card)),
+        ("control", _control(card)),
+        ("left out", "" if card.open_set is None else open_set_summary(card.open_set, card.names)),
+        ("", "" if card.open_set is None else how_measured(card.open_set)),
         ("reference", _reference(card)),
         ("sha256", classifier.sha256),
     ]
@@ -158,6 +162,15 @@ def _familiarity(card: ModelCard) -> str:
     return (
         f"by {of}; below {found.threshold:g} unknown (--reject auto), as {100 * mean:.0f} % of made outliers{given} are"
     )
+
+
+def _control(card: ModelCard) -> str:
+    found = card.control
+    if found is None:
+        return "" if card.familiarity is None else "none: it cannot tell how many known images are called unknown"
+    shares = sorted(zip(found.called_unknown, found.kinds, strict=True))
+    each = ", ".join(f"{100 * share:.0f} % {kind}" for share, kind in shares)
+    return f"known images called unknown, {found.images:,} of each kind: {each}"
 
 
 def _reference(card: ModelCard) -> str:

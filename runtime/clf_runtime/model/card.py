@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from clf_runtime.model.card_checks import check_card
-from clf_runtime.model.familiarity import Familiarity
+from clf_runtime.model.familiarity import Control, Familiarity
 from clf_runtime.model.geometry import UNSTATED, Geometry
+from clf_runtime.model.open_set import OpenSet
 from clf_runtime.model.records import Golden, GoldenPicture, Int8, Parity
 from clf_runtime.model.reference import Reference
 
@@ -56,6 +57,8 @@ class ModelCard:
     golden_picture: GoldenPicture | None = None
     reference: Reference | None = None
     familiarity: Familiarity | None = None  # of the second output; None if the file has none
+    control: Control | None = None  # how often known images, changed, are called unknown by it
+    open_set: OpenSet | None = None  # how often left-out classes would be noticed; None if it was not measured
 
     def __post_init__(self) -> None:
         check_card(self)

@@ -7,9 +7,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from clf_runtime.errors import ModelError
-from clf_runtime.model.familiarity import Familiarity, familiarity_fault
+from clf_runtime.model.familiarity import Control, Familiarity, control_fault, familiarity_fault
 from clf_runtime.model.geometry import Geometry
 from clf_runtime.model.names import MAX_TEXT, is_text, names_fault
+from clf_runtime.model.open_set import OpenSet, open_set_fault
 from clf_runtime.model.records import (
     INPUTS,
     ITEM_BYTES,
@@ -202,6 +203,14 @@ def _held_out(card: "ModelCard", demand: _Demand) -> None:
     if card.familiarity is not None:
         fault = familiarity_fault(card.familiarity, 0 if card.golden is None else len(card.golden.probabilities))
         demand(fault is None, "familiarity", fault or "")
+    demand(fits(card.control, Control), "control", "how often known images are called unknown")
+    if card.control is not None:
+        fault = control_fault(card.control)
+        demand(fault is None, "control", fault or "")
+    demand(fits(card.open_set, OpenSet), "open_set", "how often left-out classes are noticed")
+    if card.open_set is not None:
+        fault = open_set_fault(card.open_set, len(card.names))
+        demand(fault is None, "open_set", fault or "")
 
 
 def _all_finite(data: bytes) -> bool:

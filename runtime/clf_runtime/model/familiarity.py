@@ -33,6 +33,27 @@ class Familiarity:
     foreign: int = 0  # golden cases, the last ones, that are such outliers and no images of the data
 
 
+@dataclass(frozen=True)
+class Control:
+    """How often *known* images are called unknown by the familiarity, once they are changed as foreign ones come.
+
+    Of `images` held-out training images, changed in each of the ways `kinds`, which do not change what they show, the
+    share in `called_unknown` lies below the threshold. A share that is far above that of unchanged ones, the threshold
+    itself, says that it is noticed how a picture was made, not what it shows.
+    """
+
+    images: int
+    kinds: tuple[str, ...]
+    called_unknown: tuple[float, ...]
+
+
+def control_fault(control: Control) -> str | None:
+    """What a record, whose fields have their types, must have instead of what it has; None if it is sound."""
+    if control.images < 1 or len(control.kinds) != len(control.called_unknown) or not control.kinds:
+        return "of one image or more, with a share for each kind"
+    return None if all(0 <= share <= 1 for share in control.called_unknown) else "with shares in 0..1"
+
+
 def familiarity_fault(familiarity: Familiarity, cases: int) -> str | None:
     """What a record, whose fields have their types, must have instead of what it has; None if it is sound."""
     if not 0 < familiarity.threshold < 1:

@@ -13,9 +13,10 @@ from typing import Any
 
 from clf_runtime.errors import ModelError, brief
 from clf_runtime.model.card import ModelCard
-from clf_runtime.model.familiarity import Familiarity
+from clf_runtime.model.familiarity import Control, Familiarity
 from clf_runtime.model.geometry import Geometry
 from clf_runtime.model.names import read_names
+from clf_runtime.model.open_set import OpenSet
 from clf_runtime.model.records import MAX_CLASSES, Golden, GoldenPicture, Int8, Parity
 from clf_runtime.model.reference import Reference
 from clf_runtime.model.values import told
@@ -33,6 +34,8 @@ _RECORDS = {
     "geometry": Geometry,
     "reference": Reference,
     "familiarity": Familiarity,
+    "control": Control,
+    "open_set": OpenSet,
 }
 _BYTES = {"golden": "images", "golden_picture": "data"}  # fields in base64
 

@@ -55,6 +55,10 @@ def test_the_card_tells_of_it_and_the_last_golden_case_is_foreign(exported):
     assert record.threshold == 0.05
     assert record.unseen
     assert (len(record.kinds), record.foreign) == (len(record.noticed), 1)
+    control = known.card.control
+    assert (control.images, len(control.kinds)) == (72, len(control.called_unknown))
+    called = dict(zip(control.kinds, control.called_unknown, strict=True))
+    assert called["coded as JPEG"] < 0.3 < called["smaller, on white"]  # what is made in another way is called unknown
     assert len(record.golden) == len(known.card.golden.probabilities) == 9
     classifier = Classifier.load(known.path, device="cpu")
     assert classifier.card == known.card

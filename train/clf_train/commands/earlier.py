@@ -17,14 +17,23 @@ _NOT_IN_FOLDS = {
     "patience": "each fold is trained to the end",
     "show": "it trains nothing",
 }
+_NOT_WITH_OPEN_SET = {
+    "init": "the weights it begins with may know the classes that are left out",
+    "show": "it trains nothing",
+}
 
 
-def refuse_combinations(given: set[str], folds: int | None) -> None:
-    """Raise RecipeError for options that are `given` and exclude one another, or a number of `folds` that is none."""
+def refuse_combinations(given: set[str], folds: int | None, open_set: int | None = None) -> None:
+    """Raise RecipeError for options that are `given` and exclude one another, or numbers that are none."""
     for again in _BESIDE.keys() & given:
         for name in sorted(given - {again} - _BESIDE[again]):
             beside = ", ".join(f"--{n}" for n in sorted(_BESIDE[again]))
             raise RecipeError(f"{_option(name)} cannot be combined with --{again}; these can: {beside}")
+    if open_set is not None:
+        if open_set < 1:
+            raise RecipeError(f"--open-set must be 1 or more classes at a time, not {open_set}")
+        for name in _NOT_WITH_OPEN_SET.keys() & given:
+            raise RecipeError(f"{_option(name)} cannot be combined with --open-set: {_NOT_WITH_OPEN_SET[name]}")
     if folds is None:
         return
     if not LEAST_FOLDS <= folds <= MOST_FOLDS:

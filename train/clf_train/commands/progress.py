@@ -61,6 +61,32 @@ def follow(
     return on_start
 
 
+def follow_open_set(
+    name: str, bars: ExitStack, quiet: bool, stopping: Callable[[], bool]
+) -> Callable[[Model, str, int], Watcher]:
+    """The `on_open_set` of `train`: what is about to be done, and a progress bar on a terminal."""
+
+    def on_start(model: Model, said: str, images: int) -> Watcher:
+        from tqdm import tqdm
+
+        bars.close()
+        if not quiet:
+            say(name, f"{model}, {said}")
+        hidden = quiet or not sys.stderr.isatty()
+        bar = bars.enter_context(
+            tqdm(total=images, unit=" images", unit_scale=True, disable=hidden, dynamic_ncols=True)
+        )
+        bar.set_description(f"{model} without some classes", refresh=False)
+
+        def on_note(text: str) -> None:
+            if not quiet:
+                say(name, text)
+
+        return Watcher(step=lambda epoch, images, loss: bar.update(images), stopping=stopping, note=on_note)
+
+    return on_start
+
+
 def epoch_line(epoch: Epoch, epochs: int) -> str:
     """One line of text for an epoch out of `epochs`."""
     parts = [f"loss {epoch.loss:.3f}", f"accuracy {100 * epoch.accuracy:.2f} %"]

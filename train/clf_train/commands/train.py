@@ -91,6 +91,14 @@ def train(
             "epoch and temperature; then one on all.",
         ),
     ] = None,
+    open_set: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="Measure whether new classes would be noticed: after the training, train small nets without K of the "
+            "classes in turn, and ask them about those.",
+        ),
+    ] = None,
     class_weights: Annotated[
         ClassWeights | None, typer.Option(help="balanced: rare classes count as much as common ones.")
     ] = None,
@@ -182,7 +190,7 @@ def train(
     changes = {name: context.params[name] for name in _CHANGES if name in given}
     changes.update({name: changes[name] == "on" for name in ("nesterov", "flip") if name in changes})
     size, geometry = parse_size(image_size), Geometry(fit, parse_colour(background))
-    refuse_combinations(given, folds)
+    refuse_combinations(given, folds, open_set)
     begins_with = None
     if init is not None:  # of a run of one model, which then need not be named
         from clf_train.runs.init import find_init
@@ -204,7 +212,7 @@ def train(
 
     from clf_train import training
     from clf_train.commands.images import choose_by_size, read_as_planned, read_for
-    from clf_train.commands.progress import follow
+    from clf_train.commands.progress import follow, follow_open_set
     from clf_train.commands.show import refuse_sheet, show_source, stem
     from clf_train.loop.device import select_device
     from clf_train.loop.distributed import check_same_images, join
@@ -224,7 +232,7 @@ def train(
         plan = plan_to_repeat(like, own, (lambda text: None) if quiet else partial(say, NAME))
     if plan is not None:
         device = "cuda" if plan.device == "cuda" else "cpu"
-        folds, seed = plan.folds, plan.seed
+        folds, seed, open_set = plan.folds, plan.seed, plan.open_set
     chosen = "cpu" if show else select_device(device)[0].type
     with join(chosen) as world:
         quiet = quiet or not world.writes
@@ -263,9 +271,10 @@ def train(
             out = free_name(Path("artifacts"), f"{stem(dataset.source)}-{label}-{datetime.now():%Y%m%d-%H%M%S}")
         with stopping_on_signals() as stop, ExitStack() as bars:
             on_start = follow(NAME, dataset, seed, bars, quiet, stop.asked, folds or 0)
+            on_open_set = follow_open_set(NAME, bars, quiet, stop.asked)
             try:
                 if resume is not None:
-                    trained = training.resume(dataset, out, on_start=on_start, world=world)
+                    trained = training.resume(dataset, out, on_start=on_start, world=world, on_open_set=on_open_set)
                 else:
                     if plan is not None:
                         torch.set_num_threads(plan.threads)
@@ -281,6 +290,8 @@ def train(
                         world=world,
                         init=begins_with if plan is None else plan.init,
                         folds=folds or 0,
+                        open_set=open_set or 0,
+                        on_open_set=on_open_set,
                     )
             except Stopped as stopped:
                 bars.close()

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from clf_runtime.evaluation.interval import span, stated
 from clf_train.evaluation.metrics import ConfusedPair, most_confused
+from clf_train.report.open_set import left_out_classes, open_set_sentences
 from clf_train.report.plots import DPI
 from clf_train.report.text import calibration_line, comparison_rows, folds_lines, percent, recall, worst_classes
 from clf_train.runs.run import Run, folder_name
@@ -27,6 +28,7 @@ _SECTIONS = {
     "mistakes": "Most confused classes",
     "suspects": "Labels that may be wrong",
     "calibration": "Calibration",
+    "open-set": "Classes that it does not know",
     "answers": "First predictions",
     "making": "Training details",
 }
@@ -49,6 +51,7 @@ class _Report:
         """The headings by anchor."""
         left_out = {"confusion"} if self.run.test.confusion is None else set()
         left_out |= {"suspects"} if self.run.suspects is None else set()
+        left_out |= {"open-set"} if self.run.open_set is None else set()
         left_out |= {"images"} if not self.run.data.remarks else set()
         return {anchor: heading for anchor, heading in _SECTIONS.items() if anchor not in left_out}
 
@@ -91,7 +94,9 @@ def _environment() -> Environment:
         "confused_pairs": _confused_pairs,
         "folds_lines": folds_lines,
         "hardest": _hardest,
+        "left_out_classes": left_out_classes,
         "making": _making,
+        "open_set_sentences": open_set_sentences,
         "percent": percent,
         "png": _png,
         "span": span,

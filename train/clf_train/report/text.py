@@ -6,6 +6,7 @@ from clf_runtime.evaluation.interval import span, stated
 from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, images_to_fit
 from clf_train.evaluation.metrics import TestMetrics, most_confused
 from clf_train.evaluation.suspects import Suspect
+from clf_train.report.open_set import open_set_lines
 from clf_train.runs.run import Run
 
 _MANY = 20  # classes; of more, only the worst are listed
@@ -40,6 +41,7 @@ def text_report(run: Run) -> list[str]:
             ["", "most confused", *(f"  {pair}" for pair in pairs)] if pairs else ["", "no image was misclassified"]
         )
     lines += suspects_lines(run)
+    lines += open_set_lines(run)
     lines += ["", f"the first {len(test.first)} {'test ' * run.has_test}images: true class, prediction, probability"]
     lines += [
         f"  {a.index:>2}  {names[a.label]:<{width}}  {names[a.predicted]:<{width}}  {a.probability:.3f}"

@@ -13,7 +13,7 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.records import read_record, write_record
 from clf_train.runs.run import Init, Run, complete_recipe
 
-SCHEMA = 4
+SCHEMA = 5
 FILE = "plan.json"
 
 
@@ -23,10 +23,15 @@ def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
     if isinstance(recipes, dict):
         recipes = {model: complete_recipe(recipe) for model, recipe in recipes.items()}
     how = {"size": None, "geometry": asdict(UNSTATED), "skip_bad": False, "as_before": True}
-    return {**raw, **how, "init": None, "folds": 0, "recipes": recipes}
+    return {**raw, **how, "init": None, "folds": 0, "open_set": 0, "recipes": recipes}
 
 
-_OLDER = {3: _upgrade}
+def _upgrade_4(raw: dict[str, Any]) -> dict[str, Any]:
+    """A plan of schema 4 as one of this: no class is left out."""
+    return {**raw, "open_set": 0}
+
+
+_OLDER = {3: _upgrade, 4: _upgrade_4}
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Plan:
     the order of training, `device` is cpu or cuda, `threads` is the number of PyTorch threads in each of the
     `processes`. `size` (height, width), `geometry`, `skip_bad` and `as_before` say how the source was read: see
     read_source. `init` is the run whose weights the training starts from, if any, and `folds` the number of folds of
-    its cross-validation, 0 for none.
+    its cross-validation, 0 for none. `open_set` is how many classes are left out at a time once it is trained, to
+    measure whether new ones are noticed; 0: that is not measured.
     """
 
     schema: int
@@ -57,6 +63,7 @@ class Plan:
     as_before: bool = False
     init: Init | None = None
     folds: int = 0
+    open_set: int = 0
 
     def __post_init__(self) -> None:
         if not (1 <= self.threads <= 4096 and 1 <= self.processes <= 1 << 20 and 0 <= self.seed < 1 << 32):
@@ -106,6 +113,7 @@ def plan_like(runs: Sequence[Run]) -> Plan:
             as_before=data.as_before,
             init=first.init,
             folds=0 if first.folds is None else len(first.folds.images),
+            open_set=0 if first.open_set is None else first.open_set.at_once,
         )
     except ValueError as error:
         raise RunError(f"the run cannot be repeated: {error}") from None

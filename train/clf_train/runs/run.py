@@ -16,6 +16,7 @@ from torch import nn
 
 from clf_runtime.bounded import read_bounded
 from clf_runtime.model.geometry import UNSTATED, Geometry
+from clf_runtime.model.open_set import OpenSet, open_set_fault
 from clf_train.data.normalisation import Normalisation
 from clf_train.errors import RunError
 from clf_train.evaluation.calibration import Calibration
@@ -33,7 +34,7 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.metrics_file import write_metrics
 from clf_train.runs.records import read_record, write_record
 
-SCHEMA = 6
+SCHEMA = 7
 RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 _MAX_BYTES = 4 << 30  # of weights or a probe
@@ -80,7 +81,8 @@ class Run:
     without a probe have none. `pretrained` is the source and licence of the pretrained weights, of the net or of the
     run `init` that it started from, if any, and `head` how a head was fitted without gradient steps. `folds` are those
     of a training in folds: if the source has no test part, `test` is of their predictions for all images. `suspects`
-    are the labels that may be wrong, where there are predictions by nets that had not seen the images.
+    are the labels that may be wrong, where there are predictions by nets that had not seen the images. `open_set` is
+    how often classes would be noticed that the model does not know, if that was measured.
     """
 
     schema: int
@@ -114,6 +116,7 @@ class Run:
     head: HeadFit | None
     folds: Folds | None
     suspects: Suspects | None
+    open_set: OpenSet | None
 
     @property
     def has_test(self) -> bool:
@@ -131,6 +134,8 @@ class Run:
             raise ValueError("temperature, seconds, names or image_shape is invalid")
         if self.schema >= _PROBED and None in (self.weights_sha256, self.probe_sha256):
             raise ValueError("the SHA-256 of the weights or the probe is missing")
+        if self.open_set is not None and (fault := open_set_fault(self.open_set, len(self.names))):
+            raise ValueError(f"open_set must be {fault}")
 
 
 def write_run(folder: Path, run: Run, weights: bytes, probed: bytes) -> None:
@@ -168,13 +173,18 @@ def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
     """A record of schema 4, which had no probe, or 5, as one of this: all pictures had one size."""
     if not isinstance(raw.get("data"), dict):
         raise ValueError("it names no data")
-    absent = ("weights_sha256", "probe_sha256", "init", "head", "folds", "suspects")
+    absent = ("weights_sha256", "probe_sha256", "init", "head", "folds", "suspects", "open_set")
     data = {**raw["data"], "skipped": [], "as_before": True, "remarks": []}
     added = {"data": data, "geometry": asdict(UNSTATED), "recipe": complete_recipe(raw.get("recipe"))}
     return {**dict.fromkeys(absent), "pretrained": "", **raw, **added}
 
 
-_OLDER = {4: _upgrade, 5: _upgrade}
+def _upgrade_6(raw: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 6 as one of this: no class was left out."""
+    return {**raw, "open_set": None}
+
+
+_OLDER = {4: _upgrade, 5: _upgrade, 6: _upgrade_6}
 
 
 def read_run(folder: Path) -> Run:

@@ -1,0 +1,60 @@
+"""What a record of left-out classes says, in words."""
+
+from collections.abc import Sequence
+
+from clf_runtime.evaluation.interval import span
+from clf_runtime.model.open_set import LEAST_TOLD, UNKNOWN_SHARE, OpenSet
+
+_FEW = 5  # class names that are listed
+
+
+def open_set_summary(found: OpenSet, names: Sequence[str]) -> str:
+    """How often a new class would be noticed, in a sentence; or that it cannot tell."""
+    told = found.told
+    if not told:
+        return f"cannot tell whether a new class would be noticed: none has {LEAST_TOLD} images to be told by"
+    by_logit, by_probability = (_mean(values) for values in (found.logit_noticed, found.probability_noticed))
+    aurocs = [_mean(values) for values in (found.logit_auroc, found.probability_auroc)]
+    shares = sorted((found.logit_noticed[label] or 0.0, label) for label in told)
+    (least, first), (most, last) = shares[0], shares[-1]
+    text = (
+        f"of a new class {100 * by_logit:.0f} % would be noticed by the largest logit (AUROC {aurocs[0]:.3f}), "
+        f"{100 * by_probability:.0f} % by the probability ({aurocs[1]:.3f}), where {100 * UNKNOWN_SHARE:.0f} % of "
+        f"known images are called unknown too; from {100 * least:.0f} % ({names[first]}) to {100 * most:.0f} % "
+        f"({names[last]})"
+    )
+    return text + (f"; {unheard(found, names)}" if len(told) < len(names) else "")
+
+
+def how_measured(found: OpenSet) -> str:
+    """By which nets it was measured, in a sentence."""
+    count = len(found.rounds)
+    kind = f"trained for {found.epochs} epoch{'s' * (found.epochs != 1)}" if found.epochs else "with heads fitted anew"
+    return (
+        f"measured by {count} net{'s' * (count != 1)} {kind}, each without {found.at_once} of {len(found.images):,} "
+        f"classes at most; of {found.known:,} held-out images of the classes that they know they classify "
+        f"{100 * found.accuracy:.1f} % correctly"
+    )
+
+
+def unheard(found: OpenSet, names: Sequence[str]) -> str:
+    """The classes that it cannot tell of, in words."""
+    told = set(found.told)
+    return f"it cannot tell of {listed(names, [label for label in range(len(names)) if label not in told])}"
+
+
+def listed(names: Sequence[str], labels: Sequence[int]) -> str:
+    """The names of some classes, of which only the first are listed."""
+    more = f" and {len(labels) - _FEW:,} more" if len(labels) > _FEW else ""
+    return f"{', '.join(names[label] for label in labels[:_FEW])}{more}"
+
+
+def noticed_with_interval(share: float, images: int) -> str:
+    """A share noticed with its interval: `12.3 % (9.0 to 16.6 %)`."""
+    return f"{100 * share:.1f} % ({span(share, images)})"
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    """The mean over the classes that have figures, each of which counts alike."""
+    told = [value for value in values if value is not None]
+    return sum(told) / len(told)
