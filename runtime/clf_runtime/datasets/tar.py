@@ -17,10 +17,14 @@ _PIECE_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Member:
-    """A member of an archive; `read(most)` returns its bytes, until the next one is requested."""
+    """A member of an archive; `read(most)` returns its bytes, until the next one is requested.
+
+    `offset` is the position of its header in the archive, decompressed.
+    """
 
     name: str
     size: int
+    offset: int
     is_file: bool
     is_dir: bool
     is_link: bool
@@ -53,7 +57,8 @@ def each_member(path: Path) -> Iterator[Member]:
             def read(most: int, info: tarfile.TarInfo = info) -> bytes:
                 return _read(archive, info, most, path)
 
-            yield Member(info.name, info.size, info.isfile(), info.isdir(), info.issym() or info.islnk(), read)
+            is_link = info.issym() or info.islnk()
+            yield Member(info.name, info.size, info.offset, info.isfile(), info.isdir(), is_link, read)
         while archive.fileobj is not None and archive.fileobj.read(_PIECE_BYTES):
             pass  # up to the end, where gzip, bzip2 and xz check their checksums
 
