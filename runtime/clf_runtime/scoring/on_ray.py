@@ -4,9 +4,13 @@ Only the places of partitions in the plan, and counts, pass through Ray: a worke
 file itself, so that no pixel is copied into the object store.
 """
 
+import logging
 import os
+import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from clf_runtime.errors import ClfError, DeviceError, MissingExtraError, ScoringError, brief
 from clf_runtime.scoring.plan import Entry
@@ -20,7 +24,8 @@ class _Actor:
     """The callable of Ray Data's map_batches, created once per actor."""
 
     def __init__(self, job: Job) -> None:
-        self._scorer = Scorer(job)
+        self._job = job
+        self._scorer: Scorer | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Score the partitions of a batch; what no image is to blame for is returned: Ray would wrap what is raised."""
@@ -28,6 +33,7 @@ class _Actor:
         for number, offset, length in zip(batch["number"], batch["offset"], batch["length"], strict=True):
             scored, fault, file = Scored(int(number), 0, 0, 0.0), "", ""
             try:
+                self._scorer = self._scorer or Scorer(self._job)
                 scored = self._scorer.score(Entry(int(number), int(offset), int(length)))
             except (OSError, ClfError, MemoryError) as error:
                 fault = (error.strerror if isinstance(error, OSError) else None) or brief(error) or "not enough memory"
@@ -48,24 +54,33 @@ def score_on_ray(job: Job, todo: Iterator[Entry], workers: int) -> Iterator[Scor
     """
     ray = _ray()
     is_ours = not ray.is_initialized()
-    if is_ours:
+    with redirect_stdout(sys.stderr):  # Ray prints there that a worker died
         try:
-            ray.init(log_to_driver=False, include_dashboard=None, logging_level="ERROR")
+            if is_ours:
+                ray.init(log_to_driver=False, logging_level="ERROR")
         except Exception as error:
             raise DeviceError(f"no Ray cluster: {brief(error)}; see RAY_ADDRESS") from None
-    try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = context.print_on_execution_start = False
-        context.max_errored_blocks = -1  # the block of a partition that kills its actors, which is told of below
-        entries = list(todo)
-        usable = int(ray.cluster_resources().get("CPU", 1))
-        actors = max(1, min(workers or usable, len(entries)))
-        if actors > usable:
-            raise DeviceError(f"{actors} Ray actors, but the cluster has {usable} processors; ask for fewer workers")
-        data = ray.data.from_items(
-            [{"number": each.number, "offset": each.offset, "length": each.length} for each in entries],
-            override_num_blocks=min(len(entries), _MOST_BLOCKS),
-        )
+        try:
+            yield from _score(ray, job, list(todo), workers)
+        finally:
+            if is_ours:
+                ray.shutdown()
+
+
+def _score(ray: Any, job: Job, entries: list[Entry], workers: int) -> Iterator[Scored | Entry]:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.max_errored_blocks = -1  # that of a partition that kills its actors must not end the others
+    usable = int(ray.cluster_resources().get("CPU", 1))
+    actors = min(workers or usable, len(entries))
+    if actors > usable:
+        raise DeviceError(f"{actors} Ray actors, but the cluster has {usable} processors; ask for fewer workers")
+    data = ray.data.from_items(
+        [{"number": each.number, "offset": each.offset, "length": each.length} for each in entries],
+        override_num_blocks=min(len(entries), _MOST_BLOCKS),
+    )
+    with catch_warnings():
+        simplefilter("ignore")  # Ray 2.64 is to have another way to say max_task_retries, which is infinite by default
         answers = data.map_batches(
             _Actor,
             fn_constructor_args=(job,),
@@ -75,25 +90,22 @@ def score_on_ray(job: Job, todo: Iterator[Entry], workers: int) -> Iterator[Scor
             max_restarts=-1,
             max_task_retries=TRIES - 1,
         )
-        missing = {each.number: each for each in entries}
-        for row in answers.iter_rows():
-            if row["fault"]:
-                raise ScoringError(f"{row['file'] or job.out}: {row['fault']}")
-            del missing[row["number"]]
-            yield Scored(row["number"], row["images"], row["errors"], row["seconds"])
-        yield from missing.values()
-    finally:
-        if is_ours:
-            ray.shutdown()
+    missing = {each.number: each for each in entries}
+    for row in answers.iter_rows():
+        if row["fault"]:
+            raise ScoringError(f"{row['file'] or job.out}: {row['fault']}")
+        del missing[row["number"]]
+        yield Scored(row["number"], row["images"], row["errors"], row["seconds"])
+    yield from missing.values()
 
 
 def _ray() -> Any:
     """Ray, with its usage statistics off. Raises MissingExtraError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     try:
         import ray
         import ray.data
     except ImportError:
         raise MissingExtraError('--engine ray needs Ray: pip install "clf-edge[ray]"') from None
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are told of here
     return ray

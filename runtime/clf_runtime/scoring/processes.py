@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
 from clf_runtime.errors import ClfError, ScoringError
@@ -98,6 +99,7 @@ def score_in_processes(job: Job, todo: Iterator[Entry], workers: int) -> Iterato
 
 def _work(connection: Connection, job: Job) -> None:
     """Score partitions until there is none, or the parent has died."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         scorer = Scorer(job)
         connection.send(None)
@@ -116,6 +118,7 @@ def _sigint_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    ensure_running()  # multiprocessing's own process, after whose start Python 3.11 unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

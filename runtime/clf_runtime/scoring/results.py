@@ -14,7 +14,8 @@ from clf_runtime.scoring.storage import entries, is_remote, join, read_file, sta
 
 Form = Literal["parquet", "jsonl"]
 
-MANIFEST, PLAN, _LOCK = "_manifest.json", "_plan.jsonl", ".lock"  # names that readers of a folder of parquet skip
+MANIFEST, PLAN, MODEL = "_manifest.json", "_plan.jsonl", "_model.onnx"  # readers of a folder of parquet skip these
+_LOCK = ".lock"
 _SCHEMA = 1
 _MOST_MANIFEST = 1 << 20
 _ROWS_AT_ONCE = 4096
@@ -51,7 +52,7 @@ def read_manifest(out: str) -> Manifest | None:
         raise ScoringError(f"{out}: a file, not a folder; results need a folder")
     path = join(out, MANIFEST)
     if status(path) is None:
-        others = [name for name, _ in entries(out) if name != PLAN and not name.startswith(".")]
+        others = [name for name, _ in entries(out) if name not in (PLAN, MODEL) and not name.startswith(".")]
         if others:
             raise ScoringError(f"{out}: contains {others[0]}, but no {MANIFEST}; give a folder that is new or empty")
         return None

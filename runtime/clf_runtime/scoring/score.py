@@ -17,7 +17,7 @@ from clf_runtime.scoring import plan, results
 from clf_runtime.scoring.processes import TRIES, score_in_processes
 from clf_runtime.scoring.scorer import Job, Scored
 from clf_runtime.scoring.source import Skipped, files_of
-from clf_runtime.scoring.storage import as_local, is_remote, join, place_of
+from clf_runtime.scoring.storage import as_local, is_remote, join, place_of, written_whole
 from clf_runtime.whole_file import refuse_place
 
 Engine = Literal["local", "ray"]
@@ -80,7 +80,7 @@ def score(
         note(text)
     top = min(top, len(classifier.card.names))
     job = Job(
-        out, form, data, str(file), classifier.sha256, device, assume, top=top, reject_below=reject_below, reject=reject
+        out, form, str(file), classifier.sha256, device, assume, top=top, reject_below=reject_below, reject=reject
     )
     options: dict[str, object] = {
         "top": top,
@@ -90,12 +90,14 @@ def score(
     }
     options["assume"] = None if assume is None else repr(assume)
     with results.locked(out):
-        extent = _planned(source, job, options, note)
+        extent = _planned(source, job, data, options, note)
         return _run(job, extent, engine, workers, watch)
 
 
-def _planned(source: str, job: Job, options: dict[str, object], note: Callable[[str], object]) -> plan.Extent:
-    """Write the plan and the manifest, or compare with those that are there."""
+def _planned(
+    source: str, job: Job, model: bytes, options: dict[str, object], note: Callable[[str], object]
+) -> plan.Extent:
+    """Write the plan, the model and the manifest, or compare with those that are there."""
     skipped = Skipped()
     most = options["files_per_partition"]
     assert isinstance(most, int)
@@ -117,6 +119,8 @@ def _planned(source: str, job: Job, options: dict[str, object], note: Callable[[
     elif not extent.files:
         raise ImageError(f"{source}: contains no images")
     else:
+        with written_whole(join(job.out, results.MODEL)) as partial:
+            partial.write_bytes(model)
         results.write_manifest(job.out, now)
     return extent
 

@@ -2,26 +2,29 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from clf_runtime.classifier import Classifier
 from clf_runtime.model.assumptions import Assumptions
+from clf_runtime.model.file import MAX_MODEL_BYTES
 from clf_runtime.pipeline import Answer
 from clf_runtime.prediction import Reject
 from clf_runtime.record import to_record
 from clf_runtime.scoring import plan, results
 from clf_runtime.scoring.images import answer_partition
-from clf_runtime.scoring.storage import join, status
+from clf_runtime.scoring.storage import join, read_file, status
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker needs, in any process on any machine: the bytes of the model, and what is asked of it."""
+    """All that a worker needs, in any process on any machine that reads the folder of results, in which the model is.
+
+    `where` names the model in errors, `sha256` is its hash.
+    """
 
     out: str
     form: results.Form
-    model: bytes = field(repr=False)
     where: str
     sha256: str
     device: str
@@ -45,10 +48,11 @@ class Scorer:
     """A session of the model, of one worker."""
 
     def __init__(self, job: Job) -> None:
-        """Load the model. Raises what Classifier.load does."""
+        """Load the model. Raises OSError, and what Classifier.load does."""
         self._job = job
+        model = read_file(join(job.out, results.MODEL), MAX_MODEL_BYTES)
         self._classifier = Classifier(
-            job.model, job.where, device=job.device, sha256=job.sha256, assume=job.assume, threads=1
+            model or b"", job.where, device=job.device, sha256=job.sha256, assume=job.assume, threads=1
         )
 
     def score(self, entry: plan.Entry) -> Scored:
