@@ -37,7 +37,8 @@ def answer_partition(classifier: "Classifier", partition: Partition, **asked: Un
     """Yield an answer for each image of a partition, in order and in constant memory.
 
     An image that cannot be read has an answer with its error. A .tar or .parquet without any picture has one too.
-    Raises MissingExtraError if a package is missing, which no image is to blame for.
+    Raises what no image is to blame for: MissingExtraError if a package is missing, OSError if a file behind a URI
+    cannot be reached.
     """
     for file in partition.files:
         for answer in _answer(classifier, file.path, partition, asked):
@@ -64,6 +65,8 @@ def _answer(classifier: "Classifier", path: str, partition: Partition, asked: As
             for answer in found:
                 yield answer if str(local) == path else _renamed(answer, str(local), path)
     except OSError as error:
+        if is_remote(path) and not isinstance(error, FileNotFoundError):
+            raise  # the network is to blame: a row would be there for good
         yield Answer(path, None, error=unreadable(path, error))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from clf_runtime.errors import ImageError, MissingExtraError, brief
 from clf_runtime.scoring.storage import File
@@ -89,22 +90,30 @@ def written_whole(uri: str) -> Iterator[Path]:
 def _of(uri: str) -> tuple[Any, str]:
     """The file system of a URI, and the path in it."""
     scheme, _, rest = uri.partition("://")
-    bucket, _, path = rest.partition("/")
-    options = bucket.partition("?")[2] or path.partition("?")[2]
-    system, root = _system(scheme.lower(), bucket, options)
-    path = path.partition("?")[0]
+    host, _, path = rest.partition("/")
+    system, root = _system(scheme.lower(), host)
     return system, f"{root}/{path}" if path else root
 
 
 @functools.lru_cache(maxsize=16)
-def _system(scheme: str, bucket: str, options: str) -> tuple[Any, str]:
+def _system(scheme: str, host: str) -> tuple[Any, str]:
+    """The file system of a bucket or host, and the path of its root."""
     try:
         from pyarrow.fs import FileSystem
     except ImportError:
         raise MissingExtraError(f'{scheme}://: URIs need pyarrow: pip install "clf-edge[parquet]"') from None
-    uri = f"{scheme}://{bucket}" + (f"?{options}" if options else "")
     try:
-        system, root = FileSystem.from_uri(uri)
-    except Exception as error:  # ArrowInvalid, ArrowNotImplementedError, KeyError, ...
-        raise ImageError(f"{scheme}://{bucket}: not a known file system: {brief(error, 120)}") from None
+        system, root = FileSystem.from_uri(f"{scheme}://{host}{_options() if scheme == 's3' else ''}")
+    except Exception as error:  # ArrowInvalid, ArrowNotImplementedError, OSError, KeyError, ...
+        raise ImageError(f"{scheme}://{host}: not a file system that can be reached: {brief(error, 120)}") from None
     return system, root.rstrip("/")
+
+
+def _options() -> str:
+    """What AWS's environment variables say of an S3 that is not Amazon's, which pyarrow takes in the URI."""
+    found = {"region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")}
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        scheme, _, rest = endpoint.rpartition("://")
+        found |= {"scheme": scheme or "https", "endpoint_override": rest.rstrip("/")}
+    return "?" + urlencode({name: value for name, value in found.items() if value})

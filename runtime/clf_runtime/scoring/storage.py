@@ -4,6 +4,7 @@ A path without a scheme, or with file://, is local. Everything else is read with
 hdfs (https://arrow.apache.org/docs/python/filesystems.html); see remote.py.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -124,4 +125,5 @@ def written_whole(path: str) -> Iterator[Path]:
 
 def unreadable(path: str, error: OSError) -> ImageError:
     """The error that says that a file or folder cannot be read."""
-    return ImageError(f"{path}: cannot be read: {error.strerror or error}")
+    said = os.strerror(errno.ENOENT) if isinstance(error, FileNotFoundError) else error.strerror or error
+    return ImageError(f"{path}: cannot be read: {said}")

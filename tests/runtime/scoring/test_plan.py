@@ -97,5 +97,5 @@ def test_sources_that_are_none(tmp_path):
     }.items():
         with pytest.raises(ImageError, match=said):
             found(tmp_path / name)
-    with pytest.raises(ImageError, match="known file system"):
+    with pytest.raises(ImageError, match="not a file system that can be reached"):
         found("nonsense://bucket/x")
