@@ -52,7 +52,7 @@ def score_on_ray(job: Job, todo: Iterator[Entry], workers: int) -> Iterator[Scor
     ended here. Raises MissingExtraError without Ray, DeviceError without a cluster, and what Scorer.score raises, as a
     ScoringError.
     """
-    ray = _ray()
+    ray = require_ray()
     is_ours = not ray.is_initialized()
     with redirect_stdout(sys.stderr):  # Ray prints there that a worker died
         try:
@@ -99,7 +99,7 @@ def _score(ray: Any, job: Job, entries: list[Entry], workers: int) -> Iterator[S
     yield from missing.values()
 
 
-def _ray() -> Any:
+def require_ray() -> Any:
     """Ray, with its usage statistics off. Raises MissingExtraError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:

@@ -14,10 +14,11 @@ from clf_runtime.model.familiarity import NO_FAMILIARITY
 from clf_runtime.model.file import default_model, read_model
 from clf_runtime.prediction import Reject, check_probability
 from clf_runtime.scoring import plan, results
+from clf_runtime.scoring.on_ray import require_ray, score_on_ray
 from clf_runtime.scoring.processes import TRIES, score_in_processes
 from clf_runtime.scoring.scorer import Job, Scored
 from clf_runtime.scoring.source import Skipped, files_of
-from clf_runtime.scoring.storage import as_local, is_remote, join, place_of, written_whole
+from clf_runtime.scoring.storage import as_local, is_remote, join, place_of, status, written_whole
 from clf_runtime.whole_file import refuse_place
 
 Engine = Literal["local", "ray"]
@@ -68,7 +69,11 @@ def score(
     check_probability(reject_below)
     if form == "parquet":
         results.require_pyarrow()
+    if engine == "ray":
+        require_ray()
     source, out = place_of(source), place_of(out)
+    if status(source) is None:
+        raise ImageError(f"{source}: no such file or folder")
     if not is_remote(out):
         refuse_place(Path(out, "any"))
     file = default_model() if model is None else os.fspath(model)
@@ -137,8 +142,6 @@ def _run(job: Job, extent: plan.Extent, engine: Engine, workers: int, watch: Cal
         todo = (each for each in plan.entries_of(results.plan_lines(str(local))) if each.number not in done)
         found: Iterator[Scored | plan.Entry]
         if engine == "ray":
-            from clf_runtime.scoring.on_ray import score_on_ray
-
             found = score_on_ray(job, todo, workers)
         else:
             found = score_in_processes(job, todo, min(workers or usable_processors(), missing))

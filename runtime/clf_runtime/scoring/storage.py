@@ -33,11 +33,16 @@ def is_remote(path: str) -> bool:
 
 
 def place_of(path: str | os.PathLike[str]) -> str:
-    """The absolute path, or the URI without a slash at its end. Raises ImageError if it is not a path."""
+    """The absolute path, or the URI without a slash at its end. Raises ImageError if it is none."""
     text = as_path(path)
     if text.lower().startswith("file://"):
         text = text[len("file://") :] or "/"
-    return text.rstrip("/") if is_remote(text) else os.path.abspath(text)
+    if not is_remote(text):
+        return os.path.abspath(text)
+    scheme, _, rest = text.partition("://")
+    if not rest.strip("/"):
+        raise ImageError(f"{text}: names no bucket or host; expected {scheme}://BUCKET/PATH")
+    return f"{scheme}://{rest.rstrip('/')}"
 
 
 def join(folder: str, name: str) -> str:

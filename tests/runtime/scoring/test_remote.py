@@ -71,6 +71,7 @@ def test_the_options_of_an_s3_that_is_not_amazons(monkeypatch):
 def test_places(tmp_path):
     assert place_of("file:///a/b/") == "/a/b"
     assert place_of("s3://bucket/a/") == "s3://bucket/a"
-    with pytest.raises(ImageError):
-        place_of("")
+    for none in ("", "s3://", "s3:///"):
+        with pytest.raises(ImageError):
+            place_of(none)
     assert place_of("a").startswith("/")
