@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from dataclasses import astuple
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -29,16 +30,18 @@ class _Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Score the partitions of a batch; what no image is to blame for is returned: Ray would wrap what is raised."""
-        rows: dict[str, list[Any]] = {name: [] for name in ("number", "images", "errors", "seconds", "fault", "file")}
+        rows: dict[str, list[Any]] = {
+            name: [] for name in ("number", "images", "errors", "seconds", "processor", "fault", "file")
+        }
         for number, offset, length in zip(batch["number"], batch["offset"], batch["length"], strict=True):
-            scored, fault, file = Scored(int(number), 0, 0, 0.0), "", ""
+            scored, fault, file = Scored(int(number), 0, 0, 0.0, 0.0), "", ""
             try:
                 self._scorer = self._scorer or Scorer(self._job)
                 scored = self._scorer.score(Entry(int(number), int(offset), int(length)))
             except (OSError, ClfError, MemoryError) as error:
                 fault = (error.strerror if isinstance(error, OSError) else None) or brief(error) or "not enough memory"
                 file = str(getattr(error, "filename", None) or "")
-            row = (scored.number, scored.images, scored.errors, scored.seconds, fault, file)
+            row = (*astuple(scored), fault, file)
             for name, value in zip(rows, row, strict=True):
                 rows[name].append(value)
         return rows
@@ -95,7 +98,7 @@ def _score(ray: Any, job: Job, entries: list[Entry], workers: int) -> Iterator[S
         if row["fault"]:
             raise ScoringError(f"{row['file'] or job.out}: {row['fault']}")
         del missing[row["number"]]
-        yield Scored(row["number"], row["images"], row["errors"], row["seconds"])
+        yield Scored(row["number"], row["images"], row["errors"], row["seconds"], row["processor"])
     yield from missing.values()
 
 

@@ -29,7 +29,7 @@ FILES_PER_PARTITION = 1000
 class Progress:
     """How far a run is: partitions done, also by earlier runs, of all; what this one scored: images, errors, seconds.
 
-    `seconds` are those of the workers, their sum.
+    `seconds` and `processor_seconds` are the sums of the workers', without their start.
     """
 
     done: int
@@ -37,6 +37,7 @@ class Progress:
     images: int = 0
     errors: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
 
 
 def score(
@@ -156,6 +157,7 @@ def _run(job: Job, extent: plan.Extent, engine: Engine, workers: int, watch: Cal
                 progress.images + each.images,
                 progress.errors + each.errors,
                 progress.seconds + each.seconds,
+                progress.processor_seconds + each.processor_seconds,
             )
             watch(progress)
     if lost:

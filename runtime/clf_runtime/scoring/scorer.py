@@ -36,12 +36,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Scored:
-    """A partition that is done: how many rows and how many of them with an error, and the seconds that it took."""
+    """A partition that is done: how many rows and how many of them with an error, and what it took.
+
+    `seconds` are those of the clock, `processor_seconds` those that the worker ran.
+    """
 
     number: int
     images: int
     errors: int
     seconds: float
+    processor_seconds: float
 
 
 class Scorer:
@@ -57,16 +61,17 @@ class Scorer:
 
     def score(self, entry: plan.Entry) -> Scored:
         """Score a partition, unless its results are there. Raises OSError, MissingExtraError."""
-        job, start = self._job, time.perf_counter()
+        job, start, ran = self._job, time.perf_counter(), time.process_time()
         path = results.part(job.out, entry.number, job.form)
         if status(path) is not None:
-            return Scored(entry.number, 0, 0, 0.0)
+            return Scored(entry.number, 0, 0, 0.0, 0.0)
         partition = plan.read(join(job.out, results.PLAN), entry)
         count = _Count()
         asked: Any = {"distribution": True, "reject_below": job.reject_below, "reject": job.reject}
         answers = answer_partition(self._classifier, partition, **asked)
         results.write_rows(path, self._rows(answers, count), job.form)
-        return Scored(entry.number, count.images, count.errors, time.perf_counter() - start)
+        seconds, ran = time.perf_counter() - start, time.process_time() - ran
+        return Scored(entry.number, count.images, count.errors, seconds, ran)
 
     def _rows(self, answers: Iterator[Answer], count: "_Count") -> Iterator[dict[str, object]]:
         names = self._classifier.card.names
