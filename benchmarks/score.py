@@ -3,7 +3,7 @@
     python benchmarks/score.py PICTURES [--model FILE] [--count N] [--rounds N] [--arrays N]
 
 It makes N JPEGs, 320 to 1024 pixels long, from the pictures (PNG or JPEG) below the folder PICTURES, and scores them in
-partitions of 25. The sides take turns; a rate is that from the first partition that is written to the last, so that
+partitions of 10. The sides take turns; a rate is that from the first partition that is written to the last, so that
 start-up is not counted, and a ratio is the median of the rounds' ratios. `busy` is the share of that time in which the
 workers score, `processor_ms` what an image costs them: on a machine that is shared with others, the rate of two idle
 processors is told better by `busy` / `processor_ms` ("expected") than by a rate. Then it scores small arrays, one .npy
@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from clf_runtime import score
-from clf_runtime.scoring.score import Engine
+from clf_runtime.scoring.score import Engine, Progress
 
 SIDES: dict[str, tuple[Engine, int]] = {"one": ("local", 1), "two": ("local", 2), "ray": ("ray", 2)}
 PARTITIONS = (1, 10, 100, 1000)
@@ -56,13 +56,16 @@ def make_arrays(folder: Path, count: int) -> None:
 def measure(source: Path, model: Path | None, side: str, partition: int) -> dict[str, float]:
     """One run, without its start: see the module's docstring."""
     engine, workers = SIDES[side]
+    seen: list[Progress] = []
     with tempfile.TemporaryDirectory() as out:
         start = time.time()
-        done = score(source, out, model, engine=engine, workers=workers, files_per_partition=partition)
+        done = score(
+            source, out, model, engine=engine, workers=workers, files_per_partition=partition, watch=seen.append
+        )
         times = sorted(file.stat().st_mtime for file in Path(out).glob("part-*"))
     assert not done.errors
     span, images = times[-1] - times[0], done.images * (len(times) - 1) / len(times)
-    busy = done.seconds * (len(times) - 1) / len(times) / workers / span
+    busy = done.seconds / workers / (span + seen[1].seconds)  # the first partition began before it was written
     processor_ms = 1e3 * done.processor_seconds / done.images
     return {"rate": images / span, "start": times[0] - start, "busy": busy, "processor_ms": processor_ms}
 
@@ -84,7 +87,7 @@ def main() -> None:
         runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
         for _ in range(options.rounds):
             for side in sides:
-                runs[side].append(measure(photos, options.model, side, 25))
+                runs[side].append(measure(photos, options.model, side, 10))
                 print(side, runs[side][-1], flush=True)
             sides.reverse()
         for side in runs:
