@@ -1,6 +1,6 @@
 """The images of a partition, classified one after another: pictures, arrays, and what tar and parquet files hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -9,20 +9,23 @@ import numpy as np
 
 from clf_runtime.datasets.parquet import read_pictures
 from clf_runtime.datasets.parquet_file import look_at
+from clf_runtime.datasets.places import Content
 from clf_runtime.datasets.tar import each_member
 from clf_runtime.errors import ClfError, ImageError, MissingExtraError
 from clf_runtime.inputs import picture_formats
 from clf_runtime.inputs.files import picture_to_input
-from clf_runtime.inputs.paths import ARRAYS
+from clf_runtime.inputs.parallel import in_order
 from clf_runtime.inputs.pictures import MAX_FILE_BYTES
 from clf_runtime.pipeline import Answer, predict_file
 from clf_runtime.prediction import Reject
 from clf_runtime.scoring.plan import SPLIT_BYTES, Partition
 from clf_runtime.scoring.source import PARQUET, TARS
-from clf_runtime.scoring.storage import as_local, is_remote, read_file, unreadable
+from clf_runtime.scoring.storage import File, as_local, is_remote, read_file, unreadable
 
 if TYPE_CHECKING:
     from clf_runtime.classifier import Classifier
+
+_FETCHING = 8  # threads, since a request takes longer than a picture
 
 
 class Asked(TypedDict):
@@ -40,21 +43,42 @@ def answer_partition(classifier: "Classifier", partition: Partition, **asked: Un
     Raises what no image is to blame for: MissingExtraError if a package is missing, OSError if a file behind a URI
     cannot be reached.
     """
-    for file in partition.files:
-        for answer in _answer(classifier, file.path, partition, asked):
+    for file, fetched in _ahead(partition.files):
+        for answer in _answer(classifier, file.path, fetched, partition, asked):
             if isinstance(answer.error, MissingExtraError):
                 raise answer.error
             yield answer
 
 
-def _answer(classifier: "Classifier", path: str, partition: Partition, asked: Asked) -> Iterator[Answer]:
-    """The answers for a file, or for the partition's split of it."""
-    name = path.lower()
-    is_packed = name.endswith((*TARS, *PARQUET))
+def _ahead(files: Sequence[File]) -> Iterator[tuple[File, tuple[Content] | None]]:
+    """Each file; with it the content of a picture behind a URI, several of which are fetched at once."""
+    if any(is_remote(file.path) for file in files):
+        return in_order(_fetch, files, _FETCHING, lambda file: file.size if _is_far_picture(file.path) else 0)
+    return ((file, None) for file in files)
+
+
+def _fetch(file: File) -> tuple[File, tuple[Content] | None]:
+    if not _is_far_picture(file.path):
+        return file, None
     try:
-        if not is_packed and not (is_remote(path) and name.endswith(ARRAYS)):
-            yield from _answer_file(classifier, path, asked)
-            return
+        return file, (read_file(file.path, MAX_FILE_BYTES),)
+    except FileNotFoundError as error:  # any other error is the network's: a row of it would be there for good
+        return file, (unreadable(file.path, error),)
+
+
+def _is_far_picture(path: str) -> bool:
+    return is_remote(path) and path.lower().endswith(picture_formats.SUFFIXES)
+
+
+def _answer(
+    classifier: "Classifier", path: str, fetched: tuple[Content] | None, partition: Partition, asked: Asked
+) -> Iterator[Answer]:
+    """The answers for a file, or for the partition's split of it."""
+    if fetched is not None:
+        yield _answer_bytes(classifier, fetched[0], path, path, None, asked)
+        return
+    name = path.lower()
+    try:
         with as_local(path) as local:
             if name.endswith(TARS):
                 found = _answer_tar(classifier, local, partition, asked)
@@ -66,7 +90,7 @@ def _answer(classifier: "Classifier", path: str, partition: Partition, asked: As
                 yield answer if str(local) == path else _renamed(answer, str(local), path)
     except OSError as error:
         if is_remote(path) and not isinstance(error, FileNotFoundError):
-            raise  # the network is to blame: a row would be there for good
+            raise
         yield Answer(path, None, error=unreadable(path, error))
 
 
@@ -78,9 +102,6 @@ def _renamed(answer: Answer, local: str, path: str) -> Answer:
 
 def _answer_file(classifier: "Classifier", path: str, asked: Asked) -> Iterator[Answer]:
     """The answers for a picture, or for an array or a batch of them."""
-    if is_remote(path):
-        yield _answer_bytes(classifier, read_file(path, MAX_FILE_BYTES), path, path, None, asked)
-        return
     try:
         for index, found in predict_file(classifier, path, **asked):
             is_error = isinstance(found, ClfError)
@@ -93,7 +114,7 @@ def _answer_file(classifier: "Classifier", path: str, asked: Asked) -> Iterator[
 
 def _answer_bytes(
     classifier: "Classifier",
-    content: bytes | ImageError | None,
+    content: Content,
     where: str,
     image: str,
     index: int | None,

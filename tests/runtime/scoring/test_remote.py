@@ -6,7 +6,7 @@ import pytest
 from pyarrow import fs
 
 from clf_runtime import ImageError, ScoringError, score
-from clf_runtime.scoring import remote
+from clf_runtime.scoring import images, remote
 from clf_runtime.scoring.storage import place_of
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -47,12 +47,10 @@ def test_a_list_in_a_bucket_names_keys_and_uris(bucket, photos, tiny_file, tmp_p
 
 
 def test_a_network_that_fails_is_no_row(bucket, photos, tiny_file, tmp_path, monkeypatch):
-    def fail(uri, most):
+    def fail(path, most):
         raise OSError("When reading: curlCode: 7, Could not connect to server")
 
-    monkeypatch.setattr(
-        remote, "read_file", lambda uri, most, own=remote.read_file: own(uri, most) if "_" in uri else fail(uri, most)
-    )
+    monkeypatch.setattr(images, "read_file", fail)
     with pytest.raises(OSError, match="Could not connect"):
         score(f"{bucket}/photos", f"{bucket}/out", tiny_file)
     assert not list((tmp_path / "out").glob("part-*"))
