@@ -14,7 +14,7 @@ from clf_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from clf_runtime.classifier import Classifier
-    from clf_runtime.errors import ClfError, DeviceError, ImageError, MissingExtraError, ModelError
+    from clf_runtime.errors import ClfError, DeviceError, ImageError, MissingExtraError, ModelError, ScoringError
     from clf_runtime.evaluation.self_test import GoldenCase, SelfTest, self_test
     from clf_runtime.explanation.explain import Explanation, explain
     from clf_runtime.model.assumptions import Assumptions
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clf_runtime.monitoring.drift import DriftMonitor
     from clf_runtime.pipeline import Answer, answer_files, answer_stream
     from clf_runtime.prediction import Prediction, Predictions
+    from clf_runtime.scoring.score import score
 
 __version__ = "0.1.0"
 
@@ -40,11 +41,13 @@ __all__ = [
     "ModelError",
     "Prediction",
     "Predictions",
+    "ScoringError",
     "SelfTest",
     "__version__",
     "answer_files",
     "answer_stream",
     "explain",
+    "score",
     "self_test",
 ]
 
@@ -56,7 +59,10 @@ _HOME = {
     **dict.fromkeys(("Answer", "answer_files", "answer_stream"), "pipeline"),
     "DriftMonitor": "monitoring.drift",
     **dict.fromkeys(("Explanation", "explain"), "explanation.explain"),
+    "score": "scoring.score",
     **dict.fromkeys(("GoldenCase", "SelfTest", "self_test"), "evaluation.self_test"),
-    **dict.fromkeys(("ClfError", "DeviceError", "ImageError", "MissingExtraError", "ModelError"), "errors"),
+    **dict.fromkeys(
+        ("ClfError", "DeviceError", "ImageError", "MissingExtraError", "ModelError", "ScoringError"), "errors"
+    ),
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -5,6 +5,7 @@
     ├── ImageError (ValueError)     an image, or its label, cannot be read, or is not what the model takes
     ├── DeviceError (RuntimeError)  the requested device does not work here
     ├── MissingExtraError (ImportError)  an optional dependency is needed and not installed
+    ├── ScoringError (RuntimeError) a folder of results belongs to another model or source, or a worker died
     └── UsageError (ValueError)     a command was called with invalid arguments
 
 Each message is one line that says what was wrong, in which file, and what to do.
@@ -30,6 +31,10 @@ class DeviceError(ClfError, RuntimeError):
 
 class MissingExtraError(ClfError, ImportError):
     """An optional dependency is needed and not installed."""
+
+
+class ScoringError(ClfError, RuntimeError):
+    """Results cannot be added to a folder: it belongs to another model or source, or a worker process died."""
 
 
 class UsageError(ClfError, ValueError):

@@ -45,9 +45,10 @@ ROOMS = {
             "inputs",
             "prediction",
             "pipeline",
+            "record",
             "classifier",
         ),
-        *("datasets", "evaluation", "explanation", "monitoring", "diagnostics", "commands"),
+        *("datasets", "evaluation", "explanation", "monitoring", "scoring", "diagnostics", "commands"),
     ),
     "train/clf_train": (
         *(
@@ -143,7 +144,7 @@ def loaded_after(code):
 
 
 COMMANDS = (
-    *(f"clf_runtime.commands.{name}" for name in ("predict", "eval", "bench", "doctor")),
+    *(f"clf_runtime.commands.{name}" for name in ("predict", "score", "eval", "bench", "doctor")),
     "clf_train.commands.train",
     "clf_export.commands.export",
 )

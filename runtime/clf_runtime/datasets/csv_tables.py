@@ -19,7 +19,7 @@ SUFFIX = (".csv", ".tsv")
 MAX_LINE_BYTES = 1 << 20  # of pixels: more than 262,144 of them
 MAX_LIST_LINE_BYTES = 16 << 10
 MAX_LABEL_CHARACTERS = 256
-_PATHS = (
+PATHS = (
     *("filename", "file_name", "filepath", "file_path", "file", "path", "image_path", "img_path", "image_name"),
     *("image_file", "image_filename", "img_name", "image", "img", "image_id", "img_id", "picture", "id", "id_code"),
     "name",
@@ -108,7 +108,7 @@ def look_at(file: Place) -> Table | str:
     part = part_of_words(file.stem)
     if _are_numbers(fields) or any(name.endswith(SUFFIXES) for name in names):
         return _without_header(file, delimiter, names, part)
-    label, path, split = (_first(names, known) for known in (_LABELS, _PATHS, _SPLITS))
+    label, path, split = (_first(names, known) for known in (_LABELS, PATHS, _SPLITS))
     pixels = tuple(i for i, name in enumerate(names) if i != label and _PIXEL.fullmatch(name))
     others = [name for i, name in enumerate(names) if i != label and not _PIXEL.fullmatch(name)]
     if label is not None and len(pixels) >= _FEWEST_PIXELS and all(name in _INDEXES for name in others):

@@ -123,12 +123,12 @@ def _open(
         for file, start in zip(files, starts, strict=False):
             inner = wanted[(wanted >= start) & (wanted < start + file.rows)] - start
             if len(inner):
-                yield from _pictures(file, inner)
+                yield from read_pictures(file, inner)
 
     return part_of_pictures(where, fetch, place, [file.path for file in files], labels, reading)
 
 
-def _pictures(file: ParquetFile, rows: np.ndarray) -> Iterator[Content]:
+def read_pictures(file: ParquetFile, rows: np.ndarray) -> Iterator[Content]:
     """The bytes of the pictures in some rows, ascending; row groups without any are skipped."""
     with opened(file.path, file.stamp) as (reader, _):
         start, given = 0, 0

@@ -59,8 +59,11 @@ def opened(path: Path, same: tuple[int, ...] | None = None) -> Iterator[tuple[An
             raise ImageError(f"{path}: damaged, or not supported: {brief(error, 120)}") from None
 
 
-def look_at(path: Path) -> ParquetFile:
-    """Inspect a file's schema. Raises ImageError if it has no pictures and labels, or exceeds the limits."""
+def look_at(path: Path, *, labelled: bool = True) -> ParquetFile:
+    """Inspect a file's schema; `labels` is "" if there are none, unless it must be `labelled`.
+
+    Raises ImageError if it has no pictures, or no labels, or exceeds the limits.
+    """
     types = types_of_arrow(path)
     with opened(path) as (file, same):
         rows = file.metadata.num_rows
@@ -77,15 +80,15 @@ def look_at(path: Path) -> ParquetFile:
         classes = [name for name in labels if features.get(name, {}).get("_type") == "ClassLabel"]
         images = _choose(pictures, _IMAGES)
         label = _choose(classes, _LABELS) or _choose([name for name in labels if name in _LABELS], _LABELS)
-        if images is None or label is None:
+        if images is None or (label is None and labelled):
             missing = "pictures" if images is None else "labels"
             raise ImageError(f"{path}: has no known column of {missing} (columns: {', '.join(fields)[:200]})")
-        names = features.get(label, {}).get("names") if label in classes else None
+        names = features.get(label, {}).get("names") if label is not None and label in classes else None
         if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
             raise ImageError(f"{path}: its class names are not a list of strings")
         column = f"{images}.bytes" if types.is_struct(fields[images]) else images
         others = tuple(name for name in classes if name != label)
-        return ParquetFile(path, same, rows, column, label, None if names is None else tuple(names), others)
+        return ParquetFile(path, same, rows, column, label or "", None if names is None else tuple(names), others)
 
 
 def types_of_arrow(path: Path) -> Any:

@@ -17,10 +17,14 @@ _PIECE_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Member:
-    """A member of an archive; `read(most)` returns its bytes, until the next one is requested."""
+    """A member of an archive; `read(most)` returns its bytes, until the next one is requested.
+
+    `offset` is the position of its header in the archive, decompressed.
+    """
 
     name: str
     size: int
+    offset: int
     is_file: bool
     is_dir: bool
     is_link: bool
@@ -44,7 +48,7 @@ def each_member(path: Path) -> Iterator[Member]:
 
     Raises ImageError if the archive is damaged, or a member is shorter than it claims.
     """
-    with _told(path), _unpacked(path) as file, tarfile.open(fileobj=InPieces(file), mode="r:") as archive:
+    with _told(path), _unpacked(path) as file, tarfile.open(fileobj=(pieces := _Pieces(file)), mode="r:") as archive:
         while (info := archive.next()) is not None:
             archive.members = []  # type: ignore[attr-defined] # all would stay in memory
             if info.size < 0:  # Python before 3.11.14 would loop forever (CVE-2025-8194)
@@ -53,9 +57,22 @@ def each_member(path: Path) -> Iterator[Member]:
             def read(most: int, info: tarfile.TarInfo = info) -> bytes:
                 return _read(archive, info, most, path)
 
-            yield Member(info.name, info.size, info.isfile(), info.isdir(), info.issym() or info.islnk(), read)
+            is_link = info.issym() or info.islnk()
+            yield Member(info.name, info.size, info.offset, info.isfile(), info.isdir(), is_link, read)
+        if pieces.last.strip(b"\0") or 0 < len(pieces.last) < tarfile.BLOCKSIZE:  # which tarfile takes for the end
+            raise ImageError(f"{path}: damaged or truncated: no header at byte {archive.offset:,}")
         while archive.fileobj is not None and archive.fileobj.read(_PIECE_BYTES):
             pass  # up to the end, where gzip, bzip2 and xz check their checksums
+
+
+class _Pieces(InPieces):
+    """InPieces that keep what was read last."""
+
+    last = b""
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.last = super().read(size)
+        return self.last
 
 
 @contextmanager
