@@ -3,6 +3,7 @@
 # make check  lint, format, types
 # make compatibility   run the models that ship on other engines and versions, each in its own environment
 # make oldest          run them on the oldest onnxruntime and numpy only, if these are available
+# make page   the model that ships as a page for a browser, in artifacts/page
 # make clean  remove what these created
 
 PYTHON  ?= python3
@@ -10,22 +11,28 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 DEMO    := artifacts/demo
+NODE    := node_modules/.ready
 SHIPPED := artifacts/conv*.onnx artifacts/simple*.onnx artifacts/resnet8*.onnx
 
-.PHONY: demo test check compatibility oldest format clean
+.PHONY: demo test check page compatibility oldest format clean
 
 .DELETE_ON_ERROR:
 
 demo: $(DEMO)/conv.onnx $(DEMO)/image.npy
 	$(BIN)/clf-predict $(DEMO)/image.npy --model $(DEMO)/conv.onnx --top 3
 
-test: $(READY)
+test: $(READY) $(NODE)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
 
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+page: $(READY) $(NODE)
+	$(BIN)/python -c "from pathlib import Path; from clf_export.delivery.page import write_page; \
+	  ort = Path('node_modules/onnxruntime-web'); page = Path('artifacts/page'); \
+	  print(*write_page(Path('artifacts/conv.onnx'), page, ort_web=ort if ort.exists() else None, overwrite=True), sep='\n')"
 
 compatibility: $(READY)
 	$(BIN)/python benchmarks/compatibility.py $(SHIPPED)
@@ -38,14 +45,18 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(DEMO).partial build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules artifacts/page $(DEMO) $(DEMO).partial build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pretrained]'  # or without them
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser  # or without tests of pages
 	touch $@
+
+$(NODE): package-lock.json
+	-npm ci --ignore-scripts --no-audit --no-fund --fetch-retries=1 --fetch-timeout=60000 && touch $@  # or without it
 
 $(DEMO)/comparison.html: $(READY)
 	$(BIN)/clf-train --out $(DEMO) --overwrite
