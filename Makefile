@@ -5,6 +5,7 @@
 # make oldest          run them on the oldest onnxruntime and numpy only, if these are available
 # make test-cuda       the tests that need an NVIDIA GPU; packages that are missing are taken from the folder cuda-wheels
 # make cuda-wheels     gather these packages, for a machine without a network
+# make page   the model that ships as a page for a browser, in artifacts/page
 # make clean  remove what these created
 
 PYTHON  ?= python3
@@ -14,16 +15,17 @@ READY   := $(VENV)/.ready
 DEMO    := artifacts/demo
 WITH_GPU ?= $(if $(wildcard $(READY)),$(BIN)/python,$(PYTHON))
 FOR_PYTHON ?= $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+NODE    := node_modules/.ready
 SHIPPED := artifacts/conv*.onnx artifacts/simple*.onnx artifacts/resnet8*.onnx
 
-.PHONY: demo test check compatibility oldest format clean test-cuda cuda-wheels
+.PHONY: demo test check page compatibility oldest format clean test-cuda cuda-wheels
 
 .DELETE_ON_ERROR:
 
 demo: $(DEMO)/conv.onnx $(DEMO)/image.npy
 	$(BIN)/clf-predict $(DEMO)/image.npy --model $(DEMO)/conv.onnx --top 3
 
-test: $(READY)
+test: $(READY) $(NODE)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
 
 test-cuda:
@@ -38,6 +40,11 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+page: $(READY) $(NODE)
+	$(BIN)/python -c "from pathlib import Path; from clf_export.delivery.page import write_page; \
+	  ort = Path('node_modules/onnxruntime-web'); page = Path('artifacts/page'); \
+	  print(*write_page(Path('artifacts/conv.onnx'), page, ort_web=ort if ort.exists() else None, overwrite=True), sep='\n')"
+
 compatibility: $(READY)
 	$(BIN)/python benchmarks/compatibility.py $(SHIPPED)
 
@@ -49,14 +56,18 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(DEMO).partial build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules artifacts/page $(DEMO) $(DEMO).partial build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
 	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[pretrained]'  # or without them
+	-$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser  # or without tests of pages
 	touch $@
+
+$(NODE): package-lock.json
+	-npm ci --ignore-scripts --no-audit --no-fund --fetch-retries=1 --fetch-timeout=60000 && touch $@  # or without it
 
 $(DEMO)/comparison.html: $(READY)
 	$(BIN)/clf-train --out $(DEMO) --overwrite
