@@ -11,7 +11,7 @@ Letters in shapes: N images, C channels, F features of the head, K classes, P pr
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -130,15 +130,44 @@ def called_unknown(
     return shares
 
 
+def left_out_scores(
+    model: onnx.ModelProto, images: FrozenImages, rounds: Sequence[Sequence[int]]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each round the scores of known images [M], and of those of the classes left out [F], with labels int64 [F].
+
+    Head and metric are fitted without these classes, and each image is scored by those of its fold, which it is new to.
+    """
+    made, direction, given, _ = with_pooled_maximum(model)
+    x, h = _features(made, (direction, given), images.known)
+    apart = folds(images.labels, FOLDS, images.seed)
+    for left_out in rounds:
+        is_foreign = np.isin(images.labels, left_out)
+        classes = np.unique(images.labels[~is_foreign])
+        some = replace(
+            images,
+            known=images.known[:0],
+            labels=np.searchsorted(classes, images.labels[~is_foreign]),
+            classes=len(classes),
+            counts=None if images.counts is None else images.counts[~is_foreign],
+        )
+        of_folds = list(_folds(x[~is_foreign], h[~is_foreign], some, apart[~is_foreign]))
+        known = _score_known(x[~is_foreign], h[~is_foreign], of_folds)
+        foreign = np.empty(len(apart))
+        for i, fold in enumerate(of_folds):
+            mine = is_foreign & (apart == i)
+            foreign[mine] = known.by_energy * fold.energy(h[mine]) + known.by_distance * fold.metric.nearest(x[mine])
+        yield known.score, foreign[is_foreign], images.labels[is_foreign]
+
+
 def _features(model: onnx.ModelProto, names: tuple[str, str], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The direction [N, C] and what the head is given [N, F] of images, float64."""
     direction, given = named_outputs(model, names, images)
     return direction.astype(np.float64), given.astype(np.float64)
 
 
-def _folds(x: np.ndarray, h: np.ndarray, images: FrozenImages) -> Iterator[_Fold]:
-    """Of each fold the head and the metric that were fitted to the others."""
-    fold = folds(images.labels, FOLDS, images.seed)
+def _folds(x: np.ndarray, h: np.ndarray, images: FrozenImages, fold: np.ndarray | None = None) -> Iterator[_Fold]:
+    """Of each fold the head and the metric that were fitted to the others; `fold` is which each image is in, [N]."""
+    fold = folds(images.labels, FOLDS, images.seed) if fold is None else fold
     penalties = [penalty for penalty in PENALTIES if penalty >= images.penalty * 0.999]
     for i in range(int(fold.max()) + 1):
         rest = fold != i
