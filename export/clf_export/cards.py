@@ -11,6 +11,7 @@ from clf_runtime.evaluation.interval import stated
 from clf_runtime.model.card import ModelCard
 from clf_runtime.model.familiarity import Control, Familiarity
 from clf_runtime.model.geometry import UNSTATED, Geometry
+from clf_runtime.model.open_set import OpenSet
 from clf_runtime.model.records import Golden, Int8, Parity
 from clf_runtime.model.reference import Reference
 from clf_train.runs.run import Run
@@ -29,6 +30,7 @@ def make_card(
     reference: Reference | None,
     familiarity: Familiarity | None,
     control: Control | None,
+    open_set: OpenSet | None,
     license: str,
 ) -> ModelCard:
     """The card of a run's float32 file: deterministic, and without paths of this machine.
@@ -73,7 +75,7 @@ def make_card(
         reference=reference,
         familiarity=familiarity,
         control=control,
-        open_set=run.open_set,
+        open_set=open_set,
     )
 
 

@@ -14,6 +14,7 @@ from clf_export.familiarity.fit import FamiliarityMode, with_familiarity
 from clf_export.familiarity.given import given_outliers
 from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
 from clf_export.familiarity.images import gather_images
+from clf_export.familiarity.left_out import with_familiarity_of_left_out
 from clf_export.graph.photo import photo_problem, with_photo_input
 from clf_export.graph.translate import build_graph
 from clf_export.int8.quantize import Quantised
@@ -148,6 +149,7 @@ def export_run(
         reference=reference_of(tensor, familiar, evidence.reference, evidence.images) if dataset.has_test else None,
         familiarity=familiar,
         control=control,
+        open_set=with_familiarity_of_left_out(run.open_set, model, known),
         license=license,
     )
     figures = {

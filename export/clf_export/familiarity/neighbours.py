@@ -12,7 +12,7 @@ Letters in shapes: N images, C channels, F features of the head, K classes, P pr
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -150,6 +150,36 @@ def called_unknown(
     return shares
 
 
+def left_out_scores(
+    model: onnx.ModelProto, images: FrozenImages, rounds: Sequence[Sequence[int]]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Of each round the scores of known images [M], and of those of the classes left out [F], with labels int64 [F].
+
+    Head and metric are fitted without these classes, and each image is scored by those of its fold, which it is new to.
+    """
+    made, direction, given, _ = with_pooled_maximum(model)
+    x, h = _features(made, (direction, given), images.known)
+    examples = _examples(made, (direction, given), images)
+    apart = folds(images.labels, FOLDS, images.seed)
+    for left_out in rounds:
+        is_foreign = np.isin(images.labels, left_out)
+        classes = np.unique(images.labels[~is_foreign])
+        some = replace(
+            images,
+            known=images.known[:0],
+            labels=np.searchsorted(classes, images.labels[~is_foreign]),
+            classes=len(classes),
+            counts=None if images.counts is None else images.counts[~is_foreign],
+        )
+        of_folds = list(_folds(x[~is_foreign], h[~is_foreign], some, examples, apart[~is_foreign]))
+        mix, known = _mixed(x[~is_foreign], h[~is_foreign], of_folds)
+        foreign = np.empty(len(apart))
+        for i, fold in enumerate(of_folds):
+            mine = is_foreign & (apart == i)
+            foreign[mine] = mix.score(fold.parts(x[mine], h[mine]))
+        yield known, foreign[is_foreign], images.labels[is_foreign]
+
+
 def _features(model: onnx.ModelProto, names: tuple[str, str], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The direction [N, C] and what the head is given [N, F] of images, float64."""
     direction, given = named_outputs(model, names, images)
@@ -161,9 +191,11 @@ def _examples(model: onnx.ModelProto, names: tuple[str, str], images: FrozenImag
     return _features(model, names, images.given)[0] if len(images.given) else np.zeros((0, 0))
 
 
-def _folds(x: np.ndarray, h: np.ndarray, images: FrozenImages, examples: np.ndarray) -> Iterator[_Fold]:
-    """Of each fold what was fitted to the others."""
-    fold = folds(images.labels, FOLDS, images.seed)
+def _folds(
+    x: np.ndarray, h: np.ndarray, images: FrozenImages, examples: np.ndarray, fold: np.ndarray | None = None
+) -> Iterator[_Fold]:
+    """Of each fold what was fitted to the others; `fold` is which each image is in, [N]."""
+    fold = folds(images.labels, FOLDS, images.seed) if fold is None else fold
     penalties = [penalty for penalty in PENALTIES if penalty >= images.penalty * 0.999]
     for i in range(int(fold.max()) + 1):
         rest = fold != i

@@ -13,15 +13,22 @@ def open_set_summary(found: OpenSet, names: Sequence[str]) -> str:
     told = found.told
     if not told:
         return f"cannot tell whether a new class would be noticed: none has {LEAST_TOLD} images to be told by"
-    by_logit, by_probability = (_mean(values) for values in (found.logit_noticed, found.probability_noticed))
-    aurocs = [_mean(values) for values in (found.logit_auroc, found.probability_auroc)]
-    shares = sorted((found.logit_noticed[label] or 0.0, label) for label in told)
-    (least, first), (most, last) = shares[0], shares[-1]
+    measures = [
+        ("by the largest logit", found.logit_noticed, found.logit_auroc),
+        ("by the probability", found.probability_noticed, found.probability_auroc),
+    ]
+    if found.familiarity_noticed is not None and found.familiarity_auroc is not None:
+        measures.insert(0, ("by the familiarity", found.familiarity_noticed, found.familiarity_auroc))
+    first, *others = (
+        (f"{100 * _mean(noticed):.0f} %", how, f"AUROC {_mean(auroc):.3f}") for how, noticed, auroc in measures
+    )
+    shares = sorted((measures[0][1][label] or 0.0, label) for label in told)
+    (least, worst), (most, best) = shares[0], shares[-1]
+    rest = ", ".join(f"{share} {how} ({auroc})" for share, how, auroc in others)
     text = (
-        f"of a new class {100 * by_logit:.0f} % would be noticed by the largest logit (AUROC {aurocs[0]:.3f}), "
-        f"{100 * by_probability:.0f} % by the probability ({aurocs[1]:.3f}), where {100 * UNKNOWN_SHARE:.0f} % of "
-        f"known images are called unknown too; from {100 * least:.0f} % ({names[first]}) to {100 * most:.0f} % "
-        f"({names[last]})"
+        f"of a new class {first[0]} would be noticed {first[1]} ({first[2]}), {rest}, where "
+        f"{100 * UNKNOWN_SHARE:.0f} % of known images are called unknown too; from {100 * least:.0f} % "
+        f"({names[worst]}) to {100 * most:.0f} % ({names[best]})"
     )
     return text + (f"; {unheard(found, names)}" if len(told) < len(names) else "")
 

@@ -17,7 +17,8 @@ class OpenSet:
     correctly, in all rounds together, none of which it was trained on. The other fields have one value for each class,
     None where there are fewer than LEAST_TOLD images: how many `images` of it there were, the AUROC of the largest
     probability and of the largest logit (see evaluation.unknown), and of each the share noticed, below the threshold
-    under which the share UNKNOWN_SHARE of the known images is. `seconds` is how long all of it took.
+    under which the share UNKNOWN_SHARE of the known images is. `seconds` is how long all of it took. Those of the
+    familiarity itself are there where it can be fitted without a class too: where only a head was trained.
     """
 
     at_once: int
@@ -31,11 +32,15 @@ class OpenSet:
     logit_auroc: _Figures
     probability_noticed: _Figures
     logit_noticed: _Figures
+    familiarity_auroc: _Figures | None = None
+    familiarity_noticed: _Figures | None = None
 
     @property
     def figures(self) -> tuple[_Figures, ...]:
-        """The four measured values of each class."""
-        return self.probability_auroc, self.logit_auroc, self.probability_noticed, self.logit_noticed
+        """The measured values of each class."""
+        of_familiarity = (self.familiarity_auroc, self.familiarity_noticed)
+        of_scores = (self.probability_auroc, self.logit_auroc, self.probability_noticed, self.logit_noticed)
+        return (*of_scores, *(values for values in of_familiarity if values is not None))
 
     @property
     def told(self) -> tuple[int, ...]:

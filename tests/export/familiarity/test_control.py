@@ -1,5 +1,7 @@
 """The control of a familiarity: known images, changed, and the share of them that is called unknown."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -8,7 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 from clf_export.familiarity import control
 from clf_export.familiarity.control import KINDS, change, measure_control
 from clf_export.familiarity.images import FrozenImages, Images
+from clf_export.familiarity.left_out import with_familiarity_of_left_out
 from clf_export.familiarity.neighbours import called_unknown, with_neighbours
+from clf_runtime.model.open_set import OpenSet, open_set_fault
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -71,6 +75,22 @@ def test_of_a_frozen_net_unchanged_images_are_unknown_as_often_as_the_threshold_
     found = measure_control(model, with_neighbours(model, images).SerializeToString(), images, (0, 255), 0.05)
     assert (found.images, found.kinds) == (40, tuple(KINDS))
     assert dict(zip(found.kinds, found.called_unknown, strict=True))["coded as JPEG"] < 0.3
+
+
+def test_a_familiarity_without_a_class_is_asked_about_it(frozen):
+    model, images = frozen
+    nothing = (None,) * 3
+    same = ((0.5, 0.5, 0.5),) * 4
+    found = OpenSet(1, ((0,), (2,), (1,)), 0, 0.9, 240, 1.0, (40, 40, 40), *same)
+    told = with_familiarity_of_left_out(found, model, images)
+    assert open_set_fault(told, 3) is None
+    assert min(told.familiarity_auroc) > 0.7  # of another colour than the two that it knows
+    assert replace(told, familiarity_auroc=None, familiarity_noticed=None) == found
+    without = replace(found, **dict.fromkeys(("probability_auroc", "logit_auroc"), nothing))
+    without = replace(without, probability_noticed=nothing, logit_noticed=nothing)
+    assert with_familiarity_of_left_out(without, model, images).familiarity_auroc == nothing
+    assert with_familiarity_of_left_out(found, model, None) is found
+    assert with_familiarity_of_left_out(None, model, images) is None
 
 
 def test_few_held_out_images_cannot_tell(frozen):

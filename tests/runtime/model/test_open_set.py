@@ -69,7 +69,9 @@ def test_the_card_says_it_in_words_and_in_json(tiny_model, tmp_path, command):
     file.write_bytes(tiny_model(familiar=True, card=CARD))
     lines = "\n".join(card_lines(Classifier.load(file, device="cpu")))
     assert "known images called unknown, 50 of each kind: 6 % moved a little, 90 % smaller, on white" in lines
-    said = "of a new class 17 % would be noticed by the largest logit (AUROC 0.700), 13 % by the probability (0.650)"
+    said = (
+        "of a new class 17 % would be noticed by the largest logit (AUROC 0.700), 13 % by the probability (AUROC 0.650)"
+    )
     assert said in lines
     assert "from 4 % (blue) to 30 % (red); it cannot tell of green" in lines
     assert "measured by 3 nets trained for 4 epochs, each without 1 of 3 classes at most; of 120 held-out" in lines
