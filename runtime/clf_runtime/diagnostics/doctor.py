@@ -17,7 +17,8 @@ from typing import Any, Literal
 from clf_runtime import __version__
 from clf_runtime.bounded import physical_memory
 from clf_runtime.diagnostics.subprocesses import Ended, run_python
-from clf_runtime.diagnostics.troubleshooting import INSTALL, explain_end, last_line
+from clf_runtime.diagnostics.troubleshooting import explain_end, last_line
+from clf_runtime.engine.system_package import has_wheel, how_to_install
 from clf_runtime.engine.threads import usable_processors
 from clf_runtime.errors import ClfError, ModelError
 from clf_runtime.model.file import default_model, find_model, read_head
@@ -102,14 +103,14 @@ def check_python() -> Check:
 
 
 def check_platform() -> Check:
-    """The machine; onnxruntime has no wheels for 32-bit Python."""
+    """The machine."""
     memory = physical_memory()
     told = "unknown" if memory >= 1 << 40 else f"{memory / (1 << 20):,.0f} MiB"
     bits = 64 if sys.maxsize > 1 << 32 else 32
     usable = f"{usable_processors()} processors usable, memory {told}"
     text = f"{platform.platform()}, {platform.machine()}, {bits}-bit, {usable}"
-    if bits == 32:
-        return Check("platform", "warning", text, "onnxruntime only has 64-bit wheels: use a 64-bit system")
+    if not has_wheel():
+        text += "; no wheel of onnxruntime is made for it, the system's package is needed"
     return Check("platform", "ok", text)
 
 
@@ -147,16 +148,19 @@ def check_wheels(wheels: dict[str, str], facts: dict[str, Any]) -> Check:
     """Whether exactly one wheel contains onnxruntime, and that is the one that is imported."""
     text = ", ".join(f"{name} {version}" for name, version in wheels.items()) or "none"
     if len(wheels) > 1:
-        advice = f'pip uninstall -y {" ".join(wheels)}, then {INSTALL} (with CUDA: pip install "clf-edge[gpu]")'
+        advice = (
+            f'pip uninstall -y {" ".join(wheels)}, then {how_to_install()} (with CUDA: pip install "clf-edge[gpu]")'
+        )
         return Check("wheels", "problem", f"{text}: they overwrite each other", advice)
     version = facts.get("version")
     if not wheels:
         if version:
             return Check("wheels", "warning", f"onnxruntime {version} is installed, but pip does not know its wheel")
-        return Check("wheels", "problem", "no onnxruntime is installed", f'{INSTALL} (with CUDA: "clf-edge[gpu]")')
+        advice = how_to_install() + (' (with CUDA: "clf-edge[gpu]")' if has_wheel() else "")
+        return Check("wheels", "problem", "no onnxruntime is installed", advice)
     [(name, stated)] = wheels.items()
     if version and _release(str(version)) != _release(stated):
-        advice = f"pip uninstall -y {name}, then {INSTALL}"
+        advice = f"pip uninstall -y {name}, then {how_to_install()}"
         return Check("wheels", "problem", f"{text}, but {version} is imported: overwritten by another wheel", advice)
     return Check("wheels", "ok", text)
 

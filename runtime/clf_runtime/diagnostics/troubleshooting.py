@@ -3,8 +3,8 @@
 import re
 
 from clf_runtime.diagnostics.subprocesses import Ended, signal_name
+from clf_runtime.engine.system_package import how_to_install
 
-INSTALL = 'pip install "clf-edge[cpu]"'
 _ILLEGAL_INSTRUCTION = 0xC000001D  # exit codes of Windows
 _ACCESS_VIOLATION = 0xC0000005
 _MISSING_DLL = 0xC0000135
@@ -64,7 +64,7 @@ def explain_end(ended: Ended, doing: str, package: str) -> tuple[str, str]:
         return _killed(code, doing, package)
     line = last_line(ended.err) or f"exit code {code}"
     if re.search(rf"No module named '{package}'", line):
-        return f"{package} is not installed", INSTALL
+        return f"{package} is not installed", how_to_install()
     for pattern, means, advice in _MESSAGES:
         if found := re.search(pattern, line):
             return means.format(*found.groups()), advice.format(package=package)

@@ -17,6 +17,7 @@ from clf_runtime.engine.ort_library import (
     severity,
     short_name,
 )
+from clf_runtime.engine.system_package import without_schema_errors
 from clf_runtime.errors import DeviceError, ModelError, brief
 
 # The key of an entry of TensorProto.external_data, in any encoding that protobuf allows.
@@ -24,6 +25,7 @@ _LOCATION = b"location"
 _EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)\Z")
 _KEY_BYTES = 20  # that may precede it: two varints of ten bytes, the longest in protobuf
 _SOURCE_PLACE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])")
+_PARTLY = "fallback to CPU EP has been explicitly disabled"  # onnxruntime's words for nodes left to the CPU
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64"}  # the others have numpy's names
 
 
@@ -119,15 +121,16 @@ def open_engine(
     available = ort.get_available_providers()
     provider = CPU if device == "auto" and CUDA not in available else find_provider(device, available)
     try:
-        if provider == CPU:
-            return OrtEngine(_open_on_cpu(ort, model, where, options), CPU)
-        try:
-            return OrtEngine(_open_on(ort, provider, model, where, tf32, options), provider)
-        except DeviceError as error:
-            if device != "auto":
-                raise
-            note = f"running on the CPU: {error}"
-        return OrtEngine(_open_on_cpu(ort, model, where, _options(ort, log, optimised)), CPU, (note,))
+        with without_schema_errors(ort):
+            if provider == CPU:
+                return OrtEngine(_open_on_cpu(ort, model, where, options), CPU)
+            try:
+                return OrtEngine(_open_on(ort, provider, model, where, tf32, options), provider)
+            except DeviceError as error:
+                if device != "auto":
+                    raise
+                note = f"running on the CPU: {error}"
+            return OrtEngine(_open_on_cpu(ort, model, where, _options(ort, log, optimised)), CPU, (note,))
     except UnicodeDecodeError:  # onnxruntime decodes names and metadata lazily
         raise ModelError(f"{where}: its names or its metadata are not UTF-8") from None
 
@@ -169,7 +172,10 @@ def _open_on(ort: ModuleType, provider: str, model: bytes, where: str, tf32: boo
     except Exception as error:
         # If the file is not a model, that is not the device's fault.
         _open_on_cpu(ort, model, where, _options(ort, None, optimised=True))
-        raise DeviceError(f"{short_name(provider)} does not work here: {_plain(error)}") from None
+        reason = _plain(error)
+        if _PARTLY in reason:
+            reason = "it lacks operators of this model, and what it lacks would run on the CPU, unasked; --device cpu"
+        raise DeviceError(f"{short_name(provider)} does not work here: {reason}") from None
     return session
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from clf_runtime.engine.system_package import has_wheel, how_to_install
 from clf_runtime.errors import DeviceError, MissingExtraError, brief
 
 _SUFFIX = "ExecutionProvider"
@@ -14,7 +15,7 @@ LOG_LEVELS = ("verbose", "info", "warning", "error", "fatal")  # onnxruntime's, 
 _SILENT = 4  # fatal
 _LOG_LOCK = threading.Lock()
 _shown_from: int | None = None  # None until onnxruntime has been imported here
-_INSTALL = 'pip install "clf-edge[cpu]" (on a machine with CUDA: pip install "clf-edge[gpu]")'
+_WITH_CUDA = ' (on a machine with CUDA: pip install "clf-edge[gpu]")'
 
 
 def import_onnxruntime(log: str | None = None) -> ModuleType:
@@ -31,13 +32,18 @@ def import_onnxruntime(log: str | None = None) -> ModuleType:
         import onnxruntime
     except ImportError as error:
         if error.name == "onnxruntime":
-            raise MissingExtraError(f"onnxruntime is not installed: {_INSTALL}") from None
-        raise MissingExtraError(f"onnxruntime cannot be imported ({brief(error)}); reinstall it: {_INSTALL}") from None
+            raise MissingExtraError(f"onnxruntime is not installed: {_install_line()}") from None
+        message = f"onnxruntime cannot be imported ({brief(error)}); reinstall it: {_install_line()}"
+        raise MissingExtraError(message) from None
     if not hasattr(onnxruntime, "InferenceSession"):  # Python imports any folder of that name as a namespace package
-        raise MissingExtraError(f"onnxruntime is only an empty folder; reinstall it: {_INSTALL}")
+        raise MissingExtraError(f"onnxruntime is only an empty folder; reinstall it: {_install_line()}")
     _show_from(onnxruntime, severity(log))
     module: ModuleType = onnxruntime
     return module
+
+
+def _install_line() -> str:
+    return how_to_install() + (_WITH_CUDA if has_wheel() else "")
 
 
 def onnxruntime_version() -> str:
