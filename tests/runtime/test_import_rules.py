@@ -55,7 +55,7 @@ ROOMS = {
     ),
     "export/clf_export": (
         *("errors", "graph", "proof", "int8", "familiarity", "cards", "inputs", "outputs", "int8_export", "export"),
-        "commands",
+        *("delivery", "commands"),
     ),
 }
 
