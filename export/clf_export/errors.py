@@ -7,8 +7,9 @@ ClfError
     ├── ParityError (ValueError)        outputs differ from PyTorch's, or depend on the rest of the batch
     ├── FamiliarityError (ValueError)   no familiarity can be fitted to the net
     ├── QuantisationError (ValueError)  no int8 version of the net can be made
-    ├── PageError (ValueError)          no page for a browser can be made of a model
-    └── OutputError (ValueError)        the output file exists already, or cannot be written
+    ├── OutputError (ValueError)        the output file exists already, or cannot be written
+    ├── DeliveryError (ValueError)      a file cannot be handed to another tool as that takes it
+    └── MissingToolError (ImportError)  a tool that is needed for a delivery is not installed
 """
 
 from clf_runtime.errors import ClfError
@@ -45,9 +46,13 @@ class QuantisationError(ExportError, ValueError):
     """No int8 version of a net can be made, or none of those that were made can be run."""
 
 
-class PageError(ExportError, ValueError):
-    """No page for a browser can be made of a model, or the files of onnxruntime-web are missing."""
-
-
 class OutputError(ExportError, ValueError):
     """The output file exists already, or cannot be written."""
+
+
+class DeliveryError(ExportError, ValueError):
+    """A file cannot be handed to another tool as that takes it, or does not answer there as it should."""
+
+
+class MissingToolError(ExportError, ImportError):
+    """A tool that is needed for a delivery is not installed."""

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from clf_export.errors import PageError
+from clf_export.errors import DeliveryError
 from clf_runtime.bounded import read_bounded
 
 VERSION = "1.30.0"  # the tested one, which package.json has too
@@ -41,7 +41,7 @@ class OrtWeb:
 def find_ort_web(folder: Path | None) -> OrtWeb:
     """The files of onnxruntime-web in an npm package's folder, its `dist`, or a folder with `node_modules`.
 
-    Without a folder, those of the tested version on the CDN. Raises PageError if the folder lacks one of them.
+    Without a folder, those of the tested version on the CDN. Raises DeliveryError if the folder lacks one of them.
     """
     if folder is None:
         return OrtWeb(VERSION, None)
@@ -49,7 +49,7 @@ def find_ort_web(folder: Path | None) -> OrtWeb:
     for place in (folder, folder / "dist", folder / "onnxruntime-web" / "dist", folder / package / "dist"):
         if (place / WASM).is_file():
             return OrtWeb(_version(place), {name: _read(place / name) for name in (MODULE, WASM)})
-    raise PageError(
+    raise DeliveryError(
         f"{folder}: has no {WASM}: make the folder with npm install onnxruntime-web@{VERSION}, and pass "
         f"{package} as --ort-web"
     )
@@ -74,7 +74,9 @@ def _read(file: Path) -> bytes:
     try:
         data = read_bounded(file, MAX_BYTES)
     except OSError as error:
-        raise PageError(f"{file}: cannot be read: {error.strerror or error}; is onnxruntime-web complete?") from None
+        raise DeliveryError(
+            f"{file}: cannot be read: {error.strerror or error}; is onnxruntime-web complete?"
+        ) from None
     if not data:
-        raise PageError(f"{file}: is empty, or larger than {MAX_BYTES >> 20} MiB; install onnxruntime-web again")
+        raise DeliveryError(f"{file}: is empty, or larger than {MAX_BYTES >> 20} MiB; install onnxruntime-web again")
     return data

@@ -6,7 +6,7 @@ from clf_export.delivery.ort_web import CDN, OrtWeb, find_ort_web
 from clf_export.delivery.page_data import describe_page
 from clf_export.delivery.page_files import page_file, refuse_place_of_page, write_folder, write_single
 from clf_export.delivery.page_html import folder_page, single_page
-from clf_export.errors import PageError
+from clf_export.errors import DeliveryError
 from clf_runtime.classifier import Classifier
 from clf_runtime.engine.engine import open_engine
 from clf_runtime.model.file import read_model
@@ -24,7 +24,7 @@ def write_page(
     opens from a disk: `to`, if it ends in .html, or a file in the folder `to` with the model's name. `ort_web` is a
     folder with the npm package onnxruntime-web, whose two files the page then contains; without it the page loads
     them from a CDN, by version and SHA-384.
-    Raises PageError if the model has no card or takes no pictures, or if `ort_web` lacks a file; OutputError if `to`
+    Raises DeliveryError if the model has no card or takes no pictures, or if `ort_web` lacks a file; OutputError if `to`
     exists (unless `overwrite`, which replaces an earlier page and nothing else) or cannot be written; ModelError if the
     model is not valid.
     """
@@ -32,7 +32,7 @@ def write_page(
     refuse_place_of_page(place, single=single, overwrite=overwrite)
     data = read_model(model)
     if from_metadata(open_engine(data, str(model), device="cpu").metadata) is None:
-        raise PageError(f"{model}: has no model card, which the page needs; export it with clf-export")
+        raise DeliveryError(f"{model}: has no model card, which the page needs; export it with clf-export")
     classifier = Classifier(data, str(model), device="cpu")
     page, runtime = describe_page(classifier, str(model)), find_ort_web(ort_web)
     if single:

@@ -4,7 +4,7 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
-from clf_export.errors import PageError
+from clf_export.errors import DeliveryError
 from clf_runtime.classifier import Classifier
 from clf_runtime.commands.describe import card_facts
 from clf_runtime.model.card import ModelCard
@@ -26,7 +26,7 @@ class PageData:
 def describe_page(classifier: Classifier, where: str) -> PageData:
     """The description of a model that has a card; `where` names its file in errors.
 
-    Raises PageError if pictures cannot become the model's input: if it has other channels than grey or RGB, or floats
+    Raises DeliveryError if pictures cannot become the model's input: if it has other channels than grey or RGB, or floats
     in another range than 0..1 and 0..255.
     """
     card = classifier.card
@@ -38,9 +38,9 @@ def _for_scripts(card: ModelCard, where: str) -> dict[str, Any]:
     channels, height, width = card.image_shape
     low, high = card.value_range
     if channels not in (1, 3):
-        raise PageError(f"{where}: takes images of {channels} channels, and a browser's pictures have 1 or 3")
+        raise DeliveryError(f"{where}: takes images of {channels} channels, and a browser's pictures have 1 or 3")
     if card.dtype != "uint8" and (low, high) not in ((0, 1), (0, 255)):
-        raise PageError(
+        raise DeliveryError(
             f"{where}: takes floats in {low:g}..{high:g}, into which pictures are not converted; train with images of "
             "uint8, or of floats in 0..1"
         )

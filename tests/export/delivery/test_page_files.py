@@ -12,7 +12,7 @@ from clf_export.delivery import ort_web as runtime
 from clf_export.delivery.page import write_page
 from clf_export.delivery.page_data import describe_page, drawing_colours
 from clf_export.delivery.page_html import MODULES
-from clf_export.errors import OutputError, PageError
+from clf_export.errors import DeliveryError, OutputError
 from clf_runtime import Classifier, ModelCard
 from clf_runtime.errors import ModelError
 
@@ -69,7 +69,7 @@ def test_one_file_has_the_models_name_in_a_folder_or_its_own(tiny_file, fake_ort
 
 
 def test_what_makes_no_page_is_refused_in_a_line_and_nothing_is_written(tiny_model, tmp_path):
-    def refused(model, match, error=PageError, **options):
+    def refused(model, match, error=DeliveryError, **options):
         file = tmp_path / "it.onnx"
         file.write_bytes(model)
         with pytest.raises(error, match=match) as found:
