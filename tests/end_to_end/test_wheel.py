@@ -56,7 +56,7 @@ def test_its_extras_and_base_are_the_design_s(wheel):
         metadata = BytesParser().parsebytes(archive.read(f"{OWN}/METADATA"))
         commands = archive.read(f"{OWN}/entry_points.txt").decode()
     assert set(metadata.get_all("Provides-Extra")) == {
-        *("cpu", "gpu", "images", "heic", "parquet", "pretrained", "tensorboard", "train", "all")
+        *("cpu", "gpu", "images", "heic", "hub", "parquet", "pretrained", "tensorboard", "train", "all")
     }
     base = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
     assert sorted(r.split(">")[0].split("<")[0] for r in base) == ["numpy", "typer"]
@@ -127,7 +127,7 @@ def test_clf_edge_itself_is_small(device):
     # What a device runs, with what Python compiles of it; it may leave the rest uncompiled (pip install --no-compile).
     assert compileall.compile_dir(packages / "clf_runtime", quiet=1)
     whole, compiled = size("clf_runtime")
-    assert 0 < compiled < whole < 3 << 19  # 1.5 MiB
+    assert 0 < compiled < whole < 7 << 18  # 1.75 MiB
 
 
 @pytest.mark.parametrize(
