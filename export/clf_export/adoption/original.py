@@ -56,7 +56,10 @@ def read_original(path: Path, output: str | None = None) -> Original:
         data = read_model(path)
     except ModelError as error:
         raise AdoptionError(str(error)) from None
-    model = _parse(path, data)
+    try:
+        model = _parse(path, data)
+    except UnicodeDecodeError:  # protobuf decodes text when it is read
+        raise AdoptionError(f"{path}: not an ONNX model, or damaged: its names are not UTF-8") from None
     try:
         engine = open_engine(data, str(path), device="cpu")
     except ModelError as error:

@@ -64,6 +64,7 @@ OPTIONS = {
         ("--names", NAMES, "--range", "0..1", "--mean", "0", "--std", "1"),
         "4 channels",
     ),
+    "a huge batch": ({"batch": 1 << 40}, ALL, "images of 3x8x8 have more than"),
     "an unknown output": ({}, (*ALL, "--output", "y"), "has no output 'y'; its outputs are s"),
     "background alone": ({}, (*ALL, "--background", "black"), "pass --fit too"),
 }
@@ -183,11 +184,13 @@ def test_what_a_file_may_not_have(foreign, saved, refused, case):
     assert says in refused(file, *ALL)
 
 
-def test_damaged_files_and_our_own(saved, refused, tiny_file, tmp_path):
+def test_damaged_files_and_our_own(foreign, saved, refused, tiny_file, tmp_path):
     file = saved()
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     assert "not an ONNX model" in refused(file, *ALL)
+    file.write_bytes(with_domain(foreign()).SerializeToString().replace(b"com.microsoft", b"com.micro\xa0oft"))
+    assert "names are not UTF-8" in refused(file, *ALL)
     file.write_bytes(b"")
     assert "not an ONNX model" in refused(file, *ALL)
     assert "cannot be read" in refused(tmp_path, *ALL)
