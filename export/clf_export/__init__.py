@@ -1,4 +1,4 @@
-"""The export side of clf-edge: a run folder in, one verified `.onnx` file out.
+"""The export side of clf-edge: a run folder, or another program's `.onnx` file, in, one verified `.onnx` file out.
 
     from pathlib import Path
     from clf_export import export_run
@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 from clf_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from clf_export.errors import ExportError, OutputError, ParityError, QuantisationError, TranslationError
+    from clf_export.adoption.adopt import Adopted, adopt_onnx
+    from clf_export.adoption.stated import Stated
+    from clf_export.errors import (
+        AdoptionError,
+        ExportError,
+        OutputError,
+        ParityError,
+        QuantisationError,
+        TranslationError,
+    )
     from clf_export.export import Export, export_run
     from clf_export.inputs import find_test_images
     from clf_export.int8.quantize import Quantised, Trial
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
     from clf_export.proof.proof import Edge, Proof
 
 __all__ = [
+    "Adopted",
+    "AdoptionError",
     "Comparison",
     "Edge",
     "Export",
@@ -35,15 +46,22 @@ __all__ = [
     "Proof",
     "QuantisationError",
     "Quantised",
+    "Stated",
     "TranslationError",
     "Trial",
     "Verdict",
+    "adopt_onnx",
     "export_run",
     "find_test_images",
 ]
 
 _HOME = {
-    **dict.fromkeys(("ExportError", "OutputError", "ParityError", "QuantisationError", "TranslationError"), "errors"),
+    **dict.fromkeys(("Adopted", "adopt_onnx"), "adoption.adopt"),
+    "Stated": "adoption.stated",
+    **dict.fromkeys(
+        ("AdoptionError", "ExportError", "OutputError", "ParityError", "QuantisationError", "TranslationError"),
+        "errors",
+    ),
     **dict.fromkeys(("Export", "export_run"), "export"),
     **dict.fromkeys(("Quantised", "Trial"), "int8.quantize"),
     "Verdict": "int8.verdict",

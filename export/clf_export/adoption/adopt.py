@@ -17,12 +17,13 @@ from clf_export.adoption.card import adopted_card, blank_card
 from clf_export.adoption.contract import Contract, agree
 from clf_export.adoption.fitting import familiar_images, fitted, held_out_images
 from clf_export.adoption.graph import build
-from clf_export.adoption.original import Original, read_original
+from clf_export.adoption.original import read_original
 from clf_export.adoption.pictures import Pictures, read_pictures
+from clf_export.adoption.proving import ORIGIN, prove_any_batch, prove_rest
 from clf_export.adoption.reference import check_names, check_scores, original_output, original_scores, to_probabilities
 from clf_export.adoption.stated import Stated
 from clf_export.cards import photo_card
-from clf_export.errors import AdoptionError, FamiliarityError, ParityError, QuantisationError
+from clf_export.errors import AdoptionError, FamiliarityError, OutputError, QuantisationError
 from clf_export.export import Input
 from clf_export.familiarity.fit import FamiliarityMode
 from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
@@ -40,14 +41,12 @@ from clf_export.outputs import (
 )
 from clf_export.proof.evidence import Evidence
 from clf_export.proof.golden import make_golden
-from clf_export.proof.independence import make_pool, onnx_scores, prove_independence
-from clf_export.proof.parity import TOLERANCE, Comparison, compare, run_onnx
+from clf_export.proof.parity import TOLERANCE, Comparison
 from clf_export.proof.photo import PhotoProof, prove_photos
 from clf_export.proof.pictures import with_golden_picture
 from clf_export.proof.proof import Proof, prove
 
 _RANGE = (0.0, 255.0)
-_ORIGIN = "the original"
 
 
 @dataclass(frozen=True)
@@ -102,6 +101,8 @@ def adopt_onnx(
     int8_file = int8_beside(file)
     for place in (file, int8_file) if int8 != "off" else (file,):
         refuse_existing(place, overwrite=overwrite)
+        if place.resolve() == path.resolve():
+            raise OutputError(f"{place}: is the file that is adopted; choose another --out")
     original = read_original(path, stated.output)
     contract = agree(original, stated)
     _refuse_unsuited(path, stated, contract, data, input)
@@ -124,13 +125,13 @@ def adopt_onnx(
         return to_probabilities(scores(images), stated)
 
     rows = pictures.test
-    evidence = Evidence(pictures.images[rows], labels[rows], reference[rows], answer, _RANGE, _ORIGIN)
+    evidence = Evidence(pictures.images[rows], labels[rows], reference[rows], answer, _RANGE, ORIGIN)
     model = build(original, stated, contract, output_shape)
     plain = model.SerializeToString(deterministic=True)
     with keeping_rejected(plain, file if keep_rejected else None):
-        _prove_any_batch(original, plain, evidence)
+        prove_any_batch(original, plain, evidence)
         proof = prove(plain, evidence, contract.names)
-        rest = _prove_rest(plain, pictures, reference, labels)
+        rest = prove_rest(plain, pictures, reference, labels)
         quantised, int8_problem = _quantised(plain, pictures, int8, watch)
         answered, known, familiar, unfitted = model, None, None, None
         if familiarity == "auto":
@@ -207,37 +208,6 @@ def _refuse_unsuited(path: Path, stated: Stated, contract: Contract, data: str |
             raise AdoptionError(f"{path}: cannot take photos: {problem}; omit --input photo")
         if stated.geometry is None:
             raise AdoptionError(f"{path}: --input photo needs to know how photos are resized: pass --fit")
-
-
-def _prove_any_batch(original: Original, plain: bytes, evidence: Evidence) -> None:
-    """Check that an image's scores do not depend on its batch.
-
-    Raises ParityError if they do; AdoptionError if the original takes one batch size, of which its graph is not freed.
-    """
-    try:
-        pool = make_pool(evidence.images, evidence.value_range)
-        prove_independence(onnx_scores(plain), pool, "the net")
-    except ParityError as error:
-        if original.batch is None:
-            raise
-        raise AdoptionError(
-            f"{original.path}: takes batches of {original.batch} only, and its graph cannot be changed to take any: "
-            f"export it with a dynamic batch axis ({error})"
-        ) from None
-
-
-def _prove_rest(plain: bytes, pictures: Pictures, reference: np.ndarray, labels: np.ndarray) -> Comparison | None:
-    """Compare the images that are not tested. Raises ParityError if they differ; None if there are none."""
-    rows = pictures.rest
-    if not len(rows):
-        return None
-    found = compare(reference[rows], run_onnx(plain, pictures.images[rows]), labels[rows])
-    if not found.passed:
-        raise ParityError(
-            f"onnxruntime's outputs differ from {_ORIGIN}'s, so no file is written: on the {len(rows):,} images that "
-            f"are not tested, {found.problem()}"
-        )
-    return found
 
 
 def _quantised(

@@ -74,8 +74,9 @@ def agree(original: Original, stated: Stated) -> Contract:
     channels = shape[0]
     if channels not in _CHANNELS:
         raise AdoptionError(f"{where}: takes images of {channels} channels; pictures have 1 or 3{_hint(stated, sizes)}")
-    if math.prod(shape) > MAX_PIXELS:
-        raise AdoptionError(f"{where}: images of {_x(shape)} have more than {MAX_PIXELS:,} values")
+    if math.prod(shape) * (original.batch or 1) > MAX_PIXELS:
+        batch = f"batches of {original.batch:,} " if original.batch else ""
+        raise AdoptionError(f"{where}: {batch}images of {_x(shape)} have more than {MAX_PIXELS:,} values")
     if stated.channels == "BGR" and channels != 3:
         raise AdoptionError(f"{where}: --bgr is for 3 channels, but it takes {channels}")
     mean, std = (

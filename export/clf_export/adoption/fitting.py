@@ -27,8 +27,8 @@ def familiar_images(pictures: Pictures, classes: np.ndarray) -> Images:
     rest = pictures.rest
     held_out = spread(rest, classes, round(_HELD_OUT_SHARE * len(rest)), random)
     if len(held_out) < LEAST_HELD_OUT:
-        needed = round(LEAST_HELD_OUT / _HELD_OUT_SHARE)
-        raise FamiliarityError(f"{len(rest):,} images beside those tested are too few, {needed} are needed")
+        found = f"{len(pictures.images):,} images, {len(pictures.test):,} of them tested, are too few"
+        raise FamiliarityError(f"{found}: {round(LEAST_HELD_OUT / _HELD_OUT_SHARE)} others are needed")
     known = spread(np.setdiff1d(rest, held_out), classes, _KNOWN, random)
     images = pictures.images
     return with_outliers(spill.take(images, known), spill.take(images, held_out), True, _RANGE, random)

@@ -74,18 +74,15 @@ def _front(stated: Stated, contract: Contract, taken: str) -> tuple[list[onnx.No
         weights.append(numpy_helper.from_array(values, name))
         return name
 
-    channels = contract.image_shape[0]
     if stated.channels == "BGR":
         steps.append(("Gather", [constant("channels", np.array([2, 1, 0], np.int64))], {"axis": 1}))
     if contract.dtype != "uint8":
         steps.append(("Cast", [], {"to": TensorProto.FLOAT}))
-        shape = (1, channels, 1, 1)
-        if any(contract.pixel_mean):
-            mean = np.array(contract.pixel_mean, np.float32).reshape(shape)
-            steps.append(("Sub", [constant("mean", mean)], {}))
-        if any(std != 1 for std in contract.pixel_std):
-            std = np.array(contract.pixel_std, np.float32).reshape(shape)
-            steps.append(("Div", [constant("std", std)], {}))
+        both = (("Sub", "mean", contract.pixel_mean), ("Div", "std", contract.pixel_std))
+        for op_type, name, values in both:
+            if any(value != (op_type == "Div") for value in values):  # not x - 0, nor x / 1
+                shaped = np.array(values, np.float32).reshape(1, -1, 1, 1)
+                steps.append((op_type, [constant(name, shaped)], {}))
     if stated.layout == "NHWC":
         steps.append(("Transpose", [], {"perm": [0, 2, 3, 1]}))
     if len(contract.shape) == 1:

@@ -16,7 +16,7 @@ NEWEST_OPSET = onnx.defs.onnx_opset_version()
 _ML = "ai.onnx.ml"  # scikit-learn's operators, which onnxruntime has
 _DOMAINS = ("", _ML)
 _FLOATS = ("float32", "float16", "float64")
-_PIXELS = ("uint8", *_FLOATS)
+_PIXELS = ("uint8", "float32", "float64")
 _FEW = 5
 
 
@@ -56,7 +56,10 @@ def read_original(path: Path, output: str | None = None) -> Original:
         data = read_model(path)
     except ModelError as error:
         raise AdoptionError(str(error)) from None
-    model = _parse(path, data)
+    try:
+        model = _parse(path, data)
+    except UnicodeDecodeError:  # protobuf decodes text when it is read
+        raise AdoptionError(f"{path}: not an ONNX model, or damaged: its names are not UTF-8") from None
     try:
         engine = open_engine(data, str(path), device="cpu")
     except ModelError as error:
@@ -65,6 +68,9 @@ def read_original(path: Path, output: str | None = None) -> Original:
     if len(inputs) != 1:
         few = ", ".join(found.name for found in inputs[:_FEW])
         raise AdoptionError(f"{path}: has {len(inputs)} inputs ({few}); an image classifier has one")
+    if inputs[0].dtype == "float16":
+        why = "which onnxruntime rounds at other places in another graph, by more than the proof allows"
+        raise AdoptionError(f"{path}: takes float16, {why}: export it in float32")
     if inputs[0].dtype not in _PIXELS:
         raise AdoptionError(f"{path}: its input is {inputs[0]}; supported are {', '.join(_PIXELS)}")
     if len(inputs[0].shape) not in (2, 4):

@@ -6,7 +6,7 @@ from pathlib import Path
 from clf_export.adoption.adopt import Adopted, adopt_onnx
 from clf_export.adoption.stated import Stated
 from clf_export.commands.export_text import golden_lines, int8_lines
-from clf_export.errors import OutputError, ParityError
+from clf_export.errors import ParityError
 from clf_export.export import Input
 from clf_export.familiarity.fit import FamiliarityMode
 from clf_export.int8_export import Int8Mode
@@ -33,9 +33,7 @@ def adopt(
     quiet: bool,
 ) -> None:
     """Adopt one foreign file for the command `name`; without `out` as `<name>.adopted.onnx` beside it."""
-    [file] = output_files([path.with_suffix(".adopted")], out, overwrite=overwrite, with_int8=int8 != "off")
-    if file.resolve() == path.resolve():
-        raise OutputError(f"{file}: is the file that is adopted; choose another --out")
+    [file] = output_files([path.parent / f"{path.stem}.adopted"], out, overwrite=overwrite, with_int8=int8 != "off")
     if data is not None:
         refuse_among_images(file, data)
     if not quiet:
