@@ -31,8 +31,8 @@ def adopt(
     input: Input,
     familiarity: FamiliarityMode,
     quiet: bool,
-) -> None:
-    """Adopt one foreign file for the command `name`; without `out` as `<name>.adopted.onnx` beside it."""
+) -> Path:
+    """Adopt one foreign file for the command `name`; without `out` as `<name>.adopted.onnx` beside it: its path."""
     [file] = output_files([path.parent / f"{path.stem}.adopted"], out, overwrite=overwrite, with_int8=int8 != "off")
     if data is not None:
         refuse_among_images(file, data)
@@ -63,6 +63,7 @@ def adopt(
             say(name, note)
     for line in adopted_lines(made):
         print(one_line(line))
+    return made.model.path
 
 
 def adopted_lines(made: Adopted) -> list[str]:

@@ -21,6 +21,15 @@ from clf_export.commands.adopt_options import (
     SizeOption,
     StdOption,
 )
+from clf_export.commands.deliver import (
+    ForOption,
+    HubOption,
+    OrtWebOption,
+    PageOption,
+    SingleOption,
+    Wanted,
+    print_delivered,
+)
 from clf_runtime.commands.progress import following
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.commands.typer_app import make_app, run_app, show_version
@@ -32,7 +41,11 @@ NAME = "clf-export"
 def export(
     run_folder: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN", help="A run folder of clf-train; one with several models gives a file for each."),
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder of clf-train; one with several models gives a file for each. With --page, --for or "
+            "--hub it may be a model file.",
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -93,6 +106,11 @@ def export(
     keep_rejected: Annotated[
         bool, typer.Option("--keep-rejected", help="Keep a file that fails verification, as NAME.rejected.onnx.")
     ] = False,
+    page: PageOption = None,
+    single: SingleOption = False,
+    ort_web: OrtWebOption = None,
+    tool: ForOption = None,
+    hub: HubOption = None,
     onnx: OnnxOption = None,
     names: NamesOption = None,
     image_size: SizeOption = None,
@@ -121,15 +139,21 @@ def export(
     With --onnx the same is done of a classifier's .onnx file from another program: the original file, on pixels
     preprocessed as the options state, takes the place of PyTorch. What must be known and is not stated is asked for.
 
+    --page, --for and --hub make of the file what a browser, another tool or the Hugging Face Hub takes, proven on the
+    golden cases.
+
     Exit codes: 0 success; 2 any error.
     """
+    wanted = Wanted(page, single, ort_web, tool, hub)
     said = Said(names, image_size, pixel_range, mean, std, bgr, nhwc, logits, output, fit, background)
     if onnx is not None:
         if run_folder is not None or model is not None:
             raise UsageError(f"{'RUN' if run_folder else '--model'} and --onnx exclude each other")
         from clf_export.commands.adopt import adopt
 
-        adopt(
+        wanted.refuse_nonsense(1, exists=False, out=out is not None)
+        wanted.refuse_taken(overwrite=overwrite)
+        adopted = adopt(
             NAME,
             onnx,
             said.stated(),
@@ -143,10 +167,15 @@ def export(
             familiarity=familiarity,
             quiet=quiet,
         )
+        print_delivered(adopted, wanted, None, overwrite=overwrite)
         return
     said.refuse_any()
     if run_folder is None:
         raise UsageError("Missing argument RUN, a run folder of clf-train; or pass --onnx FILE")
+    if run_folder.suffix.lower() == ".onnx" and run_folder.is_file():
+        wanted.refuse_nonsense(1, exists=True, out=out is not None)
+        print_delivered(run_folder, wanted, out, overwrite=overwrite)
+        return
     from clf_export.commands.export_text import export_lines
     from clf_export.errors import ParityError
     from clf_export.export import export_run
@@ -159,6 +188,8 @@ def export(
     # Whatever can be refused is refused before the first export begins.
     folders = find_runs(run_folder.resolve())
     files = output_files(folders, out, overwrite=overwrite, with_int8=int8 != "off")
+    wanted.refuse_nonsense(len(files), exists=False, out=out is not None)
+    wanted.refuse_taken(overwrite=overwrite)
     own = None if model is None else tuple(name.strip() for name in model.split(","))
     runs = read_runs(folders, own)
     for file, run in zip(files, runs, strict=True):
@@ -166,11 +197,11 @@ def export(
     dataset, found, made = None, None, []
     with named_together() as waiting:
         for folder, file, run in zip(folders, files, runs, strict=True):
-            wanted = (run.data.source, run.data.fingerprint, run.names)
-            if dataset is None or wanted != found:  # the runs of one training share them
+            needed = (run.data.source, run.data.fingerprint, run.names)
+            if dataset is None or needed != found:  # the runs of one training share them
                 with following(NAME, quiet) as watch:
                     dataset, other = find_test_images(run, data, watch)
-                found = wanted
+                found = needed
                 if other and not quiet:
                     say(NAME, other)
             if not quiet:
@@ -205,6 +236,7 @@ def export(
         small = int8_beside(file)
         if int8 == "off" and not quiet and small.exists():
             say(NAME, f"{small}: is from an earlier export and was not updated; --int8 auto replaces or removes it")
+        print_delivered(file, wanted, None, overwrite=overwrite)
 
 
 app = make_app(export)

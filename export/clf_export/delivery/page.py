@@ -24,9 +24,9 @@ def write_page(
     opens from a disk: `to`, if it ends in .html, or a file in the folder `to` with the model's name. `ort_web` is a
     folder with the npm package onnxruntime-web, whose two files the page then contains; without it the page loads
     them from a CDN, by version and SHA-384.
-    Raises DeliveryError if the model has no card or takes no pictures, or if `ort_web` lacks a file; OutputError if `to`
-    exists (unless `overwrite`, which replaces an earlier page and nothing else) or cannot be written; ModelError if the
-    model is not valid.
+    Raises DeliveryError if the model has no card or takes no pictures, or if `ort_web` lacks a file; OutputError if
+    `to` exists (unless `overwrite`, which replaces an earlier page and nothing else) or cannot be written; ModelError
+    if the model is not valid.
     """
     place = page_file(to, model) if single else to
     refuse_place_of_page(place, single=single, overwrite=overwrite)

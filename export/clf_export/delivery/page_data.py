@@ -26,8 +26,8 @@ class PageData:
 def describe_page(classifier: Classifier, where: str) -> PageData:
     """The description of a model that has a card; `where` names its file in errors.
 
-    Raises DeliveryError if pictures cannot become the model's input: if it has other channels than grey or RGB, or floats
-    in another range than 0..1 and 0..255.
+    Raises DeliveryError if pictures cannot become the model's input: if it has other channels than grey or RGB, or
+    floats in another range than 0..1 and 0..255.
     """
     card = classifier.card
     facts = tuple((name, text) for name, text in card_facts(classifier) if name != "description")

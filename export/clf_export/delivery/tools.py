@@ -14,6 +14,13 @@ TOOLS: dict[str, Tool] = {
 }
 
 
+def find_tool(name: str) -> Tool:
+    """The tool of this name. Raises DeliveryError, with those that are known, if there is none."""
+    if name not in TOOLS:
+        raise DeliveryError(f"no tool is called {name[:60]!r}; known are {', '.join(TOOLS)}")
+    return TOOLS[name]
+
+
 def write_for(tool: str, model: Path, to: Path, *, overwrite: bool = False) -> list[str]:
     """Write an exported file as another tool takes it, and return what to print, one line each.
 
@@ -25,9 +32,7 @@ def write_for(tool: str, model: Path, to: Path, *, overwrite: bool = False) -> l
     the file's; MissingToolError if a tool that is needed for the conversion is not installed; ModelError if
     `model` is none.
     """
-    if tool not in TOOLS:
-        raise DeliveryError(f"no tool is called {tool[:60]!r}; known are {', '.join(TOOLS)}")
-    wanted, to = TOOLS[tool], to.absolute()
+    wanted, to = find_tool(tool), to.absolute()
     if wanted.suffix and to.suffix != wanted.suffix:
         raise DeliveryError(f"{to}: for {tool} a file is written whose name ends in {wanted.suffix}")
     refuse_taken(to, wanted.folder, overwrite=overwrite)
