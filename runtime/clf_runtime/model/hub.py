@@ -66,8 +66,8 @@ def fetch(text: str, most: int, note: Callable[[str], object]) -> Path:
     fetched and is not cached, or cannot be written; MissingExtraError without huggingface_hub.
     """
     address = parse_address(text)
-    hub = _import(address)
     with _silenced():
+        hub = _import(address)
         if address.file and address.revision and _COMMIT.fullmatch(address.revision):
             found = hub.try_to_load_from_cache(address.repository, address.file, revision=address.revision)
             if isinstance(found, str):  # a commit never changes: nothing to ask for
