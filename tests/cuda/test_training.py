@@ -21,7 +21,11 @@ from clf_train.models.recipe import FAST, change
 from clf_train.runs.run import load_net
 from clf_train.training import resume, train
 
-pytestmark = [pytest.mark.cuda, pytest.mark.usefixtures("no_drawing")]
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.usefixtures("no_drawing"),
+    pytest.mark.filterwarnings("default", "error:.*deterministic"),  # NCCL warns of this and that
+]
 PLAIN = replace(FAST, least_steps=0, validation_share=0.0)  # without the tricks of a model
 SCALE = Normalisation((128.0,) * 3, (64.0,) * 3)
 
@@ -163,10 +167,12 @@ def test_too_little_memory_is_one_line(digits, device, tmp_path):
     if device == "cpu":
         pytest.skip("the memory of a GPU")
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(1e-4)  # some megabytes
+    few = torch.cuda.memory_reserved() + (64 << 20)  # a batch of the first layer takes as many
+    torch.cuda.set_per_process_memory_fraction(few / torch.cuda.get_device_properties(0).total_memory)
+    recipe = change(find_recipe("fast", "resnet8"), {"batch_size": 1024})
     try:
         with pytest.raises(TrainError, match="not enough GPU memory: choose a smaller --batch-size"):
-            train(digits, {"resnet8": change(find_recipe("fast", "resnet8"), {"batch_size": 1024})}, tmp_path / "run")
+            train(digits, {"resnet8": recipe}, tmp_path / "run", device=device)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from clf_runtime import __version__
 from clf_runtime.errors import MissingExtraError, ModelError, brief
 from clf_runtime.model.values import told
 
@@ -66,8 +67,8 @@ def fetch(text: str, most: int, note: Callable[[str], object]) -> Path:
     fetched and is not cached, or cannot be written; MissingExtraError without huggingface_hub.
     """
     address = parse_address(text)
-    hub = _import(address)
     with _silenced():
+        hub = _import(address)
         if address.file and address.revision and _COMMIT.fullmatch(address.revision):
             found = hub.try_to_load_from_cache(address.repository, address.file, revision=address.revision)
             if isinstance(found, str):  # a commit never changes: nothing to ask for
@@ -102,7 +103,7 @@ def _import(address: Address) -> ModuleType:
 def _fetch(hub: ModuleType, address: Address, most: int, note: Callable[[str], object]) -> Path:
     """Ask the Hub, and fetch the file unless this version of it is cached. Raises ModelError or _UnreachableError."""
     with _explained(hub, address):
-        api = hub.HfApi(library_name="clf-edge")
+        api = hub.HfApi(library_name="clf-edge", library_version=__version__)
         info = api.model_info(address.repository, revision=address.revision, files_metadata=True, timeout=_SECONDS)
         sizes = {str(entry.rfilename): entry.size for entry in info.siblings or ()}
     file = address.file or _only(address, [name for name in sizes if name.endswith(".onnx")])

@@ -309,6 +309,14 @@ def test_a_file_cut_short_on_its_way_is_refused(hub, tmp_path):
     assert list((tmp_path / "cache").rglob("*.onnx")) == []
 
 
+def test_a_hub_that_lists_a_file_and_does_not_give_it_is_one_line(hub, command):
+    whole = hub.answer
+    hub.answer = lambda method, path: (503, {}, b"") if "resolve" in path else whole(method, path)
+    ended = command(predict, "--model", "hf://owner/name", "--card")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "and it is not cached" in ended.err
+
+
 def test_a_full_disk_is_one_line(hub, command, monkeypatch):
     import huggingface_hub
 
