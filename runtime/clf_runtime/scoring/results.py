@@ -177,7 +177,7 @@ def _in_utf8(row: dict[str, Any]) -> dict[str, Any]:
 
 def digest(path: str) -> str:
     """The SHA-256 of a local file. Raises OSError."""
-    with open_regular(path) as stream:
+    with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
