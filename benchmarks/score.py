@@ -3,11 +3,11 @@
     python benchmarks/score.py PICTURES [--model FILE] [--count N] [--rounds N] [--arrays N]
 
 It makes N JPEGs, 320 to 1024 pixels long, from the pictures (PNG or JPEG) below the folder PICTURES, and scores them in
-partitions of 10. The sides take turns; a rate is that from the first partition that is written to the last, so that
+partitions of 40. The sides take turns; a rate is that from the first partition that is written to the last, so that
 start-up is not counted, and a ratio is the median of the rounds' ratios. `busy` is the share of that time in which the
 workers score, `processor_ms` what an image costs them: on a machine that is shared with others, the rate of two idle
 processors is told better by `busy` / `processor_ms` ("expected") than by a rate. Then it scores small arrays, one .npy
-file each, in partitions of 1 to 1,000, by two processes and by Ray. Without Ray its sides are left out. The last line
+file each, in partitions of 1 to 100, by two processes and by Ray. Without Ray its sides are left out. The last line
 is JSON.
 """
 
@@ -27,7 +27,7 @@ from clf_runtime import score
 from clf_runtime.scoring.score import Engine, Progress
 
 SIDES: dict[str, tuple[Engine, int]] = {"one": ("local", 1), "two": ("local", 2), "ray": ("ray", 2)}
-PARTITIONS = (1, 10, 100, 1000)
+PARTITIONS = (1, 10, 100)
 
 
 def make_photos(pictures: Path, folder: Path, count: int) -> None:
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--count", type=int, default=1600)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--arrays", type=int, default=2000)
     options = parser.parse_args()
@@ -87,7 +87,7 @@ def main() -> None:
         runs: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
         for _ in range(options.rounds):
             for side in sides:
-                runs[side].append(measure(photos, options.model, side, 10))
+                runs[side].append(measure(photos, options.model, side, 40))
                 print(side, runs[side][-1], flush=True)
             sides.reverse()
         for side in runs:

@@ -56,7 +56,7 @@ def test_its_extras_and_base_are_the_design_s(wheel):
         metadata = BytesParser().parsebytes(archive.read(f"{OWN}/METADATA"))
         commands = archive.read(f"{OWN}/entry_points.txt").decode()
     assert set(metadata.get_all("Provides-Extra")) == {
-        *("cpu", "gpu", "images", "heic", "hub", "parquet", "pretrained", "tensorboard", "train", "all")
+        *("cpu", "gpu", "images", "heic", "hub", "parquet", "ray", "pretrained", "tensorboard", "train", "all")
     }
     base = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
     assert sorted(r.split(">")[0].split("<")[0] for r in base) == ["numpy", "typer"]
@@ -64,6 +64,7 @@ def test_its_extras_and_base_are_the_design_s(wheel):
         "clf-train = clf_train.commands.train:main",
         "clf-export = clf_export.commands.export:main",
         "clf-predict = clf_runtime.commands.predict:main",
+        "clf-score = clf_runtime.commands.score:main",
         "clf-eval = clf_runtime.commands.eval:main",
         "clf-bench = clf_runtime.commands.bench:main",
         "clf-doctor = clf_runtime.commands.doctor:main",

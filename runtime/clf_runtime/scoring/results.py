@@ -1,5 +1,6 @@
 """The folder of results: its manifest, what is in it already, and the files of rows, each written whole."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -172,6 +173,12 @@ def _in_utf8(row: dict[str, Any]) -> dict[str, Any]:
         if text is not None and not text.isascii():
             row[name] = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return row
+
+
+def digest(path: str) -> str:
+    """The SHA-256 of a local file. Raises OSError."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def plan_lines(path: str) -> Iterator[bytes]:

@@ -140,6 +140,8 @@ def _run(job: Job, extent: plan.Extent, engine: Engine, workers: int, watch: Cal
     if not missing:
         return progress
     with as_local(join(job.out, results.PLAN)) as local:
+        if results.digest(str(local)) != extent.sha256:
+            raise ScoringError(f"{join(job.out, results.PLAN)}: damaged; give another folder")
         todo = (each for each in plan.entries_of(results.plan_lines(str(local))) if each.number not in done)
         found: Iterator[Scored | plan.Entry]
         if engine == "ray":

@@ -91,6 +91,15 @@ def test_folders_that_are_not_for_results(photos, tiny_file, tmp_path):
     assert not (tmp_path / "out" / "_manifest.json").exists()
 
 
+def test_a_plan_that_was_tampered_with_is_refused(photos, tiny_file, tmp_path):
+    score(photos, tmp_path / "out", tiny_file)
+    (tmp_path / "out" / "part-00000000.parquet").unlink()
+    plan_file = tmp_path / "out" / "_plan.jsonl"
+    plan_file.write_text(plan_file.read_text().replace("same", "name"))
+    with pytest.raises(ScoringError, match=r"_plan\.jsonl: damaged"):
+        score(photos, tmp_path / "out", tiny_file)
+
+
 def test_without_pyarrow_only_json_lines(photos, tiny_file, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(MissingExtraError, match=r'"clf-edge\[parquet\]", or ask for --format jsonl'):
