@@ -31,7 +31,8 @@ def describe_page(classifier: Classifier, where: str) -> PageData:
     """
     card = classifier.card
     facts = tuple((name, text) for name, text in card_facts(classifier) if name != "description")
-    return PageData(card.model, card.description, facts, _for_scripts(card, where))
+    description = card.description.removeprefix(f"{card.model}: ")  # which the title says
+    return PageData(card.model, description, facts, _for_scripts(card, where))
 
 
 def _for_scripts(card: ModelCard, where: str) -> dict[str, Any]:
@@ -74,6 +75,7 @@ def _golden(card: ModelCard) -> dict[str, Any] | None:
         "tolerance": golden.tolerance,
         "familiarity": () if known is None else known.golden,
         "familiarityTolerance": None if known is None else known.tolerance,
+        "foreign": 0 if known is None else known.foreign,
         "picture": None
         if picture is None or _leaves_palette(picture.data)
         else {

@@ -150,6 +150,20 @@ def test_the_model_that_ships_answers_as_in_python_with_the_keyboard_and_then_wi
     assert_as_in_python(answered(page), model, shot)
 
 
+def test_a_newer_version_waits_until_it_is_asked_for(small_model, ort_web, tmp_path, serve, visit):
+    write_page(small_model(), tmp_path / "page", ort_web=ort_web)
+    page = visit(serve(tmp_path / "page")[0])
+    page.get_by_text("Ready without a network.").wait_for()
+    newer = small_model(change=lambda card: replace(card, model="newer"))
+    write_page(newer, tmp_path / "page", ort_web=ort_web, overwrite=True)
+    page.reload()
+    assert page.title() == "tiny"
+    page.get_by_role("button", name="Update").click()
+    page.wait_for_selector("h1:has-text('newer')")
+    page.wait_for_selector("body[data-state=ready]")
+    assert agreement(page)[0] == "agrees"
+
+
 def test_one_file_is_opened_from_a_disk_and_asks_for_nothing(ort_web, visit, tmp_path, shot):
     asked = []
     [line] = write_page(default_model(), tmp_path, single=True, ort_web=ort_web)

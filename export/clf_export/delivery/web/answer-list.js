@@ -36,7 +36,7 @@ export function makeAnswerList(answer, card) {
     const found = await answer(tensor);
     const said = readAnswer(found, card);
     const familiar = found.familiarity === null ? "" : `, familiarity ${percent(found.familiarity)}`;
-    const line = `${origin}${familiar}, ${found.milliseconds.toFixed(1)} ms`;
+    const line = `${origin}${familiar}, ${found.milliseconds.toFixed(1)}\u00a0ms`;
     const element = makeResult(template, { picture, seen, origin: line });
     showAnswer(element, said, card.threshold);
     Object.assign(element, { answer: { ...found, name: said.name } });

@@ -66,7 +66,8 @@ function showExamples(cases, answers) {
     const origin = `golden case ${i + 1}`;
     const button = document.createElement("button");
     button.type = "button";
-    button.title = `${origin}: ${card.names[expected]}`;
+    const isForeign = i >= cases.length - page.golden.foreign; // a made image of no class, to test the familiarity
+    button.title = `${origin}: ${isForeign ? "of no class" : card.names[expected]}`;
     button.setAttribute("aria-label", button.title);
     button.append(canvasOf(toImageData(tensor, card)));
     button.addEventListener("click", () => answers.addTensor(origin, tensor, canvasOf(toImageData(tensor, card))));

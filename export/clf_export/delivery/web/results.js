@@ -72,8 +72,9 @@ function reason({ isUnknown, familiarity, likeliest, probability }, threshold) {
   if (!isUnknown) {
     return "";
   }
-  const less = `${percent(familiarity)} of known images are less familiar than this one`;
-  return `${less}; below ${percent(threshold)} an image is unknown. The likeliest class would be ${likeliest}, ${percent(probability)}.`;
+  const share = familiarity < 0.0005 ? "Hardly any known image is" : `${percent(familiarity)} of known images are`;
+  const why = `${share} less familiar than this one; below ${percent(threshold)} an image is unknown.`;
+  return `${why} The likeliest class would be ${likeliest}, ${percent(probability)}.`;
 }
 
 function makeBar(name, probability) {
