@@ -13,7 +13,6 @@ from clf_runtime.errors import UsageError
 if TYPE_CHECKING:
     from clf_export.adoption.stated import Stated
 
-_PANEL = "Your own .onnx"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 
 OnnxOption = Annotated[
@@ -21,7 +20,6 @@ OnnxOption = Annotated[
     typer.Option(
         "--onnx",
         metavar="FILE",
-        rich_help_panel=_PANEL,
         help="Instead of RUN: a classifier's .onnx file from another program, made into a clf-edge model and compared "
         "with the original on the pictures of --data. The options below state what its file does not say.",
     ),
@@ -31,22 +29,18 @@ NamesOption = Annotated[
     typer.Option(
         "--names",
         metavar="FILE|A,B,C",
-        rich_help_panel=_PANEL,
         help="With --onnx: the classes in the order of its output, one per line of a file, or comma-separated.",
     ),
 ]
 SizeOption = Annotated[
     str | None,
-    typer.Option(
-        "--image-size", metavar="N|HxW", rich_help_panel=_PANEL, help="With --onnx: the size of its images, in pixels."
-    ),
+    typer.Option("--image-size", metavar="N|HxW", help="With --onnx: the size of its images, in pixels."),
 ]
 RangeOption = Annotated[
     str | None,
     typer.Option(
         "--range",
         metavar="LOW..HIGH",
-        rich_help_panel=_PANEL,
         help="With --onnx: what pixels are scaled to before the mean is subtracted: 0..1, 0..255 or -1..1.",
     ),
 ]
@@ -55,7 +49,6 @@ MeanOption = Annotated[
     typer.Option(
         "--mean",
         metavar="A[,B,C]",
-        rich_help_panel=_PANEL,
         help="With --onnx: what is subtracted, in units of --range, in its order of channels; 0 for nothing.",
     ),
 ]
@@ -64,31 +57,23 @@ StdOption = Annotated[
     typer.Option(
         "--std",
         metavar="A[,B,C]",
-        rich_help_panel=_PANEL,
         help="With --onnx: what the result is divided by, in units of --range; 1 for nothing.",
     ),
 ]
-BgrOption = Annotated[
-    bool, typer.Option("--bgr", rich_help_panel=_PANEL, help="With --onnx: its channels are blue, green, red.")
-]
-NhwcOption = Annotated[
-    bool, typer.Option("--nhwc", rich_help_panel=_PANEL, help="With --onnx: its images are height x width x channels.")
-]
+BgrOption = Annotated[bool, typer.Option("--bgr", help="With --onnx: its channels are blue, green, red.")]
+NhwcOption = Annotated[bool, typer.Option("--nhwc", help="With --onnx: its images are height x width x channels.")]
 LogitsOption = Annotated[
     bool,
-    typer.Option("--logits", rich_help_panel=_PANEL, help="With --onnx: its outputs are logits: a softmax is added."),
+    typer.Option("--logits", help="With --onnx: its outputs are logits: a softmax is added."),
 ]
 OutputOption = Annotated[
     str | None,
-    typer.Option(
-        "--output", metavar="NAME", rich_help_panel=_PANEL, help="With --onnx: the output with the scores, of several."
-    ),
+    typer.Option("--output", metavar="NAME", help="With --onnx: the output with the scores, of several."),
 ]
 FitOption = Annotated[
     Literal["stretch", "pad", "crop"] | None,
     typer.Option(
         "--fit",
-        rich_help_panel=_PANEL,
         help="With --onnx: how a picture of another size becomes an image of the model's.",
     ),
 ]
@@ -97,7 +82,6 @@ BackgroundOption = Annotated[
     typer.Option(
         "--background",
         metavar="COLOUR",
-        rich_help_panel=_PANEL,
         help="With --onnx and --fit: the colour of bars, and under transparency: #rrggbb, white, black or grey.  "
         "[default: white]",
     ),

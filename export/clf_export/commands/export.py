@@ -106,6 +106,11 @@ def export(
     keep_rejected: Annotated[
         bool, typer.Option("--keep-rejected", help="Keep a file that fails verification, as NAME.rejected.onnx.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
     page: PageOption = None,
     single: SingleOption = False,
     ort_web: OrtWebOption = None,
@@ -123,11 +128,6 @@ def export(
     output: OutputOption = None,
     fit: FitOption = None,
     background: BackgroundOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
 ) -> None:
     """Write a trained model as one ONNX file, after verifying that its outputs match PyTorch's.
 

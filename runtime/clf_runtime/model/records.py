@@ -17,7 +17,7 @@ LEAST_SIDE = 4  # of a model that takes photos: with 3, an array [h, w, 3] could
 
 @dataclass(frozen=True)
 class Parity:
-    """How the file's outputs compared with PyTorch's at export.
+    """How the file's outputs compared with PyTorch's at export, or those of the original of an adopted file.
 
     Over `images` test images, `max_difference` and `mean_difference` are absolute differences of probabilities,
     `differing` counts the images whose predicted class differs (all of them ties within `tolerance`), accuracies are

@@ -1,5 +1,6 @@
 """A foreign classifier adopted: whatever its layout, its output or its operator set, the answers are the original's."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -184,6 +185,41 @@ def test_of_several_outputs_one_is_taken_and_the_rest_left_out(saved, pictures, 
         adopt_onnx(file, Stated(NAMES, **IMAGENET), pictures, tmp_path / "two.onnx")
     stated = Stated(NAMES, output="s", **IMAGENET)
     adopt_onnx(file, stated, pictures, tmp_path / "two.onnx", familiarity="off")
+
+
+def test_a_linear_classifier_of_scikit_learn_takes_flattened_images(saved, pictures, tmp_path):
+    """As skl2onnx writes it: operators of ai.onnx.ml, a label beside the scores, one version named twice."""
+    random = np.random.default_rng(2)
+    node = helper.make_node(
+        "LinearClassifier",
+        ["x"],
+        ["label", "s"],
+        domain="ai.onnx.ml",
+        coefficients=(random.normal(size=3 * 192) / 10).tolist(),
+        intercepts=[0.1, -0.1, 0.0],
+        classlabels_ints=[0, 1, 2],
+        post_transform="SOFTMAX",
+    )
+    graph = helper.make_graph(
+        [node],
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 192])],
+        [
+            helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]),
+            helper.make_tensor_value_info("s", TensorProto.FLOAT, ["N", 3]),
+        ],
+    )
+    sets = [helper.make_opsetid("ai.onnx.ml", 1), helper.make_opsetid("", 15), helper.make_opsetid("ai.onnx", 15)]
+    file = saved(helper.make_model(graph, opset_imports=sets, ir_version=8))
+    stated = Stated(NAMES, (8, 8), (0, 1), (0,), (1,), layout="NHWC")
+    with pytest.raises(AdoptionError, match="takes 192 values an image, which --image-size 5x5 does not divide"):
+        adopt_onnx(file, replace(stated, image_size=(5, 5)), pictures, tmp_path / "ours.onnx")
+    adopt_onnx(file, stated, pictures, tmp_path / "ours.onnx", familiarity="off")
+    images = np.load(pictures)["images"]
+    flat = images.transpose(0, 2, 3, 1).reshape(40, 192).astype(np.float32) / 255
+    [expected] = ort.InferenceSession(file, providers=["CPUExecutionProvider"]).run(["s"], {"x": flat})
+    given = Classifier.load(tmp_path / "ours.onnx").predict_batch(images, distribution=True)
+    np.testing.assert_allclose(np.stack([p.distribution for p in given]), expected, atol=1e-5)
 
 
 def test_names_in_its_own_metadata_are_read(saved, pictures, tmp_path):
