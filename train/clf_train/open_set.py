@@ -30,7 +30,7 @@ from clf_train.runs.run import Run
 
 FILES = "open-set-*.json"  # of the rounds that are done, until all are
 OnOpenSet = Callable[[Model, str, int], Watcher]  # the model, what is about to be done, and how many images it takes
-_Ask = Callable[[int, Watcher], Scores]  # the number of the round
+_Scoring = Callable[[int, Watcher], Scores]  # the number of the round
 
 
 def silent(model: Model, said: str, images: int) -> Watcher:
@@ -69,13 +69,14 @@ def measure_open_set(
     return found
 
 
-def _ask(run: Run, dataset: Dataset, number: int, left_out: tuple[int, ...], ask: _Ask, watcher: Watcher) -> Round:
+def _ask(run: Run, dataset: Dataset, number: int, left_out: tuple[int, ...], ask: _Scoring, watcher: Watcher) -> Round:
     begun = time.perf_counter()
     labels = dataset.train.labels
     try:
         with explaining_net_errors(run.model):
             known, right, foreign, which = ask(number, watcher)
-    except (Stopped, OSError):
+    except Stopped:
+        watcher.note(f"{run.model}: its training is finished, but not what it says of new classes")
         raise
     except TrainError as error:  # the run is complete without
         watcher.note(f"{run.model} without {listed(run.names, left_out)}: {error}; so it cannot tell of them")
@@ -86,7 +87,7 @@ def _ask(run: Run, dataset: Dataset, number: int, left_out: tuple[int, ...], ask
 
 def _nets(
     run: Run, dataset: Dataset, rounds: Sequence[tuple[int, ...]], device: torch.device
-) -> tuple[_Ask, int, list[int]]:
+) -> tuple[_Scoring, int, list[int]]:
     """Rounds in each of which a net is trained, their epochs, and how many images each takes."""
     held_out = validation_rows(dataset, run.recipe, run.seed)
     rows = [choose_rows(dataset.train.labels, left_out, held_out, i, run.seed) for i, left_out in enumerate(rounds)]
@@ -107,7 +108,7 @@ def _nets(
 
 def _heads(
     run: Run, dataset: Dataset, rounds: Sequence[tuple[int, ...]], device: torch.device
-) -> tuple[_Ask, int, list[int]]:
+) -> tuple[_Scoring, int, list[int]]:
     """Rounds in each of which only the head is fitted, to features that are computed in the first."""
     split, head = dataset.train, run.head
     assert head is not None
