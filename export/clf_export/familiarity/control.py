@@ -9,13 +9,14 @@ Letters in shapes: N images, C channels, H height, W width. Values are float32 i
 """
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 
 from clf_export.familiarity.fit import UNFAMILIAR
+from clf_export.familiarity.fold_scores import featured, head_of, score_in_folds
 from clf_export.familiarity.images import LEAST_HELD_OUT, FrozenImages, Images
-from clf_export.familiarity.neighbours import called_unknown
 from clf_export.familiarity.outliers import Maker, Random, blur, others, shrunk
 from clf_export.familiarity.outputs import second_output
 from clf_runtime.model.familiarity import Control
@@ -39,10 +40,32 @@ def measure_control(
         return None
     changed = {kind: change(known[rows], value_range, kind, random) for kind in KINDS}
     if isinstance(images, FrozenImages):
-        shares = called_unknown(model, images, rows, list(changed.values()), UNFAMILIAR)
+        shares = called_unknown(model, images, rows, list(changed.values()))
     else:
         shares = [float((second_output(answered, those) < UNFAMILIAR).mean()) for those in changed.values()]
     return Control(len(rows), tuple(changed), tuple(shares))
+
+
+def called_unknown(
+    model: onnx.ModelProto, images: FrozenImages, rows: np.ndarray, changed: Sequence[np.ndarray]
+) -> list[float]:
+    """The share of changed known images, each [M, C, H, W] of the `rows` int64 [M], that is unknown by a frozen net.
+
+    Each is scored by the head and the metric that had not seen the image that it was made of.
+    """
+    found = featured(model.SerializeToString(deterministic=True), images)
+    head = head_of(images)
+    scores = score_in_folds(found.x, found.h, head, images)
+    least = np.quantile(scores.known, UNFAMILIAR)
+    shares = []
+    for those in changed:
+        x, h = found.of(those)
+        score = np.empty(len(rows))
+        for number in np.unique(head.fold[rows]):
+            mine = head.fold[rows] == number
+            score[mine] = scores.by_fold(number, x[mine], h[mine])
+        shares.append(float((score < least).mean()))
+    return shares
 
 
 def change(images: np.ndarray, value_range: tuple[float, float], kind: str, random: Random) -> np.ndarray:

@@ -10,85 +10,15 @@ the maxima of the last map's channels rather than their means, which the head ha
 Letters in shapes: N images, C channels, F features of the head, K classes, P prototypes, R axes.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-
 import numpy as np
 import onnx
 from onnx import helper
-from scipy.special import logsumexp
 
 from clf_export.familiarity.append import append_share
-from clf_export.familiarity.features import with_pooled_maximum
+from clf_export.familiarity.fold_scores import featured, head_of, score_in_folds
 from clf_export.familiarity.images import FrozenImages
+from clf_export.familiarity.metric import Metric, fit_metric
 from clf_export.familiarity.nodes import constant, linear
-from clf_export.familiarity.outputs import named_outputs
-from clf_train.loop.head import FOLDS, PENALTIES, folds, rotate, solve
-
-_MOST = 512  # prototypes, and axes: 1,280 channels are 5 MB in each
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A squared distance: (|x - p|² - |axes (x - p)|²) / scale, to the nearest of the prototypes p.
-
-    `prototypes` is float64 [P, C] of length 1 each, `axes` [R, C].
-    """
-
-    prototypes: np.ndarray
-    axes: np.ndarray
-    scale: float
-
-    def nearest(self, x: np.ndarray) -> np.ndarray:
-        """The squared distance of directions x [N, C] to the nearest prototype: [N]."""
-        slopes, offsets = self.planes()
-        turned = x @ self.axes.T
-        return np.asarray((x @ slopes.T + offsets).min(axis=1) + (1 - (turned**2).sum(axis=1)) / self.scale)
-
-    def planes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Slopes [P, C] and offsets [P] of what, beside |x|² - |axes x|², is the distance to each prototype."""
-        turned = self.prototypes @ self.axes.T
-        slopes = -2 / self.scale * (self.prototypes - turned @ self.axes)
-        return slopes, (1 - (turned**2).sum(axis=1)) / self.scale
-
-
-def fit_metric(x: np.ndarray, labels: np.ndarray) -> Metric:
-    """The metric of directions x [N, C] with labels int64 [N].
-
-    It is the inverse of the covariance within the classes plus its mean eigenvalue that is not zero.
-    """
-    centred = np.concatenate([x[labels == label] - x[labels == label].mean(axis=0) for label in np.unique(labels)])
-    _, sizes, axes = np.linalg.svd(centred / np.sqrt(len(x)), full_matrices=False)
-    spread = sizes**2
-    some = spread > 1e-8 * max(spread.max(), 1e-12)
-    scale = float(spread[some].mean()) if some.any() else 1.0
-    weights = np.sqrt(spread / (spread + scale))[some]
-    prototypes = x if len(x) <= _MOST else x[np.random.default_rng(0).permutation(len(x))[:_MOST]]
-    return Metric(prototypes, (weights[:, None] * axes[some])[:_MOST], scale)
-
-
-@dataclass(frozen=True)
-class _Fold:
-    """Of a fold the `others`, bool [N], that the head and the metric, fitted to the rest, have not seen."""
-
-    others: np.ndarray
-    weight: np.ndarray
-    bias: np.ndarray
-    metric: Metric
-
-    def energy(self, h: np.ndarray) -> np.ndarray:
-        """The energy of what the head is given, [N, F]: [N]."""
-        found: np.ndarray = logsumexp(h @ self.weight.T + self.bias, axis=1)
-        return found
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """The training images' scores by what had not seen them, [N], and the weights of their two parts."""
-
-    score: np.ndarray
-    by_energy: float
-    by_distance: float
 
 
 def with_neighbours(model: onnx.ModelProto, images: FrozenImages) -> onnx.ModelProto:
@@ -97,98 +27,14 @@ def with_neighbours(model: onnx.ModelProto, images: FrozenImages) -> onnx.ModelP
     Raises FamiliarityError if the net has no map before its last layer, or all images are equally familiar; ModelError
     if onnxruntime cannot run it.
     """
-    made, direction, given, logits = with_pooled_maximum(model)
-    x, h = _features(made, (direction, given), images.known)
-    known = _score_known(x, h, list(_folds(x, h, images)))
-    metric = fit_metric(x, images.labels)
-    parts = _append_parts(made.graph, direction, logits, metric)
-    weight = np.array([[known.by_energy, known.by_distance, -known.by_distance / metric.scale]])
-    return append_share(made, parts, weight, known.by_distance / metric.scale, known.score)
-
-
-def called_unknown(
-    model: onnx.ModelProto, images: FrozenImages, rows: np.ndarray, changed: Sequence[np.ndarray], threshold: float
-) -> list[float]:
-    """The share of changed known images, each [M, C, H, W] of the `rows` int64 [M], that is below the `threshold`.
-
-    Each is scored by the head and the metric that had not seen the image that it was made of.
-    """
-    made, direction, given, _ = with_pooled_maximum(model)
-    x, h = _features(made, (direction, given), images.known)
-    of_folds = list(_folds(x, h, images))
-    known = _score_known(x, h, of_folds)
-    least = np.quantile(known.score, threshold)
-    shares = []
-    for those in changed:
-        away, score = _features(made, (direction, given), those), np.empty(len(rows))
-        for fold in of_folds:
-            mine = fold.others[rows]
-            if mine.any():
-                score[mine] = known.by_energy * fold.energy(away[1][mine])
-                score[mine] += known.by_distance * fold.metric.nearest(away[0][mine])
-        shares.append(float((score < least).mean()))
-    return shares
-
-
-def left_out_scores(
-    model: onnx.ModelProto, images: FrozenImages, rounds: Sequence[Sequence[int]]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Of each round the scores of known images [M], and of those of the classes left out [F], with labels int64 [F].
-
-    Head and metric are fitted without these classes, and each image is scored by those of its fold, which it is new to.
-    """
-    made, direction, given, _ = with_pooled_maximum(model)
-    x, h = _features(made, (direction, given), images.known)
-    apart = folds(images.labels, FOLDS, images.seed)
-    for left_out in rounds:
-        is_foreign = np.isin(images.labels, left_out)
-        classes = np.unique(images.labels[~is_foreign])
-        some = replace(
-            images,
-            known=images.known[:0],
-            labels=np.searchsorted(classes, images.labels[~is_foreign]),
-            classes=len(classes),
-            counts=None if images.counts is None else images.counts[~is_foreign],
-        )
-        of_folds = list(_folds(x[~is_foreign], h[~is_foreign], some, apart[~is_foreign]))
-        known = _score_known(x[~is_foreign], h[~is_foreign], of_folds)
-        foreign = np.empty(len(apart))
-        for i, fold in enumerate(of_folds):
-            mine = is_foreign & (apart == i)
-            foreign[mine] = known.by_energy * fold.energy(h[mine]) + known.by_distance * fold.metric.nearest(x[mine])
-        yield known.score, foreign[is_foreign], images.labels[is_foreign]
-
-
-def _features(model: onnx.ModelProto, names: tuple[str, str], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The direction [N, C] and what the head is given [N, F] of images, float64."""
-    direction, given = named_outputs(model, names, images)
-    return direction.astype(np.float64), given.astype(np.float64)
-
-
-def _folds(x: np.ndarray, h: np.ndarray, images: FrozenImages, fold: np.ndarray | None = None) -> Iterator[_Fold]:
-    """Of each fold the head and the metric that were fitted to the others; `fold` is which each image is in, [N]."""
-    fold = folds(images.labels, FOLDS, images.seed) if fold is None else fold
-    penalties = [penalty for penalty in PENALTIES if penalty >= images.penalty * 0.999]
-    for i in range(int(fold.max()) + 1):
-        rest = fold != i
-        turned, rotation, centre = rotate(h, rest)
-        counts = None if images.counts is None else images.counts[rest]
-        *_, (weight, bias) = solve(turned[rest], images.labels[rest], images.classes, penalties, counts)
-        weight = weight @ rotation.T
-        bias = bias - weight @ centre
-        yield _Fold(
-            ~rest, weight / images.temperature, bias / images.temperature, fit_metric(x[rest], images.labels[rest])
-        )
-
-
-def _score_known(x: np.ndarray, h: np.ndarray, of_folds: Sequence[_Fold]) -> _Scored:
-    """The training images' own scores, each by its fold."""
-    energy, distance = (np.empty(len(x)) for _ in range(2))
-    for fold in of_folds:
-        energy[fold.others] = fold.energy(h[fold.others])
-        distance[fold.others] = fold.metric.nearest(x[fold.others])
-    by_energy, by_distance = 1 / max(energy.std(), 1e-12), -1 / max(distance.std(), 1e-12)
-    return _Scored(by_energy * energy + by_distance * distance, by_energy, by_distance)
+    found = featured(model.SerializeToString(deterministic=True), images)
+    scores = score_in_folds(found.x, found.h, head_of(images), images)
+    metric = fit_metric(found.x, images.labels)
+    made = onnx.ModelProto()
+    made.CopyFrom(found.model)
+    parts = _append_parts(made.graph, found.direction, found.logits, metric)
+    weight = np.array([[scores.by_energy, scores.by_distance, -scores.by_distance / metric.scale]])
+    return append_share(made, parts, weight, scores.by_distance / metric.scale, scores.known)
 
 
 def _append_parts(graph: onnx.GraphProto, direction: str, logits: str, metric: Metric) -> str:
