@@ -18,19 +18,29 @@ from clf_runtime.evaluation.open_set import listed, open_set_summary
 from clf_runtime.model.open_set import OpenSet
 from clf_train.data.dataset import Dataset
 from clf_train.data.preparation import validation_rows
-from clf_train.errors import RunError, Stopped, TrainError
+from clf_train.errors import RecipeError, RunError, Stopped, TrainError
 from clf_train.evaluation.open_set import SCHEMA, Round, measure_round, together, without_figures
+from clf_train.loop.device import select_device
 from clf_train.loop.fit import Watcher
 from clf_train.loop.head import features
-from clf_train.loop.left_out import Scores, choose_rounds, choose_rows, fit_heads_without, shorten, train_without
+from clf_train.loop.left_out import (
+    Scores,
+    choose_rounds,
+    choose_rows,
+    fit_heads_without,
+    refuse_open_set,
+    shorten,
+    train_without,
+)
 from clf_train.loop.net_errors import explaining_net_errors
 from clf_train.models.registry import Model, build_model, find_architecture
 from clf_train.runs.records import read_record, write_record
-from clf_train.runs.run import Run
+from clf_train.runs.run import Init, Run
+from clf_train.scoring import add_open_set
 
 FILES = "open-set-*.json"  # of the rounds that are done, until all are
 OnOpenSet = Callable[[Model, str, int], Watcher]  # the model, what is about to be done, and how many images it takes
-_Ask = Callable[[int, Watcher], Scores]  # the number of the round
+_Scoring = Callable[[int, Watcher], Scores]  # the number of the round
 
 
 def silent(model: Model, said: str, images: int) -> Watcher:
@@ -38,13 +48,35 @@ def silent(model: Model, said: str, images: int) -> Watcher:
     return Watcher()
 
 
-def measure_open_set(
+def refuse_early(at_once: int, classes: int, processes: int, init: Init | None) -> None:
+    """Raise RecipeError if so many of the classes cannot be left out at a time in a training like this."""
+    refuse_open_set(at_once, classes)
+    if init is not None:
+        raise RecipeError("no class can be left out with init: the weights it begins with may know it")
+    if processes > 1:
+        raise RecipeError("--open-set trains by one process: start clf-train without torchrun")
+
+
+def with_open_set(run: Run, dataset: Dataset, at_once: int, place: Path, on_start: OnOpenSet) -> Run:
+    """A finished run in the folder `place` with what is measured of left-out classes, unless it has that already.
+
+    Raises Stopped if the watcher asks for it, DeviceError if its device does not work, OSError as the system does.
+    """
+    if run.open_set is None:
+        device, _ = select_device("cuda" if run.device.startswith("cuda") else "cpu")
+        run = add_open_set(run, _measure(run, dataset, at_once, place, device, on_start), place)
+    for file in place.glob(FILES):
+        file.unlink()
+    return run
+
+
+def _measure(
     run: Run, dataset: Dataset, at_once: int, place: Path, device: torch.device, on_start: OnOpenSet
 ) -> OpenSet:
     """Train a finished run's model without each class, `at_once` of them at a time, and ask it about their images.
 
     None of them is a test image. Rounds that are done are kept in `place`. One whose training fails has no figures, and
-    the watcher is told. Raises Stopped if the watcher asks for it; OSError as the system does.
+    the watcher is told.
     """
     rounds = choose_rounds(len(run.names), at_once, run.seed)
     prepare = _heads if run.recipe.fit_head and not run.recipe.epochs else _nets
@@ -69,13 +101,14 @@ def measure_open_set(
     return found
 
 
-def _ask(run: Run, dataset: Dataset, number: int, left_out: tuple[int, ...], ask: _Ask, watcher: Watcher) -> Round:
+def _ask(run: Run, dataset: Dataset, number: int, left_out: tuple[int, ...], ask: _Scoring, watcher: Watcher) -> Round:
     begun = time.perf_counter()
     labels = dataset.train.labels
     try:
         with explaining_net_errors(run.model):
             known, right, foreign, which = ask(number, watcher)
-    except (Stopped, OSError):
+    except Stopped:
+        watcher.note(f"{run.model}: its training is finished, but not what it says of new classes")
         raise
     except TrainError as error:  # the run is complete without
         watcher.note(f"{run.model} without {listed(run.names, left_out)}: {error}; so it cannot tell of them")
@@ -86,7 +119,7 @@ def _ask(run: Run, dataset: Dataset, number: int, left_out: tuple[int, ...], ask
 
 def _nets(
     run: Run, dataset: Dataset, rounds: Sequence[tuple[int, ...]], device: torch.device
-) -> tuple[_Ask, int, list[int]]:
+) -> tuple[_Scoring, int, list[int]]:
     """Rounds in each of which a net is trained, their epochs, and how many images each takes."""
     held_out = validation_rows(dataset, run.recipe, run.seed)
     rows = [choose_rows(dataset.train.labels, left_out, held_out, i, run.seed) for i, left_out in enumerate(rounds)]
@@ -107,7 +140,7 @@ def _nets(
 
 def _heads(
     run: Run, dataset: Dataset, rounds: Sequence[tuple[int, ...]], device: torch.device
-) -> tuple[_Ask, int, list[int]]:
+) -> tuple[_Scoring, int, list[int]]:
     """Rounds in each of which only the head is fitted, to features that are computed in the first."""
     split, head = dataset.train, run.head
     assert head is not None

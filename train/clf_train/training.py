@@ -22,14 +22,12 @@ from clf_train.loop.exact import exact
 from clf_train.loop.fit import Fit, OutOfFold, Watcher, fit
 from clf_train.loop.folds import FILES, fit_folds, refuse_folds
 from clf_train.loop.head import FOLDS, fit_head, spare_few
-from clf_train.loop.left_out import refuse_open_set
 from clf_train.loop.net_errors import explaining_net_errors
 from clf_train.loop.rebuild import rehearse
 from clf_train.models.own import softmax_hint
 from clf_train.models.recipe import Recipe
 from clf_train.models.registry import Model, find_architecture, is_own
-from clf_train.open_set import FILES as ROUNDS
-from clf_train.open_set import OnOpenSet, measure_open_set, silent
+from clf_train.open_set import OnOpenSet, refuse_early, silent, with_open_set
 from clf_train.report import page
 from clf_train.report.tensorboard import scalars
 from clf_train.runs import plan
@@ -40,7 +38,7 @@ from clf_train.runs.metrics_file import add_epoch, write_metrics
 from clf_train.runs.output_place import refuse_among_images
 from clf_train.runs.plan import Plan, read_plan, write_plan
 from clf_train.runs.run import RECORD, Init, Run, folder_name, read_run
-from clf_train.scoring import add_open_set, score
+from clf_train.scoring import score
 
 OnStart = Callable[[Model, Recipe, str], Watcher]
 
@@ -88,7 +86,7 @@ def train(
             )
     chosen, _ = select_device(device, world.local_rank)
     if open_set:
-        _refuse_open_set(open_set, dataset, init, world)
+        refuse_early(open_set, len(dataset.names), world.size, init)
     if folds or dataset.undivided:
         recipes = _folded(recipes, dataset, folds, seed, world)
     wanted = Plan(
@@ -112,15 +110,6 @@ def train(
         open_set,
     )
     return _carry_out(wanted, dataset, folder, on_start, on_open_set, world, resume=False)
-
-
-def _refuse_open_set(at_once: int, dataset: Dataset, init: Init | None, world: World) -> None:
-    """Raise RecipeError if classes cannot be left out."""
-    refuse_open_set(at_once, len(dataset.names))
-    if init is not None:
-        raise RecipeError("no class can be left out with init: the weights it begins with may know it")
-    if world.size > 1:
-        raise RecipeError("--open-set trains by one process: start clf-train without torchrun")
 
 
 def _folded(
@@ -193,7 +182,10 @@ def _carry_out(
                     run = _train_one(wanted, dataset, model, place, on_start, world)
                 runs += [run] if run else []
             if partial is not None and wanted.open_set:
-                runs = [_with_open_set(wanted, dataset, run, partial, on_open_set) for run in runs]
+                runs = [
+                    with_open_set(run, dataset, wanted.open_set, _place(wanted, partial, run.model), on_open_set)
+                    for run in runs
+                ]
             if partial is not None and len(runs) > 1:
                 (partial / "comparison.html").write_text(page.comparison_page(runs, partial), "utf-8")
         except (OSError, TrainError) as error:
@@ -206,18 +198,6 @@ def _place(wanted: Plan, partial: Path, model: Model) -> Path:
     place = partial if len(wanted.recipes) == 1 else partial / folder_name(model)
     place.mkdir(exist_ok=True)
     return place
-
-
-def _with_open_set(wanted: Plan, dataset: Dataset, run: Run, partial: Path, on_open_set: OnOpenSet) -> Run:
-    """A finished run with what is measured of left-out classes, unless it has that already."""
-    place = _place(wanted, partial, run.model)
-    if run.open_set is None:
-        device, _ = select_device("cuda" if wanted.device == "cuda" else "cpu")
-        found = measure_open_set(run, dataset, wanted.open_set, place, device, on_open_set)
-        run = add_open_set(run, found, place)
-    for file in place.glob(ROUNDS):
-        file.unlink()
-    return run
 
 
 def _with_advice(error: Exception, folder: Path, partial: Path | None, wanted: Plan) -> Exception:

@@ -9,12 +9,13 @@ Letters in shapes: N images, C channels, H height, W width. Values are float32 i
 """
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 
+from clf_export.familiarity.fold_scores import featured, head_of, score_in_folds
 from clf_export.familiarity.images import LEAST_HELD_OUT, FrozenImages, Images
-from clf_export.familiarity.neighbours import called_unknown
 from clf_export.familiarity.outliers import Maker, Random, blur, others, shrunk
 from clf_export.familiarity.outputs import second_output
 from clf_runtime.model.familiarity import Control
@@ -46,6 +47,28 @@ def measure_control(
     else:
         shares = [float((second_output(answered, those) < threshold).mean()) for those in changed.values()]
     return Control(len(rows), tuple(changed), tuple(shares))
+
+
+def called_unknown(
+    model: onnx.ModelProto, images: FrozenImages, rows: np.ndarray, changed: Sequence[np.ndarray], threshold: float
+) -> list[float]:
+    """The share of changed known images, each [M, C, H, W] of the `rows` int64 [M], that is unknown by a frozen net.
+
+    Each is scored by the head and the metric that had not seen the image that it was made of.
+    """
+    found = featured(model.SerializeToString(deterministic=True), images)
+    head = head_of(images)
+    scores = score_in_folds(found.x, found.h, found.examples, head, images)
+    least = np.quantile(scores.known, threshold)
+    shares = []
+    for those in changed:
+        x, h = found.of(those)
+        score = np.empty(len(rows))
+        for number in np.unique(head.fold[rows]):
+            mine = head.fold[rows] == number
+            score[mine] = scores.by_fold(number, x[mine], h[mine])
+        shares.append(float((score < least).mean()))
+    return shares
 
 
 def change(images: np.ndarray, value_range: tuple[float, float], kind: str, random: Random) -> np.ndarray:

@@ -52,7 +52,7 @@ class Images:
         return self.fresh[_FOREIGN][:1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FrozenImages:
     """What the familiarity of a pretrained net is fitted to, of which only the head was: see neighbours.
 

@@ -8,10 +8,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from clf_export.familiarity import control
-from clf_export.familiarity.control import KINDS, change, measure_control
+from clf_export.familiarity.control import KINDS, called_unknown, change, measure_control
 from clf_export.familiarity.images import FrozenImages, Images
 from clf_export.familiarity.left_out import with_familiarity_of_left_out
-from clf_export.familiarity.neighbours import called_unknown, with_neighbours
+from clf_export.familiarity.neighbours import with_neighbours
 from clf_runtime.model.open_set import OpenSet, open_set_fault
 
 
@@ -69,7 +69,7 @@ def test_of_a_frozen_net_unchanged_images_are_unknown_as_often_as_the_threshold_
     model, images = frozen
     rows = np.arange(120)
     noise = np.random.default_rng(1).integers(0, 256, images.known.shape, np.uint8)
-    same, other = called_unknown(model, images, rows, [images.known, noise], 0.05)
+    same, other = called_unknown(model, images, rows, [images.known, noise])
     assert same == pytest.approx(0.05, abs=0.01)
     assert other > 0.5
     found = measure_control(model, with_neighbours(model, images).SerializeToString(), images, (0, 255), 0.05)

@@ -63,6 +63,7 @@ def test_what_was_stopped_goes_on_after_the_last_round(source, tmp_path, monkeyp
 
     with pytest.raises(Stopped, match="resume with: clf-train --resume"):
         training.train(dataset, recipes("conv"), tmp_path / "run", open_set=1, on_open_set=watch)
+    assert said[-1] == "conv: its training is finished, but not what it says of new classes"
     trained = read_run(tmp_path / "run.partial")
     assert (trained.open_set, trained.weights_sha256) == (None, whole[0].weights_sha256)
     assert len(list((tmp_path / "run.partial").glob("open-set-*.json"))) == 2
