@@ -50,7 +50,7 @@ TOOL = Tool(
     "Rockchip's RKNN",
     "",
     write,
-    "rknn",
+    "rknn.api",
     "run_rknn.py",
     converts=True,
     tolerance=5e-3,  # float16

@@ -10,7 +10,8 @@ from clf_export.delivery.tool import Tool
 from clf_export.errors import DeliveryError
 
 TOOLS: dict[str, Tool] = {
-    module.TOOL.name: module.TOOL for module in (openvino, triton, transformers, ultralytics, node, mnn, ncnn, litert, rknn)
+    module.TOOL.name: module.TOOL
+    for module in (openvino, triton, transformers, ultralytics, node, mnn, ncnn, litert, rknn)
 }
 
 
