@@ -1,7 +1,7 @@
 # make demo   set up, train on the embedded images, export, verify, predict
 # make test   set up, run every test
 # make check  lint, format, types
-# make compatibility   run the models that ship on other engines and versions, each in its own environment
+# make compatibility   run the models that ship on other engines, versions and tools, each in its own environment
 # make oldest          run them on the oldest onnxruntime and numpy only, if these are available
 # make test-cuda       the tests that need an NVIDIA GPU; packages that are missing are taken from the folder cuda-wheels
 # make cuda-wheels     gather these packages, for a machine without a network
@@ -47,6 +47,7 @@ page: $(READY) $(NODE)
 
 compatibility: $(READY)
 	$(BIN)/python benchmarks/compatibility.py $(SHIPPED)
+	$(BIN)/python benchmarks/deliveries.py $(SHIPPED)
 
 oldest: $(READY)
 	$(BIN)/python benchmarks/compatibility.py $(SHIPPED) --engine oldest --if-there

@@ -5,9 +5,10 @@ usage: python benchmarks/compatibility.py MODEL... [--engine NAME ...] [--if-the
 Each engine has its own virtual environment, in a temporary folder or, for reuse, in --work. For onnxruntime this
 checkout is installed as on a device, with its extra `cpu` and without PyTorch: `clf-predict --self-test` must pass, and
 `clf-predict` must reproduce the probabilities of the golden cases. The other engines run the golden images without
-clf-edge, one by one and in a batch. The last line is one JSON object. The exit code is 0 if both onnxruntime versions
-and ONNX's reference evaluator pass for every file, else 1; OpenVINO and OpenCV are only reported, and so is an
-engine that is not available, with --if-there.
+clf-edge, one by one and in a batch, with both outputs where there are two; for a file that takes photos also the golden
+picture, decoded here, which the graph resizes. The last line is one JSON object. The exit code is 0 if both onnxruntime
+versions and ONNX's reference evaluator pass for every file, else 1; OpenVINO, OpenCV and tract are only reported, and
+so is an engine that is not available, with --if-there.
 """
 
 import argparse
@@ -63,6 +64,7 @@ ENGINES = {
     "openvino": Engine(("openvino", "numpy")),
     "opencv": Engine(("opencv-python-headless", "numpy")),
     "opencv4": Engine(("opencv-python-headless<5", "numpy")),
+    "tract": Engine(("tract", "numpy")),
 }
 
 
@@ -78,13 +80,38 @@ class Environment:
 
 @dataclass(frozen=True)
 class Cases:
-    """A model's golden cases: class names, images as the model takes them, and probabilities [cases, classes]."""
+    """A model's golden cases: class names, images as the model takes them, and probabilities [cases, classes].
+
+    `familiarity` is [cases], of files with that output, and `picture` the golden picture, [1, height, width, 3] with
+    its probabilities [1, classes], of those that take photos.
+    """
 
     names: tuple[str, ...]
     images: np.ndarray
     expected: np.ndarray
     tolerance: float
     alone: bool  # whether the model takes one image at a time, as one for photos does
+    familiarity: np.ndarray | None = None
+    familiarity_tolerance: float = 0.0
+    picture: tuple[np.ndarray, np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Differences:
+    """The largest differences of a probability, of a familiarity, and of a probability of the golden picture."""
+
+    probability: float
+    familiarity: float | None = None
+    picture: float | None = None
+
+    def problem(self, cases: Cases) -> str | None:
+        if self.probability > cases.tolerance:
+            return "differs by more than the tolerance"
+        if self.familiarity is not None and self.familiarity > cases.familiarity_tolerance:
+            return f"the familiarity differs by {self.familiarity:.1e}"
+        if self.picture is not None and self.picture > cases.tolerance:
+            return f"the golden picture differs by {self.picture:.1e}"
+        return None
 
 
 @dataclass(frozen=True)
@@ -105,6 +132,8 @@ class Result:
     tolerance: float | None
     problem: str | None
     absent: bool
+    familiarity: float | None = None
+    picture: float | None = None
 
 
 def main() -> int:
@@ -145,25 +174,28 @@ def try_engine(name: str, models: Sequence[Path], work: Path, scratch: Path, pyt
         broken, absent = str(refusal), isinstance(refusal, Absent)
         print(f"{name} IS NOT TRIED: {broken}", file=sys.stderr)
     for model in models:
-        difference, tolerance, problem = None, None, broken
+        found, tolerance, problem = None, None, broken
         if broken is None:
             try:
                 cases = read_cases(model)
                 tolerance = cases.tolerance
                 measure = our_difference if engine.ours else foreign_difference
-                difference = measure(name, environment, model.resolve(), cases, scratch)
-                if difference > tolerance:
-                    problem = "differs by more than the tolerance"
+                found = measure(name, environment, model.resolve(), cases, scratch)
+                problem = found.problem(cases)
             except Refusal as refusal:
                 problem = str(refusal)
         told = environment.version, environment.numpy, environment.python
-        yield Result(name, engine.package, *told, model.name, engine.required, difference, tolerance, problem, absent)
+        difference = None if found is None else found.probability
+        more = (None, None) if found is None else (found.familiarity, found.picture)
+        judged = (engine.required, difference, tolerance, problem, absent)
+        yield Result(name, engine.package, *told, model.name, *judged, *more)
 
 
 @functools.cache
 def read_cases(model: Path) -> Cases:
     """The golden cases in a file. Raises Refusal if it has none or is not a model."""
     from clf_runtime import Classifier, ClfError
+    from clf_runtime.inputs.files import picture_to_input
     from clf_runtime.model.golden import golden_images
     from clf_runtime.model.interface import in_colour
 
@@ -175,7 +207,14 @@ def read_cases(model: Path) -> Cases:
         raise Refusal("has no golden cases: export it again")
     expected = np.array(card.golden.probabilities, np.float32)
     images, is_photo = golden_images(card.golden, card), card.input == "photo"
-    return Cases(card.names, in_colour(images) if is_photo else images, expected, card.golden.tolerance, is_photo)
+    cases = Cases(card.names, in_colour(images) if is_photo else images, expected, card.golden.tolerance, is_photo)
+    if (known := card.familiarity) is not None and known.golden:
+        familiarity = np.array(known.golden, np.float32)
+        cases = replace(cases, familiarity=familiarity, familiarity_tolerance=known.tolerance)
+    if is_photo and (golden := card.golden_picture) is not None:
+        pixels = picture_to_input(golden.data, "the golden picture", card)[None]
+        cases = replace(cases, picture=(pixels, np.array([golden.probabilities], np.float32)))
+    return cases
 
 
 def make_environment(name: str, work: Path, python: str) -> Environment:
@@ -219,10 +258,10 @@ def find_python(name: str, python: str) -> str:
     raise Absent(f"needs Python {' or '.join(wanted)}; neither {python} nor the PATH has it")
 
 
-def our_difference(name: str, environment: Environment, model: Path, cases: Cases, scratch: Path) -> float:
+def our_difference(name: str, environment: Environment, model: Path, cases: Cases, scratch: Path) -> Differences:
     """Run the installed `clf-predict`: the self-test, then a file with one golden image, then one with all.
 
-    Returns the largest difference of a probability. Raises Refusal if a command fails.
+    The self-test includes familiarity and golden picture. Raises Refusal if a command fails.
     """
     command = [environment.programs / "clf-predict", "--model", model, "--json"]
     record = json.loads(call([*command, "--self-test"], fine=(0, 1)))
@@ -234,23 +273,41 @@ def our_difference(name: str, environment: Environment, model: Path, cases: Case
     lines = call([*command, "--quiet", "--top", str(len(cases.names)), *paths]).splitlines()
     rows = [{one["name"]: one["probability"] for one in json.loads(line)["top"]} for line in lines]
     answers = np.array([[row[name] for name in cases.names] for row in rows], np.float32)
-    return max(record["max_difference"], largest(answers, np.concatenate([cases.expected[:1], cases.expected])))
+    again = largest(answers, np.concatenate([cases.expected[:1], cases.expected]))
+    if record["problem"] is not None and record["max_difference"] <= cases.tolerance:
+        raise Refusal(record["problem"])
+    return Differences(max(record["max_difference"], again))
 
 
-def foreign_difference(name: str, environment: Environment, model: Path, cases: Cases, scratch: Path) -> float:
+def foreign_difference(name: str, environment: Environment, model: Path, cases: Cases, scratch: Path) -> Differences:
     """Run the golden images on an engine in its own environment, one by one and in a batch.
 
-    Returns the largest difference of a probability. Raises Refusal if the engine does not run the model.
+    Raises Refusal if the engine does not run the model.
     """
-    images, answers = scratch / "images.npy", scratch / "answers.npy"
-    np.save(images, cases.images)
-    alone = ["--alone"] if cases.alone else []
-    call([environment.programs / "python", __file__, model, "--engine", name, "--answer", images, answers, *alone])
-    return largest(np.load(answers), np.stack([cases.expected, cases.expected]))
+    images, answers = scratch / "images.npy", scratch / "answers.npz"
+
+    def answered(batch: np.ndarray) -> list[np.ndarray]:
+        np.save(images, batch)
+        alone = ["--alone"] if cases.alone else []
+        call([environment.programs / "python", __file__, model, "--engine", name, "--answer", images, answers, *alone])
+        with np.load(answers) as found:
+            return [found[key] for key in found.files]
+
+    first, *others = answered(cases.images)
+    found = Differences(largest(first, np.stack([cases.expected, cases.expected])))
+    if cases.familiarity is not None:
+        if not others:
+            raise Refusal("gives no familiarity")
+        expected = np.stack([cases.familiarity, cases.familiarity])
+        found = replace(found, familiarity=largest(others[0].reshape(expected.shape), expected))
+    if cases.picture is not None:
+        pixels, expected = cases.picture
+        found = replace(found, picture=largest(answered(pixels)[0], np.stack([expected, expected])))
+    return found
 
 
 def answer_files(name: str, model: Path, images: Path, answers: Path, alone_only: bool) -> int:
-    """Run the images of a file, one by one and in a batch, and write the outputs: float32 [2, cases, classes].
+    """Run the images of a file, one by one and in a batch, and write the outputs, each as float32 [2, cases, ...].
 
     With `alone_only` there is no batch, and the outputs of single images are written twice.
     """
@@ -258,8 +315,10 @@ def answer_files(name: str, model: Path, images: Path, answers: Path, alone_only
     try:
         run = FOREIGN[name](str(model))
         # copied: engines reuse their buffers
-        alone = np.concatenate([np.array(run(batch[i : i + 1])) for i in range(len(batch))])
-        np.save(answers, np.stack([alone, alone if alone_only else run(batch)]))
+        singly = [[np.array(output) for output in run(batch[i : i + 1])] for i in range(len(batch))]
+        alone = [np.concatenate(outputs) for outputs in zip(*singly, strict=True)]
+        together = alone if alone_only else run(batch)
+        np.savez(answers, *(np.stack(pair) for pair in zip(alone, together, strict=True)))
     except Exception as error:  # each engine has its own
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -275,7 +334,7 @@ def _reference(model):  # type: ignore[no-untyped-def]
     if any(node.op_type == "DequantizeLinear" for node in loaded.graph.node):
         loaded = convert_version(loaded, 19)  # supported by the evaluator from there on, with the same semantics
     evaluator = ReferenceEvaluator(loaded)
-    return lambda images: evaluator.run(None, {evaluator.input_names[0]: images})[0]
+    return lambda images: evaluator.run(None, {evaluator.input_names[0]: images})
 
 
 def _openvino(model):  # type: ignore[no-untyped-def]
@@ -283,7 +342,7 @@ def _openvino(model):  # type: ignore[no-untyped-def]
 
     # In float32: by default OpenVINO uses bfloat16 on processors that have it.
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda images: compiled(images)[0]
+    return lambda images: list(compiled(images).values())
 
 
 def _opencv(model):  # type: ignore[no-untyped-def]
@@ -293,12 +352,27 @@ def _opencv(model):  # type: ignore[no-untyped-def]
 
     def run(images):  # type: ignore[no-untyped-def]
         net.setInput(images)
-        return net.forward()
+        return net.forward(net.getUnconnectedOutLayersNames())
 
     return run
 
 
-FOREIGN = {"reference": _reference, "openvino": _openvino, "opencv": _opencv, "opencv4": _opencv}
+def _tract(model):  # type: ignore[no-untyped-def]
+    import tract
+
+    @functools.cache
+    def runnable(shape, dtype):  # type: ignore[no-untyped-def]
+        loaded = tract.onnx().load(model)
+        loaded.set_input_fact(0, f"{','.join(map(str, shape))},{dtype}")
+        return loaded.into_model().into_runnable()
+
+    names = {"uint8": "u8", "float32": "f32"}
+    return lambda images: [
+        output.to_numpy() for output in runnable(images.shape, names[str(images.dtype)]).run([images])
+    ]
+
+
+FOREIGN = {"reference": _reference, "openvino": _openvino, "opencv": _opencv, "opencv4": _opencv, "tract": _tract}
 
 
 def largest(answers: np.ndarray, expected: np.ndarray) -> float:
@@ -329,7 +403,10 @@ def table(results: Sequence[Result]) -> list[str]:
     rows = [("engine", "version", "numpy", "Python", "model", "difference", "allowed", "")]
     for r in results:
         numbers = ("" if number is None else f"{number:.1e}" for number in (r.difference, r.tolerance))
-        verdict = "passed" if r.problem is None else f"{'FAILED' if r.required else 'does not pass'}: {r.problem}"
+        more = ((r.familiarity, "familiarity"), (r.picture, "golden picture"))
+        also = "".join(f", {what} {number:.1e}" for number, what in more if number is not None)
+        failed = f"{'FAILED' if r.required else 'does not pass'}: {r.problem}"
+        verdict = f"passed{also}" if r.problem is None else failed
         rows.append((r.engine, f"{r.package} {r.version}", r.numpy, r.python, r.model, *numbers, verdict))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
     return ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in rows]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from clf_runtime import Classifier, ModelCard
+from clf_runtime.model.familiarity import Familiarity
 from clf_runtime.model.records import Golden
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,21 @@ def test_an_engine_that_answers_alike_passes(here, command, golden_file, engine,
     assert result["difference"] < 1e-6
     assert (result["version"], result["numpy"], result["python"]) == ("1.2.3", "4.5.6", "7.8.9")
     assert ended.out.splitlines()[1].endswith("passed")
+
+
+@pytest.mark.parametrize(("said", "problem"), [(0.5, None), (0.55, "the familiarity differs by 5.0e-02")])
+def test_the_second_output_is_compared_too(here, command, tiny_model, tmp_path, said, problem):
+    images = np.full((2, 3, 8, 8), 51, np.uint8)
+    images[:, 1] = 102  # 0.4 of 255
+    rows = Classifier(tiny_model(), "tiny").probabilities(images)
+    golden = Golden(images.tobytes(), tuple(map(tuple, rows.tolist())), 1e-4, "CPUExecutionProvider", 1e-7)
+    known = Familiarity(0.25, 100, True, 10, ("noise",), (1.0,), (0.4, said - 0.1), tolerance=0.01)
+    card = ModelCard("tiny", COLOURS, (3, 8, 8), "uint8", (0.0, 255.0), golden=golden, familiarity=known)
+    file = tmp_path / "familiar.onnx"
+    file.write_bytes(tiny_model(card=card, familiar=True))
+    ended, record = run(here, command, file, "--engine", "reference")
+    assert (ended.code, record["results"][0]["problem"]) == (0 if problem is None else 1, problem)
+    assert (", familiarity " in ended.out) == (problem is None)
 
 
 @pytest.mark.parametrize("engine", ["newest", "reference"])

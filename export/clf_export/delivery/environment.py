@@ -23,7 +23,8 @@ def find_tool(tool: Tool) -> Path | None:
         there = shutil.which("node") and any((Path(folder) / tool.package).is_dir() for folder in folders)
         return Path(sys.executable) if there else None
     try:
-        if importlib.util.find_spec(module) is not None:
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None:  # a mere folder of that name has no origin
             return Path(sys.executable)
     except ImportError:  # of the package that it is in
         pass

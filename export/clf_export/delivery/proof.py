@@ -37,7 +37,7 @@ def prove_by_onnxruntime(original: Original, written: Written) -> str:
     engine = open_engine(written.model, "the delivery", device="cpu")
     batches = images[:, None] if written.alone else images[None]
     answers = written.read(np.concatenate([engine.run(np.ascontiguousarray(batch)) for batch in batches]))
-    return _compared(original, answers, "onnxruntime", original.tolerance)
+    return compare(original, answers, "onnxruntime", original.tolerance)
 
 
 def prove_by_tool(original: Original, tool: Tool, place: Path) -> str:
@@ -52,7 +52,7 @@ def prove_by_tool(original: Original, tool: Tool, place: Path) -> str:
     if answers is None:
         return f"read by {tool.package} {version}, which answers nothing itself"
     allowed = max(original.tolerance, tool.tolerance or 0)
-    return _compared(original, answers, f"{tool.package} {version}", allowed)
+    return compare(original, answers, f"{tool.package} {version}", allowed)
 
 
 def try_tool(python: Path, tool: Tool, place: Path, images: np.ndarray) -> tuple[np.ndarray | None, str]:
@@ -98,7 +98,8 @@ def run_program(command: Sequence[str | Path], what: str, folder: Path) -> str:
     return out
 
 
-def _compared(original: Original, answers: np.ndarray, what: str, tolerance: float) -> str:
+def compare(original: Original, answers: np.ndarray, what: str, tolerance: float) -> str:
+    """A line on how much answers differ from the card's. Raises DeliveryError if it is more than the tolerance."""
     expected = original.expected
     if answers.shape != expected.shape or not np.isfinite(answers).all():
         raise DeliveryError(f"{original.path}: {what} gives {list(answers.shape)}, or outputs that are not finite")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clf_export.delivery import mnn, node, openvino, transformers, triton, ultralytics
+from clf_export.delivery import litert, mnn, ncnn, node, openvino, rknn, transformers, triton, ultralytics
 from clf_export.delivery.original import read_original
 from clf_export.delivery.place import named_at_end, refuse_taken
 from clf_export.delivery.proof import prove_by_onnxruntime, prove_by_tool
@@ -10,7 +10,8 @@ from clf_export.delivery.tool import Tool
 from clf_export.errors import DeliveryError
 
 TOOLS: dict[str, Tool] = {
-    module.TOOL.name: module.TOOL for module in (openvino, triton, transformers, ultralytics, node, mnn)
+    module.TOOL.name: module.TOOL
+    for module in (openvino, triton, transformers, ultralytics, node, mnn, ncnn, litert, rknn)
 }
 
 

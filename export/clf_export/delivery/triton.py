@@ -53,4 +53,6 @@ def config(original: Original, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-TOOL = Tool("triton", "tritonclient", "NVIDIA's Triton", "", write, "tritonclient", "run_triton.py", answers=False)
+TOOL = Tool(
+    "triton", "tritonclient[grpc]", "NVIDIA's Triton", "", write, "tritonclient", "run_triton.py", answers=False
+)

@@ -23,7 +23,7 @@ _LIKELIEST = 0.05  # the share of the training images whose likeness to the exam
 
 @dataclass(frozen=True)
 class Fold:
-    """The head, `weight` [K, F] and `bias` [K], the metric and the likeness that were fitted to the other folds' images.
+    """The head, `weight` [K, F] and `bias` [K], the metric and the likeness, fitted to the other folds' images.
 
     They have not seen the `others`, bool [N].
     """
@@ -42,7 +42,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Scores:
-    """The score of each image, [N], by its fold: its parts by these weights, and of the likeness what is above usual."""
+    """The score of each image, [N], by its fold: its parts by these weights, of the likeness what is above `usual`."""
 
     known: np.ndarray
     of_folds: tuple[Fold, ...]
@@ -66,8 +66,8 @@ class Scores:
 class Featured:
     """A graph with the names of three tensors of it, and the first two of the training images: see with_pooled_maximum.
 
-    These are directions `x`, float64 [N, C], and what the head is given, `h` [N, F]; `examples` [M, C] are the directions
-    of the given examples of what is no class.
+    These are directions `x`, float64 [N, C], and what the head is given, `h` [N, F]; `examples` [M, C] are directions of
+    the given examples of what is no class.
     """
 
     model: onnx.ModelProto

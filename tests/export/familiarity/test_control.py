@@ -69,7 +69,7 @@ def test_of_a_frozen_net_unchanged_images_are_unknown_as_often_as_the_threshold_
     model, images = frozen
     rows = np.arange(120)
     noise = np.random.default_rng(1).integers(0, 256, images.known.shape, np.uint8)
-    same, other = called_unknown(model, images, rows, [images.known, noise])
+    same, other = called_unknown(model, images, rows, [images.known, noise], 0.05)
     assert same == pytest.approx(0.05, abs=0.01)
     assert other > 0.5
     found = measure_control(model, with_neighbours(model, images).SerializeToString(), images, (0, 255), 0.05)
