@@ -3,6 +3,8 @@
 # make check  lint, format, types
 # make compatibility   run the models that ship on other engines and versions, each in its own environment
 # make oldest          run them on the oldest onnxruntime and numpy only, if these are available
+# make processors      run them on Debian 13's onnxruntime for other processors, emulated
+# make bounds          walk the whole way with the oldest and the newest packages that pyproject.toml allows
 # make clean  remove what these created
 
 PYTHON  ?= python3
@@ -12,7 +14,7 @@ READY   := $(VENV)/.ready
 DEMO    := artifacts/demo
 SHIPPED := artifacts/conv*.onnx artifacts/simple*.onnx artifacts/resnet8*.onnx
 
-.PHONY: demo test check compatibility oldest format clean
+.PHONY: demo test check compatibility oldest processors bounds format clean
 
 .DELETE_ON_ERROR:
 
@@ -27,8 +29,15 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-compatibility: $(READY)
+compatibility: $(READY) processors bounds
 	$(BIN)/python benchmarks/compatibility.py $(SHIPPED)
+
+processors: $(READY)
+	$(BIN)/python benchmarks/other_processors.py $(SHIPPED) --if-there
+
+bounds: $(READY)
+	$(BIN)/python benchmarks/bounds.py --end oldest
+	$(BIN)/python benchmarks/bounds.py --end newest
 
 oldest: $(READY)
 	$(BIN)/python benchmarks/compatibility.py $(SHIPPED) --engine oldest --if-there
