@@ -6,6 +6,8 @@
 # make test-cuda       the tests that need an NVIDIA GPU; packages that are missing are taken from the folder cuda-wheels
 # make cuda-wheels     gather these packages, for a machine without a network
 # make page   the model that ships as a page for a browser, in artifacts/page
+# make processors      run them on Debian 13's onnxruntime for other processors, emulated
+# make bounds          walk the whole way with the oldest and the newest packages that pyproject.toml allows
 # make clean  remove what these created
 
 PYTHON  ?= python3
@@ -18,7 +20,7 @@ FOR_PYTHON ?= $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 NODE    := node_modules/.ready
 SHIPPED := artifacts/conv*.onnx artifacts/simple*.onnx artifacts/resnet8*.onnx
 
-.PHONY: demo test check page compatibility oldest format clean test-cuda cuda-wheels
+.PHONY: demo test check page compatibility oldest processors bounds format clean test-cuda cuda-wheels
 
 .DELETE_ON_ERROR:
 
@@ -45,9 +47,16 @@ page: $(READY) $(NODE)
 	  ort = Path('node_modules/onnxruntime-web'); page = Path('artifacts/page'); \
 	  print(*write_page(Path('artifacts/conv.onnx'), page, ort_web=ort if ort.exists() else None, overwrite=True), sep='\n')"
 
-compatibility: $(READY)
+compatibility: $(READY) processors bounds
 	$(BIN)/python benchmarks/compatibility.py $(SHIPPED)
 	$(BIN)/python benchmarks/deliveries.py $(SHIPPED)
+
+processors: $(READY)
+	$(BIN)/python benchmarks/other_processors.py $(SHIPPED) --if-there
+
+bounds: $(READY)
+	$(BIN)/python benchmarks/bounds.py --end oldest
+	$(BIN)/python benchmarks/bounds.py --end newest
 
 oldest: $(READY)
 	$(BIN)/python benchmarks/compatibility.py $(SHIPPED) --engine oldest --if-there

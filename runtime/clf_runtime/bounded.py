@@ -11,14 +11,6 @@ from clf_runtime.errors import ImageError, ModelError, called
 _PIECE = 1 << 20
 
 
-def physical_memory() -> int:
-    """The machine's memory in bytes; 1 TiB where the system does not report it."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 1 << 40
-
-
 def as_path(path: object, error: type[ImageError] | type[ModelError] = ImageError) -> str:
     """A path as str. Raises `error` if it is not a path, is bytes, or is empty."""
     text = os.fspath(path) if isinstance(path, str | os.PathLike) else None

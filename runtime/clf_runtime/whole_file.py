@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from clf_runtime.system import replace_file
+
 
 @contextmanager
 def whole_file(file: Path) -> Iterator[Path]:
@@ -19,7 +21,7 @@ def whole_file(file: Path) -> Iterator[Path]:
         yield partial
         with partial.open("rb+") as stream:
             os.fsync(stream.fileno())
-        partial.replace(file)
+        replace_file(partial, file)
     except OSError as error:
         if error.filename in (None, str(partial), partial):  # none where a disk is full
             error.filename, error.filename2 = str(file), None

@@ -38,6 +38,7 @@ ROOMS = {
         *(
             "errors",
             "lazy",
+            "system",
             "bounded",
             "whole_file",
             "engine",

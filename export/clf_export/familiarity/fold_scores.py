@@ -66,8 +66,8 @@ class Scores:
 class Featured:
     """A graph with the names of three tensors of it, and the first two of the training images: see with_pooled_maximum.
 
-    These are directions `x`, float64 [N, C], and what the head is given, `h` [N, F]; `examples` [M, C] are directions of
-    the given examples of what is no class.
+    These are directions `x`, float64 [N, C], and what the head is given, `h` [N, F]; `examples` [M, C] are directions
+    of the given examples of what is no class.
     """
 
     model: onnx.ModelProto

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clf_runtime.commands.shell import one_line, say
 from clf_runtime.monitoring.drift import Change, DriftMonitor, Summary
+from clf_runtime.system import signal_named
 
 if TYPE_CHECKING:
     from clf_runtime.model.card import ModelCard
@@ -50,13 +51,14 @@ class Watch:
 def watching(card: "ModelCard", name: str, every: int | None) -> Iterator[Watch]:
     """Give a Watch that also answers SIGUSR1, where the system has it, and speaks when the block ends, in any way."""
     watch = Watch(card, name, every)
-    usual = signal.signal(signal.SIGUSR1, watch.on_signal) if hasattr(signal, "SIGUSR1") else None
+    number = signal_named("SIGUSR1")
+    usual = signal.signal(number, watch.on_signal) if number else None
     try:
         yield watch
     finally:
         watch.at_end()
-        if usual is not None:
-            signal.signal(signal.SIGUSR1, usual)
+        if number:
+            signal.signal(number, usual)
 
 
 def change_line(change: Change) -> str:

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from clf_runtime.bounded import physical_memory, stamp
+from clf_runtime.bounded import stamp
 from clf_runtime.datasets.archive_tree import Node, make_tree
 from clf_runtime.datasets.places import Content
 from clf_runtime.datasets.tar import Member, each_member
 from clf_runtime.errors import ImageError
 from clf_runtime.inputs.picture_formats import SUFFIXES
+from clf_runtime.system import physical_memory
 
 _HELD_BYTES = 64 << 20  # of files other than pictures, such as lists, which are read more than once
 

@@ -17,13 +17,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from clf_runtime.bounded import open_regular, physical_memory, stamp
+from clf_runtime.bounded import open_regular, stamp
 from clf_runtime.datasets.pickles import Name, Record, UnknownNameError, read_pickle
 from clf_runtime.datasets.source import MAX_LABEL_BYTES, Memory, Part, kept
 from clf_runtime.errors import ImageError, brief
 from clf_runtime.inputs.arrays import MAX_ARRAY_BYTES
 from clf_runtime.inputs.npz import read_to_end, stored_at
 from clf_runtime.inputs.zips import open_zip
+from clf_runtime.system import physical_memory
 
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # a pickled number, with which such files start
 _MAX_PICKLE_BYTES = 1 << 20

@@ -15,7 +15,7 @@ import numpy as np
 
 from clf_runtime.classifier import Classifier
 from clf_runtime.diagnostics.subprocesses import run_python, signal_name
-from clf_runtime.diagnostics.workload import made_images, peak_memory
+from clf_runtime.diagnostics.workload import made_images
 from clf_runtime.engine.engine import open_engine
 from clf_runtime.engine.ort_library import onnxruntime_version
 from clf_runtime.engine.threads import usable_processors
@@ -24,6 +24,7 @@ from clf_runtime.model.assumptions import Assumptions
 from clf_runtime.model.file import read_model
 from clf_runtime.model.interface import in_colour
 from clf_runtime.model.records import ITEM_BYTES
+from clf_runtime.system import peak_memory
 
 BATCHES = (1, 8, 32, 256)
 COLD_STARTS = 5
@@ -45,7 +46,8 @@ if assume is not None:
     assume = Assumptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in assume.items()})
 classifier = Classifier.load(sys.argv[1], device=sys.argv[2], assume=assume)
 loaded = time.perf_counter()
-from clf_runtime.diagnostics.workload import made_images, peak_memory
+from clf_runtime.diagnostics.workload import made_images
+from clf_runtime.system import peak_memory
 image = made_images(classifier.card, 1)[0]
 made = time.perf_counter()
 classifier.predict(image)

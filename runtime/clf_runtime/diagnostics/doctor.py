@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clf_runtime import __version__
-from clf_runtime.bounded import physical_memory
 from clf_runtime.diagnostics.subprocesses import Ended, run_python
 from clf_runtime.diagnostics.troubleshooting import explain_end, last_line
 from clf_runtime.engine.system_package import has_wheel, how_to_install
 from clf_runtime.engine.threads import usable_processors
 from clf_runtime.errors import ClfError, ModelError
 from clf_runtime.model.file import default_model, find_model, read_head
+from clf_runtime.system import UNKNOWN_MEMORY, physical_memory
 
 _SECONDS = 60.0  # for one child process
 _OLDEST = {"Python": (3, 11), "numpy": (1, 26), "onnxruntime": (1, 17)}
@@ -105,7 +105,7 @@ def check_python() -> Check:
 def check_platform() -> Check:
     """The machine."""
     memory = physical_memory()
-    told = "unknown" if memory >= 1 << 40 else f"{memory / (1 << 20):,.0f} MiB"
+    told = "unknown" if memory >= UNKNOWN_MEMORY else f"{memory / (1 << 20):,.0f} MiB"
     bits = 64 if sys.maxsize > 1 << 32 else 32
     usable = f"{usable_processors()} processors usable, memory {told}"
     text = f"{platform.platform()}, {platform.machine()}, {bits}-bit, {usable}"

@@ -1,8 +1,6 @@
-"""What a measurement needs in a fresh process, kept light: synthetic images, and peak memory."""
+"""What a measurement needs in a fresh process, kept light: synthetic images."""
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -19,23 +17,3 @@ def made_images(card: ModelCard, count: int) -> np.ndarray:
     values = np.arange(math.prod(shape), dtype=np.int64) * 40_503 % 65_537 / 65_536  # Knuth's multiplier
     one = (low + values * (high - low)).astype(card.dtype).reshape(shape)
     return np.stack([np.roll(one, i, axis=-1) for i in range(count)])
-
-
-def peak_memory() -> int | None:
-    """The peak resident memory of this process in bytes; None where the system does not report it.
-
-    On Linux VmHWM of /proc, since getrusage there includes the parent of a fresh process; elsewhere ru_maxrss, which is
-    bytes on macOS and KiB on other systems.
-    """
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) << 10
-    except (OSError, ValueError):
-        pass
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak << 10

@@ -45,7 +45,7 @@ def without_schema_errors(onnxruntime: ModuleType) -> Iterator[None]:
     Everything else that is written meanwhile, by any thread, follows when the block ends. Other builds are left alone.
     """
     global _opened
-    if _opened or _PACKAGES not in Path(onnxruntime.__file__ or "").parents or not hasattr(os, "memfd_create"):
+    if _opened or not _is_packaged(onnxruntime) or not hasattr(os, "memfd_create"):
         yield
         return
     with _LOCK:
@@ -64,6 +64,10 @@ def without_schema_errors(onnxruntime: ModuleType) -> Iterator[None]:
                 _forward(written.read(), usual)
                 os.close(usual)
                 _opened = True
+
+
+def _is_packaged(onnxruntime: ModuleType) -> bool:
+    return Path(onnxruntime.__file__ or "").parts[-5:-2] == _PACKAGES.parts[-3:]
 
 
 def _forward(text: bytes, descriptor: int) -> None:

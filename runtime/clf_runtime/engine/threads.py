@@ -1,11 +1,12 @@
 """Threads for a large batch: how many processors this process may use, and how blocks are distributed."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+
+from clf_runtime.system import processors
 
 _LEAST_BLOCK = 32  # images per block: smaller ones cost more than they save
 _GROUPS, _OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -69,8 +70,7 @@ def usable_processors() -> int:
     all parents, rounded up (`docker run --cpus`, systemd's CPUQuota; version 2 and version 1:
     https://docs.kernel.org/admin-guide/cgroup-v2.html, https://docs.kernel.org/scheduler/sched-bwc.html).
     """
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([affinity, *_limits()]))
+    return max(1, min([processors(), *_limits()]))
 
 
 def _limits() -> list[int]:

@@ -199,6 +199,7 @@ def test_telemetry_is_off_before_onnxruntime_loads_unless_somebody_decided():
 
 
 def test_a_missing_onnxruntime_is_answered_with_the_install_line(monkeypatch):
+    monkeypatch.setattr("clf_runtime.engine.system_package.has_wheel", lambda: True)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match=r"pip install \"clf-edge\[cpu\]\""):
         import_onnxruntime()

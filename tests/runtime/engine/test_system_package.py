@@ -16,10 +16,11 @@ NOISE = b"Schema error: Trying to register schema with name Abs, but it is alrea
 @pytest.fixture
 def debian(monkeypatch, tmp_path):
     """A system's packages with an onnxruntime, of which no session has been opened yet."""
-    monkeypatch.setattr(system_package, "_PACKAGES", tmp_path)
+    packages = tmp_path / "lib" / "python3" / "dist-packages"
+    monkeypatch.setattr(system_package, "_PACKAGES", packages)
     monkeypatch.setattr(system_package, "_opened", False)
-    (tmp_path / "onnxruntime").mkdir()
-    return SimpleNamespace(__file__=str(tmp_path / "onnxruntime" / "__init__.py"))
+    (packages / "onnxruntime").mkdir(parents=True)
+    return SimpleNamespace(__file__=str(packages / "onnxruntime" / "__init__.py"))
 
 
 @pytest.mark.parametrize(
@@ -34,10 +35,10 @@ def test_wheels_are_for_64_bit_x86_and_arm(monkeypatch, machine, largest, expect
     assert ("pip install" in how_to_install()) is expected
 
 
-def test_without_a_wheel_the_system_says_what_to_do(monkeypatch, debian, tmp_path):
+def test_without_a_wheel_the_system_says_what_to_do(monkeypatch, debian):
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     assert how_to_install().startswith("this system's python3-onnxruntime is only seen by its own Python")
-    (tmp_path / "onnxruntime").rmdir()
+    (system_package._PACKAGES / "onnxruntime").rmdir()
     assert "no wheel for riscv64, but Debian 13" in how_to_install()
     assert "--system-site-packages" in how_to_install()
 
@@ -52,6 +53,8 @@ def test_only_the_noise_of_the_first_session_is_dropped(debian, capfd):
 
 
 def test_other_builds_are_left_alone(debian, capfd):
-    with without_schema_errors(SimpleNamespace(__file__="/somewhere/onnxruntime/__init__.py")):
+    with without_schema_errors(
+        SimpleNamespace(__file__="/usr/local/lib/python3.13/dist-packages/onnxruntime/__init__.py")
+    ):
         os.write(2, NOISE)
     assert capfd.readouterr().err.encode() == NOISE

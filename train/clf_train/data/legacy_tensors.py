@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from clf_runtime.bounded import physical_memory
 from clf_runtime.datasets import tensors, torch_save
 from clf_runtime.datasets.source import Memory
 from clf_runtime.errors import brief
+from clf_runtime.system import physical_memory
 from clf_train.data import spill
 from clf_train.data.dataset import Part, Parts
 from clf_train.errors import DataError

@@ -1,9 +1,10 @@
 """The machine of a training, for the record: processor, cores, memory, system. No path, host name or user."""
 
-import os
 import platform
 import re
 from pathlib import Path
+
+from clf_runtime.system import UNKNOWN_MEMORY, physical_memory, processors
 
 _CPUINFO = Path("/proc/cpuinfo")
 
@@ -15,7 +16,7 @@ def describe_machine() -> dict[str, str]:
     """
     facts = {
         "processor": _processor(),
-        "cores": str(_cores()),
+        "cores": str(processors()),
         "memory": _memory(),
         "system": _system(),
     }
@@ -42,18 +43,9 @@ def _processor() -> str:
     return named or platform.processor() or platform.machine()
 
 
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _memory() -> str:
-    try:
-        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not on Windows
-        return ""
-    return f"{size / (1 << 30):.1f} GiB"
+    size = physical_memory()
+    return "" if size >= UNKNOWN_MEMORY else f"{size / (1 << 30):.1f} GiB"
 
 
 def _system() -> str:

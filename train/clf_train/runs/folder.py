@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from clf_runtime.system import remove_file
 from clf_train.errors import RunError
 from clf_train.files import refuse_place
 from clf_train.loop import checkpoint, folds
@@ -93,7 +94,7 @@ def _locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: the next training creates a new one
+        remove_file(Path(lock.lock_file))  # while it is held: the next training creates a new one
         lock.release()
 
 
