@@ -6,9 +6,11 @@ file itself, so that no pixel is copied into the object store.
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import astuple
 from typing import Any
 from warnings import catch_warnings, simplefilter
@@ -60,7 +62,8 @@ def score_on_ray(job: Job, todo: Iterator[Entry], workers: int) -> Iterator[Scor
     with redirect_stdout(sys.stderr):  # Ray prints there that a worker died
         try:
             if is_ours:
-                ray.init(log_to_driver=False, logging_level="ERROR")
+                with _own_sigterm():
+                    ray.init(log_to_driver=False, logging_level="ERROR")
         except Exception as error:
             raise DeviceError(f"no Ray cluster: {brief(error)}; see RAY_ADDRESS") from None
         try:
@@ -100,6 +103,19 @@ def _score(ray: Any, job: Job, entries: list[Entry], workers: int) -> Iterator[S
         del missing[row["number"]]
         yield Scored(row["number"], row["images"], row["errors"], row["seconds"], row["processor"])
     yield from missing.values()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which Ray replaces by one that prints a stack."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def require_ray() -> Any:
