@@ -222,6 +222,18 @@ def test_a_linear_classifier_of_scikit_learn_takes_flattened_images(saved, pictu
     np.testing.assert_allclose(np.stack([p.distribution for p in given]), expected, atol=1e-5)
 
 
+def test_weights_that_only_make_denormals_become_zero(foreign, saved, pictures, tmp_path):
+    model = foreign()
+    weights = onnx.numpy_helper.to_array(model.graph.initializer[0]).copy()
+    weights[0] = 1e-39
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights, "w"))
+    adopt_onnx(saved(model), Stated(NAMES, **IMAGENET), pictures, tmp_path / "ours.onnx", familiarity="off")
+    written = [onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "ours.onnx").graph.initializer]
+    [kernels] = [values for values in written if values.shape == (6, 3, 3, 3)]
+    assert (kernels[0] == 0).all()
+    assert (kernels[1:] != 0).all()
+
+
 def test_names_in_its_own_metadata_are_read(saved, pictures, tmp_path):
     file = saved(metadata={"names": "{0: 'red', 1: 'green', 2: 'blue'}"})
     made = adopt_onnx(file, Stated(**IMAGENET), pictures, tmp_path / "ours.onnx", familiarity="off")
