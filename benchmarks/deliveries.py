@@ -29,7 +29,13 @@ from clf_runtime.inputs.pictures import decode_picture
 
 RESIZE = ("openvino", "transformers", "ultralytics")  # these take pictures of any size
 BESIDE = {"transformers": ("pillow",), "ultralytics": ("onnxruntime", "onnx"), "litert": ("tflite-micro",)}
-MICRO = replace(TOOLS["litert"], name="tflite-micro", package="tflite-micro", trial="run_tflite_micro.py")
+MICRO = replace(
+    TOOLS["litert"],
+    name="tflite-micro",
+    package="tflite-micro",
+    about="TensorFlow Lite Micro",
+    trial="run_tflite_micro.py",
+)
 
 
 @dataclass(frozen=True)

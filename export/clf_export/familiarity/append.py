@@ -37,8 +37,9 @@ def append_net(
     made = onnx.ModelProto()
     made.CopyFrom(featured)
     name = FEATURES
-    for i, (weight, bias) in enumerate(((w1, b1), (w2, b2))):
-        name = relu(made.graph, linear(made.graph, name, weight, bias, f"familiarity.{i}"))
+    # tract takes a name that ends in a number for an output of the node named before it: no "familiarity.0"
+    for layer, weight, bias in (("first", w1, b1), ("second", w2, b2)):
+        name = relu(made.graph, linear(made.graph, name, weight, bias, f"familiarity.{layer}"))
     return append_share(made, name, w3, float(b3[0]), hidden @ w3[0] + b3[0])
 
 
