@@ -3,9 +3,9 @@
 usage: python benchmarks/bounds.py [--end oldest|newest] [--python PROGRAM ...] [--given NAME==VERSION ...] [--work DIR]
 
 In a virtual environment of its own: the checkout, and each requirement of its extras at its lower bound (or without
-one), then clf-train on the embedded digits, clf-export, int8 too, the self-test, a JPEG by clf-predict, clf-eval on
-parquet's and HEIC's absence aside. `--given` replaces a bound that no package index here has. The last line is one
-JSON object with the versions that ran. The exit code is 1 if anything fails.
+one), then clf-train on the embedded digits, clf-export, the self-test, a JPEG by clf-predict, clf-eval. `--given`
+replaces a bound that no package index here has. The last line is one JSON object with the versions that ran. The exit
+code is 1 if anything fails.
 """
 
 import argparse
@@ -70,11 +70,11 @@ def make_environment(python: str, folder: Path, wanted: list[str]) -> Path:
     """Make a virtual environment with these requirements and this checkout; return the folder of its programs."""
     programs = folder / ("Scripts" if os.name == "nt" else "bin")
     print(f"{folder.name}: {', '.join(wanted)}", file=sys.stderr, flush=True)
-    if not (programs / "clf-predict").exists():
+    if not (programs / "pip").exists():
         call([python, "-m", "venv", "--clear", folder])
-        call([programs / "python", "-m", "pip", "install", "--quiet", *wanted, "hatchling>=1.26"])
-        build = [programs / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-        call([*build, ROOT])
+    install = [programs / "python", "-m", "pip", "install", "--quiet", "--upgrade"]
+    call([*install, *wanted, "hatchling>=1.26"])
+    call([*install, "--no-deps", "--no-build-isolation", "--force-reinstall", ROOT])
     return programs
 
 

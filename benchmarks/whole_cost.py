@@ -12,6 +12,7 @@ is measured warm too if it is installed (openvino-model-api). The last line is J
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -55,8 +56,9 @@ def main() -> None:
             photo = Path(folder) / f"{width}.jpg"
             draw(width, height).save(photo, quality=90)
             found = {
-                "cold_time": cold(options.model, photo, options.pairs, peak=False),
-                "cold_memory": cold(options.model, photo, 3, peak=True),
+                "cold_time": cold(options.model, photo, options.pairs, "time"),
+                "cold_processor_time": cold(options.model, photo, options.pairs, "processor"),
+                "cold_memory": cold(options.model, photo, 3, "memory"),
                 **warm(options.model, photo, options.pairs),
             }
             record[f"{width}x{height}"] = found
@@ -72,9 +74,9 @@ def draw(width: int, height: int) -> Image.Image:
     return Image.fromarray((smooth + rng.integers(-8, 9, smooth.shape)).clip(0, 255).astype(np.uint8))
 
 
-def cold(model: str, photo: Path, pairs: int, *, peak: bool) -> float:
-    """The median ratio of the two processes, of seconds or peak memory."""
-    end = f"\n{PEAK}" if peak else ""
+def cold(model: str, photo: Path, pairs: int, what: str) -> float:
+    """The median ratio of the two processes: of their time, of their processor's time, or of their peak memory."""
+    end = f"\n{PEAK}" if what == "memory" else ""
     ours = f"{OURS}try: main()\nexcept SystemExit: pass{end}"
     bare = f"{BARE}print(*answer(sys.argv[2])){end}"
     commands = ([ours, str(photo), "--model", model], [bare, model, str(photo)])
@@ -82,16 +84,22 @@ def cold(model: str, photo: Path, pairs: int, *, peak: bool) -> float:
     environment["PYTHONPATH"] = str(ROOT / "runtime")
 
     def measure(command: list[str]) -> float:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), processor_time()
         done = subprocess.run([sys.executable, "-c", *command], capture_output=True, text=True, env=environment)
-        seconds = time.perf_counter() - start
+        found = time.perf_counter() - start if what == "time" else processor_time() - used
         if done.returncode or not done.stdout:
             sys.exit(f"a process failed: {done.stderr[-300:]}")
-        return float(done.stderr.split()[-1]) if peak else seconds
+        return float(done.stderr.split()[-1]) if what == "memory" else found
 
     for command in commands:  # writes the bytecode, reads the files into memory
         measure(command)
     return paired([lambda c=command: measure(c) for command in commands], pairs)[0]
+
+
+def processor_time() -> float:
+    """Seconds of processor that the ended children took, which other programs change less than the time on the wall."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def warm(model: str, photo: Path, pairs: int) -> dict[str, float]:
