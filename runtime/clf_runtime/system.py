@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 UNKNOWN_MEMORY = 1 << 40  # 1 TiB
 _STATUS = Path("/proc/self/status")
@@ -71,6 +72,22 @@ def replace_file(written: Path, file: Path) -> None:
                 raise
             time.sleep(pause)
     written.replace(file)
+
+
+def lock_file(stream: IO[bytes]) -> bool:
+    """Lock an open file until this process closes it or ends; False if another process has it.
+
+    On Windows nothing is locked: two processes that write the same files do the work twice.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def remove_file(file: Path) -> None:

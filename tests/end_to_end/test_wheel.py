@@ -124,11 +124,11 @@ def test_clf_edge_itself_is_small(device):
         return sum(file.stat().st_size for file in files), sum(f.stat().st_size for f in files if f.suffix == ".pyc")
 
     whole, compiled = size("clf_runtime", "clf_train", "clf_export", OWN)
-    assert whole - compiled < 5 << 18  # 1.25 MiB, training and export included
+    assert whole - compiled < 7 << 18  # 1.75 MiB: training, export, the scripts of a page, the model that ships
     # What a device runs, with what Python compiles of it; it may leave the rest uncompiled (pip install --no-compile).
     assert compileall.compile_dir(packages / "clf_runtime", quiet=1)
     whole, compiled = size("clf_runtime")
-    assert 0 < compiled < whole < 7 << 18  # 1.75 MiB
+    assert 0 < compiled < whole < 8 << 18  # 2 MiB
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from clf_runtime.bounded import open_regular
 from clf_runtime.errors import MissingExtraError, ScoringError
 from clf_runtime.scoring.storage import entries, is_remote, join, read_file, status, written_whole
+from clf_runtime.system import lock_file
 
 Form = Literal["parquet", "jsonl"]
 
@@ -117,16 +118,9 @@ def locked(out: str) -> Iterator[None]:
         yield
         return
     os.makedirs(out, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # on Windows: two at once do the work twice, with the same files
-        yield
-        return
     with open(join(out, _LOCK), "wb") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ScoringError(f"{out}: another clf-score is writing into this folder") from None
+        if not lock_file(stream):
+            raise ScoringError(f"{out}: another clf-score is writing into this folder")
         yield
 
 

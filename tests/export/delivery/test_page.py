@@ -126,7 +126,7 @@ def test_the_model_that_ships_answers_as_in_python_with_the_keyboard_and_then_wi
     page = visit(address, prepare=lambda page: page.on("request", lambda request: asked.append(request.url)))
     state, text = agreement(page)
     assert state == "agrees"
-    assert "8 golden cases: largest difference" in text
+    assert "9 golden cases: largest difference" in text
     for _ in range(4):
         page.keyboard.press("Tab")
         walked.append(page.evaluate("document.activeElement.id || document.activeElement.title"))
@@ -147,7 +147,7 @@ def test_the_model_that_ships_answers_as_in_python_with_the_keyboard_and_then_wi
     page.wait_for_selector("body[data-state=ready]")
     assert agreement(page)[0] == "agrees"
     page.set_input_files("#files", shot)
-    assert_as_in_python(answered(page), model, shot)
+    assert_as_in_python(answered(page), model, shot, "auto")
 
 
 def test_a_newer_version_waits_until_it_is_asked_for(small_model, ort_web, tmp_path, serve, visit):
@@ -173,7 +173,7 @@ def test_one_file_is_opened_from_a_disk_and_asks_for_nothing(ort_web, visit, tmp
     page = visit(file.as_uri(), prepare=lambda page: page.on("request", lambda request: asked.append(request.url)))
     assert agreement(page)[0] == "agrees"
     page.set_input_files("#files", shot)
-    assert_as_in_python(answered(page), default_model(), shot)
+    assert_as_in_python(answered(page), default_model(), shot, "auto")
     assert [url for url in asked if not url.startswith("blob:")] == [file.as_uri()]
 
 
