@@ -2,7 +2,7 @@
 # make test   set up, run every test
 # make check  lint, format, types
 # make compatibility   run the models that ship on other engines, versions and tools, each in its own environment
-# make oldest          run them on the oldest onnxruntime and numpy only, if these are available
+# make oldest newest   run them on the oldest and the newest onnxruntime and numpy only, if these are available
 # make test-cuda       the tests that need an NVIDIA GPU; packages that are missing are taken from the folder cuda-wheels
 # make cuda-wheels     gather these packages, for a machine without a network
 # make page   the model that ships as a page for a browser, in artifacts/page
@@ -20,7 +20,7 @@ FOR_PYTHON ?= $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 NODE    := node_modules/.ready
 SHIPPED := artifacts/conv*.onnx artifacts/simple*.onnx artifacts/resnet8*.onnx
 
-.PHONY: demo test check page compatibility oldest processors bounds format clean test-cuda cuda-wheels
+.PHONY: demo test check page compatibility oldest processors bounds newest format clean test-cuda cuda-wheels
 
 .DELETE_ON_ERROR:
 
@@ -58,8 +58,8 @@ bounds: $(READY)
 	$(BIN)/python benchmarks/bounds.py --end oldest
 	$(BIN)/python benchmarks/bounds.py --end newest
 
-oldest: $(READY)
-	$(BIN)/python benchmarks/compatibility.py $(SHIPPED) --engine oldest --if-there
+oldest newest: $(READY)
+	$(BIN)/python benchmarks/compatibility.py $(SHIPPED) --engine $@ --if-there
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
