@@ -70,10 +70,10 @@ class Wanted:
         """Whether anything was."""
         return any(value is not None for value in (self.page, self.tool, self.hub))
 
-    def refuse_nonsense(self, files: int, *, exists: bool, out: bool) -> None:
+    def refuse_nonsense(self, files: int, *, exists: bool, out: bool, data: bool) -> None:
         """Raise UsageError for options without what they belong to, or with one place for several of `files`.
 
-        `exists` says whether these are files that exist, `out` whether there is --out.
+        `exists` says whether these are files that exist, `out` and `data` whether there is --out and --data.
         """
         if self.page is None and (self.single or self.ort_web is not None):
             raise UsageError(f"{'--single' if self.single else '--ort-web'} is for a page: pass --page DIR")
@@ -86,6 +86,8 @@ class Wanted:
             )
         if exists and out and self.tool is None:
             raise UsageError("--out of a file that exists is for --for TOOL")
+        if exists and data and self.tool is None:
+            raise UsageError("--data of a file that exists is for --for litert, which calibrates its int8 on it")
 
     def refuse_taken(self, *, overwrite: bool) -> None:
         """Before a long export, raise OutputError if a place exists (unless `overwrite`), DeliveryError for no tool."""
@@ -101,8 +103,11 @@ class Wanted:
                 raise OutputError(f"{place}: exists already; choose another place, or pass --overwrite")
 
 
-def deliver(file: Path, wanted: Wanted, out: Path | None, *, overwrite: bool) -> Iterator[str]:
-    """Write what was asked for of a model file, `out` what is for another tool; yields lines to print."""
+def deliver(file: Path, wanted: Wanted, out: Path | None, data: str | None, *, overwrite: bool) -> Iterator[str]:
+    """Write what was asked for of a model file, `out` what is for another tool; yields lines to print.
+
+    `data` is the source of the images that a delivery is calibrated on, if there is one.
+    """
     if wanted.page is not None:
         from clf_export.delivery.page import write_page
 
@@ -111,14 +116,14 @@ def deliver(file: Path, wanted: Wanted, out: Path | None, *, overwrite: bool) ->
         from clf_export.delivery.tools import find_tool, write_for
 
         place = out or file.with_name(f"{file.stem}-{wanted.tool}{find_tool(wanted.tool).suffix}")
-        yield from write_for(wanted.tool, file, place, overwrite=overwrite)
+        yield from write_for(wanted.tool, file, place, labelled=data, overwrite=overwrite)
     if wanted.hub is not None:
         from clf_export.delivery.hub import write_hub
 
         yield from write_hub(file, wanted.hub, overwrite=overwrite)
 
 
-def print_delivered(file: Path, wanted: Wanted, out: Path | None, *, overwrite: bool) -> None:
+def print_delivered(file: Path, wanted: Wanted, out: Path | None, data: str | None, *, overwrite: bool) -> None:
     """Deliver a file and print what was written."""
-    for line in deliver(file, wanted, out, overwrite=overwrite):
+    for line in deliver(file, wanted, out, data, overwrite=overwrite):
         print(one_line(line))

@@ -151,7 +151,7 @@ def export(
             raise UsageError(f"{'RUN' if run_folder else '--model'} and --onnx exclude each other")
         from clf_export.commands.adopt import adopt
 
-        wanted.refuse_nonsense(1, exists=False, out=out is not None)
+        wanted.refuse_nonsense(1, exists=False, out=out is not None, data=data is not None)
         wanted.refuse_taken(overwrite=overwrite)
         adopted = adopt(
             NAME,
@@ -167,14 +167,14 @@ def export(
             familiarity=familiarity,
             quiet=quiet,
         )
-        print_delivered(adopted, wanted, None, overwrite=overwrite)
+        print_delivered(adopted, wanted, None, None, overwrite=overwrite)
         return
     said.refuse_any()
     if run_folder is None:
         raise UsageError("Missing argument RUN, a run folder of clf-train; or pass --onnx FILE")
     if run_folder.suffix.lower() == ".onnx" and run_folder.is_file():
-        wanted.refuse_nonsense(1, exists=True, out=out is not None)
-        print_delivered(run_folder, wanted, out, overwrite=overwrite)
+        wanted.refuse_nonsense(1, exists=True, out=out is not None, data=data is not None)
+        print_delivered(run_folder, wanted, out, data, overwrite=overwrite)
         return
     from clf_export.commands.export_text import export_lines
     from clf_export.errors import ParityError
@@ -188,7 +188,7 @@ def export(
     # Whatever can be refused is refused before the first export begins.
     folders = find_runs(run_folder.resolve())
     files = output_files(folders, out, overwrite=overwrite, with_int8=int8 != "off")
-    wanted.refuse_nonsense(len(files), exists=False, out=out is not None)
+    wanted.refuse_nonsense(len(files), exists=False, out=out is not None, data=data is not None)
     wanted.refuse_taken(overwrite=overwrite)
     own = None if model is None else tuple(name.strip() for name in model.split(","))
     runs = read_runs(folders, own)
@@ -230,13 +230,13 @@ def export(
             if export.hint is not None and not quiet:
                 say(NAME, f"{run.model}: {export.hint}")
             made.append(export)
-    for export, file in zip(made, files, strict=True):
+    for export, file, run in zip(made, files, runs, strict=True):
         for line in export_lines(export):
             print(one_line(line))
         small = int8_beside(file)
         if int8 == "off" and not quiet and small.exists():
             say(NAME, f"{small}: is from an earlier export and was not updated; --int8 auto replaces or removes it")
-        print_delivered(file, wanted, None, overwrite=overwrite)
+        print_delivered(file, wanted, None, data or run.data.source, overwrite=overwrite)
 
 
 app = make_app(export)

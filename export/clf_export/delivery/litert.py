@@ -1,7 +1,7 @@
 """LiteRT: a folder with `model.tflite` in float32, `model.int8.tflite`, both by onnx2tf, and `labelmap.txt`.
 
-onnx2tf (https://github.com/PINTO0309/onnx2tf) fetches sample images if there are none in its folder; here they are the
-golden cases. The int8 file is calibrated on them too, for want of others; what that costs is measured and told.
+onnx2tf (https://github.com/PINTO0309/onnx2tf) fetches sample images if there are none in its folder. The int8 file is
+calibrated on images of the user, or, for want of these, on the golden cases; what that costs is measured and told.
 """
 
 import tempfile
@@ -23,6 +23,8 @@ from clf_export.delivery.rework import (
 from clf_export.delivery.tool import Tool, Written
 from clf_export.delivery.words import one_line_each
 from clf_export.errors import DeliveryError
+from clf_runtime.classifier import Classifier
+from clf_runtime.evaluation.interval import stated
 from clf_runtime.model.records import MOST_TOLERANCE
 
 FLOAT, INT8 = "model.tflite", "model.int8.tflite"
@@ -42,7 +44,9 @@ def write(original: Original, place: Path) -> Written:
     one_image_each(model)
     data = to_bytes(model, original)
     python = needed_python(TOOL)
-    shares = (original.images.transpose(0, 2, 3, 1) / high).astype(np.float32)
+    known = original.labelled
+    calibration_images = _of_classes(original) if known is None else known.calibration
+    shares = (calibration_images.transpose(0, 2, 3, 1) / high).astype(np.float32)
     with tempfile.TemporaryDirectory(prefix="clf-edge-litert-") as scratch:
         inside = Path(scratch)
         (inside / "model.onnx").write_bytes(data)
@@ -59,7 +63,27 @@ def write(original: Original, place: Path) -> Written:
     channels, height, width = original.card.image_shape
     line = f"the input is float32 in 0..{high:g}, [1, {height}, {width}, {channels}] in RGB"
     feed = Written(data, lambda images: images.astype(np.float32), alone=True)
-    return Written(data, feed.feed, lines=(line, _int8_line(original, python, place)), alone=True)
+    return Written(data, feed.feed, lines=(line, *_int8_lines(original, python, place)), alone=True)
+
+
+def _of_classes(original: Original) -> np.ndarray:
+    """The golden images without those that are of no class."""
+    familiarity = original.card.familiarity
+    return original.images[: len(original.images) - (0 if familiarity is None else familiarity.foreign)]
+
+
+def _int8_lines(original: Original, python: Path, place: Path) -> list[str]:
+    """How much the int8 file differs, and on images of the user its accuracy beside the exported file's."""
+    lines, known = [_int8_line(original, python, place)], original.labelled
+    if known is not None and (place / INT8).exists():
+        answers, _ = try_tool(python, TOOL, place / INT8, known.tested)
+        assert answers is not None
+        before = Classifier(original.data, str(original.path), device="cpu").probabilities(known.tested)
+        own, theirs = (float((scores.argmax(axis=1) == known.labels).mean()) for scores in (answers, before))
+        lines.append(f"{INT8}: accuracy {stated(own, len(answers))}, the exported file {100 * theirs:.2f} %")
+    elif known is None:
+        lines.append(f"{INT8}: calibrated on the golden cases alone, accuracy unknown; --data SOURCE does better")
+    return lines
 
 
 def _int8_line(original: Original, python: Path, place: Path) -> str:
@@ -76,4 +100,6 @@ def _int8_line(original: Original, python: Path, place: Path) -> str:
         return f"no {INT8}: it differs by {difference:.1e}; {classes}"
 
 
-TOOL = Tool("litert", "onnx2tf ai-edge-litert", "LiteRT", "", write, "onnx2tf", "run_litert.py", converts=True)
+TOOL = Tool(
+    "litert", "onnx2tf ai-edge-litert", "LiteRT", "", write, "onnx2tf", "run_litert.py", converts=True, calibrates=True
+)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from clf_export.delivery.labelled import LabelledImages, read_labelled
 from clf_export.errors import DeliveryError
 from clf_runtime.classifier import Classifier
 from clf_runtime.evaluation.self_test import self_test
@@ -21,7 +22,7 @@ class Original:
     """An exported file: its bytes, graph and card, and its golden cases.
 
     `images` are as the file takes them, [cases, *input_shape] in the card's dtype; `expected` the probabilities in the
-    card, float32 [cases, classes], to which `tolerance` applies.
+    card, float32 [cases, classes], to which `tolerance` applies. `labelled` are images of the user, if any were given.
     """
 
     path: Path
@@ -30,6 +31,7 @@ class Original:
     images: np.ndarray
     expected: np.ndarray
     tolerance: float
+    labelled: LabelledImages | None = None
 
     @property
     def graph(self) -> onnx.ModelProto:
@@ -43,10 +45,11 @@ class Original:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def read_original(path: Path) -> Original:
-    """Read an exported file, and run its self-test.
+def read_original(path: Path, labelled: str | None = None) -> Original:
+    """Read an exported file, and run its self-test; with a source of labelled images, read some of these.
 
-    Raises ModelError if it is no model, DeliveryError if it has no card with golden cases or fails its self-test.
+    Raises ModelError if it is no model; DeliveryError if it has no card with golden cases or fails its self-test;
+    DataError if the images cannot be read.
     """
     data = read_model(path)
     classifier = Classifier(data, str(path), device="cpu")
@@ -58,6 +61,6 @@ def read_original(path: Path) -> Original:
         raise DeliveryError(f"{path}: fails its own self-test, so nothing is made of it: {tested.problem}")
     images = golden_images(card.golden, card)
     expected = np.array(card.golden.probabilities, np.float32)
-    return Original(
-        path, data, card, in_colour(images) if card.input == "photo" else images, expected, tested.tolerance
-    )
+    known = None if labelled is None else read_labelled(labelled, card)
+    images = in_colour(images) if card.input == "photo" else images
+    return Original(path, data, card, images, expected, tested.tolerance, known)

@@ -22,22 +22,23 @@ def find_tool(name: str) -> Tool:
     return TOOLS[name]
 
 
-def write_for(tool: str, model: Path, to: Path, *, overwrite: bool = False) -> list[str]:
+def write_for(tool: str, model: Path, to: Path, *, labelled: str | None = None, overwrite: bool = False) -> list[str]:
     """Write an exported file as another tool takes it, and return what to print, one line each.
 
     `model` is a file of clf-export, `to` the file or the folder to write (`TOOLS[tool].folder` says which). Before it
     gets its name it is proven on the golden cases: with onnxruntime, and with the tool itself where it is installed,
-    here or in an environment whose programs are on the PATH.
+    here or in an environment whose programs are on the PATH. A delivery that is calibrated takes images of `labelled`,
+    a source like that of clf-train, and is measured on others; the rest ignore it.
 
     Raises DeliveryError for an unknown tool, a file that it cannot take, a place that is taken, or other answers than
-    the file's; MissingToolError if a tool that is needed for the conversion is not installed; ModelError if
-    `model` is none.
+    the file's; MissingToolError if a tool that is needed for the conversion is not installed; ModelError if `model` is
+    none; DataError if `labelled` cannot be read.
     """
     wanted, to = find_tool(tool), to.absolute()
     if wanted.suffix and to.suffix != wanted.suffix:
         raise DeliveryError(f"{to}: for {tool} a file is written whose name ends in {wanted.suffix}")
     refuse_taken(to, wanted.folder, overwrite=overwrite)
-    original = read_original(model)
+    original = read_original(model, labelled if wanted.calibrates else None)
     if to == model.absolute():
         raise DeliveryError(f"{to}: is the file itself; choose another place")
     with named_at_end(to, wanted.folder) as place:

@@ -34,6 +34,7 @@ def test_a_file_becomes_what_is_asked_for(command, model, tmp_path):
         (("--ort-web", "x"), "--ort-web is for a page"),
         (("--for", "nonsense"), "no tool is called 'nonsense'; known are openvino"),
         (("--hub", "hub", "--out", "there"), "--out of a file that exists is for --for"),
+        (("--hub", "hub", "--data", "digits"), "--data of a file that exists is for --for litert"),
         (("--hub", "taken"), "taken: exists already"),
         (("--page", "taken"), "taken: exists already"),
     ],

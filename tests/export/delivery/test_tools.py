@@ -213,3 +213,16 @@ def test_a_tool_that_answers_otherwise_leaves_nothing(exported, tmp_path, monkey
     trial.write_text(answer + "np.save(sys.argv[3], a); print('1.2.3')", "utf-8")
     lines = write_for("node", file, tmp_path / "node")
     assert any("largest difference of a probability 0.0e+00: onnxruntime-node 1.2.3" in line for line in lines)
+
+
+def test_what_is_calibrated_takes_other_images_than_those_that_measure_it(exported, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 3, 8, 8)).astype(np.uint8)
+    data = tmp_path / "data.npz"
+    np.savez(data, images=images, labels=np.arange(60) % 3, names=np.array(NAMES))
+    known = read_original(exported(), str(data)).labelled
+    assert (len(known.calibration), len(known.tested), len(known.labels)) == (48, 12, 12)
+    rows = {image.tobytes() for image in known.calibration}
+    assert rows.isdisjoint(image.tobytes() for image in known.tested)
+    np.savez(data, images=images, labels=np.arange(60) % 2, names=np.array(NAMES[:2]))
+    with pytest.raises(DeliveryError, match="not those of the model"):
+        read_original(exported(), str(data))
