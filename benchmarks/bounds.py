@@ -4,8 +4,8 @@ usage: python benchmarks/bounds.py [--end oldest|newest] [--python PROGRAM ...] 
 
 In a virtual environment of its own: the checkout, and each requirement of its extras at its lower bound (or without
 one), then clf-train on the embedded digits, clf-export, the self-test, a JPEG by clf-predict, clf-eval. `--given`
-replaces a bound that no package index here has, or a package of several GB (`torch==2.13.0`). The last line is one JSON object with the versions that ran. The exit
-code is 1 if anything fails.
+replaces a bound that no package index here has, or a package of several GB (`torch==2.13.0`). The last line is one JSON
+object with the versions that ran. The exit code is 1 if anything fails.
 """
 
 import argparse
