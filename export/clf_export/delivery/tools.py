@@ -29,9 +29,9 @@ def write_for(tool: str, model: Path, to: Path, *, overwrite: bool = False) -> l
     gets its name it is proven on the golden cases: with onnxruntime, and with the tool itself where it is installed,
     here or in an environment whose programs are on the PATH.
 
-    Raises DeliveryError for an unknown tool, a file that it cannot take, a place that is taken, or other answers than
-    the file's; MissingToolError if a tool that is needed for the conversion is not installed; ModelError if
-    `model` is none.
+    Raises DeliveryError for an unknown tool, a file that it cannot take, or other answers than the file's; OutputError
+    for a place that is taken, or cannot be written; MissingToolError if a tool that is needed for the conversion is not
+    installed; ModelError if `model` is none.
     """
     wanted, to = find_tool(tool), to.absolute()
     if wanted.suffix and to.suffix != wanted.suffix:
