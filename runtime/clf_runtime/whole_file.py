@@ -33,7 +33,8 @@ def whole_file(file: Path) -> Iterator[Path]:
 
 def refuse_place(path: Path) -> None:
     """Raise the OSError that creating `path`, and the folders above it, would raise, early, as far as possible."""
-    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    path = path.absolute()
+    parent = next(parent for parent in (*path.parents, path) if parent.exists())  # the root has no parents
     if not parent.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{parent} is a file, not a folder")
     if not os.access(parent, os.W_OK | os.X_OK):

@@ -1,9 +1,10 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
-from clf_runtime.whole_file import whole_file
+from clf_runtime.whole_file import refuse_place, whole_file
 
 
 @pytest.mark.parametrize("place", ["/proc/x.onnx", "n" * 250])
@@ -24,3 +25,7 @@ def test_an_error_of_another_file_keeps_its_name(tmp_path):
     with pytest.raises(FileNotFoundError) as error, whole_file(tmp_path / "x") as partial:
         partial.write_bytes((tmp_path / "missing").read_bytes())
     assert error.value.filename == str(tmp_path / "missing")
+
+
+def test_the_root_of_the_disk_is_a_place_like_others():
+    refuse_place(Path(Path.cwd().anchor))

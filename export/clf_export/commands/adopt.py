@@ -1,6 +1,7 @@
 """clf-export --onnx: adopt a foreign file, and print what was verified."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from clf_export.adoption.adopt import Adopted, adopt_onnx
@@ -31,9 +32,14 @@ def adopt(
     input: Input,
     familiarity: FamiliarityMode,
     quiet: bool,
+    refuse: Callable[[Path], object],
 ) -> Path:
-    """Adopt one foreign file for the command `name`; without `out` as `<name>.adopted.onnx` beside it: its path."""
+    """Adopt one foreign file for the command `name`; without `out` as `<name>.adopted.onnx` beside it: its path.
+
+    Before it begins `refuse` is called with that path.
+    """
     [file] = output_files([path.parent / f"{path.stem}.adopted"], out, overwrite=overwrite, with_int8=int8 != "off")
+    refuse(file)
     if data is not None:
         refuse_among_images(file, data)
     if not quiet:

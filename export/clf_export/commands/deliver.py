@@ -1,6 +1,6 @@
 """clf-export --page, --for and --hub: what a model file becomes beside itself, for where it is used."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -89,18 +89,33 @@ class Wanted:
         if exists and data and self.tool is None:
             raise UsageError("--data of a file that exists is for --for litert, which calibrates its int8 on it")
 
-    def refuse_taken(self, *, overwrite: bool) -> None:
-        """Before a long export, raise OutputError if a place exists (unless `overwrite`), DeliveryError for no tool."""
-        from clf_export.delivery.tools import find_tool
-        from clf_export.errors import OutputError
+    def refuse_taken(self, files: Sequence[Path], *, overwrite: bool) -> None:
+        """Before a long export to `files`, raise what `deliver` would of the places, the tool and onnxruntime-web."""
+        if self.page is not None:
+            from clf_export.delivery.ort_web import find_ort_web
+            from clf_export.delivery.page_files import page_file, refuse_place_of_page
 
+            place = page_file(self.page, files[0]) if self.single else self.page
+            refuse_place_of_page(place, single=self.single, overwrite=overwrite)
+            find_ort_web(self.ort_web)
         if self.tool is not None:
-            find_tool(self.tool)
-        for place in (self.page, self.hub):
-            if place is None or overwrite or not place.exists():
-                continue
-            if not place.is_dir() or any(place.iterdir()):
-                raise OutputError(f"{place}: exists already; choose another place, or pass --overwrite")
+            from clf_export.delivery.place import refuse_taken
+            from clf_export.delivery.tools import find_tool
+
+            tool = find_tool(self.tool)
+            for file in files:
+                refuse_taken(self.beside(file), tool.folder, overwrite=overwrite)
+        if self.hub is not None:
+            from clf_export.delivery.hub import refuse_place_of_hub
+
+            refuse_place_of_hub(self.hub, overwrite=overwrite)
+
+    def beside(self, file: Path) -> Path:
+        """Where what is for the tool goes without --out. Raises DeliveryError if there is no such tool."""
+        from clf_export.delivery.tools import find_tool
+
+        assert self.tool is not None
+        return file.with_name(f"{file.stem}-{self.tool}{find_tool(self.tool).suffix}")
 
 
 def deliver(file: Path, wanted: Wanted, out: Path | None, data: str | None, *, overwrite: bool) -> Iterator[str]:
@@ -113,10 +128,9 @@ def deliver(file: Path, wanted: Wanted, out: Path | None, data: str | None, *, o
 
         yield from write_page(file, wanted.page, single=wanted.single, ort_web=wanted.ort_web, overwrite=overwrite)
     if wanted.tool is not None:
-        from clf_export.delivery.tools import find_tool, write_for
+        from clf_export.delivery.tools import write_for
 
-        place = out or file.with_name(f"{file.stem}-{wanted.tool}{find_tool(wanted.tool).suffix}")
-        yield from write_for(wanted.tool, file, place, labelled=data, overwrite=overwrite)
+        yield from write_for(wanted.tool, file, out or wanted.beside(file), labelled=data, overwrite=overwrite)
     if wanted.hub is not None:
         from clf_export.delivery.hub import write_hub
 

@@ -151,8 +151,9 @@ def export(
             raise UsageError(f"{'RUN' if run_folder else '--model'} and --onnx exclude each other")
         from clf_export.commands.adopt import adopt
 
+        if outliers is not None:
+            raise UsageError("--outliers is for RUN: the familiarity of an adopted file has made outliers only")
         wanted.refuse_nonsense(1, exists=False, out=out is not None, data=data is not None)
-        wanted.refuse_taken(overwrite=overwrite)
         adopted = adopt(
             NAME,
             onnx,
@@ -166,14 +167,27 @@ def export(
             input=input,
             familiarity=familiarity,
             quiet=quiet,
+            refuse=lambda file: wanted.refuse_taken([file], overwrite=overwrite),
         )
         print_delivered(adopted, wanted, None, None, overwrite=overwrite)
         return
     said.refuse_any()
     if run_folder is None:
         raise UsageError("Missing argument RUN, a run folder of clf-train; or pass --onnx FILE")
-    if run_folder.suffix.lower() == ".onnx" and run_folder.is_file():
+    if run_folder.suffix.lower() == ".onnx" and not run_folder.is_dir():
         wanted.refuse_nonsense(1, exists=True, out=out is not None, data=data is not None)
+        exporting = {
+            "--model": model is not None,
+            "--int8": int8 != "off",
+            "--input": input != "tensor",
+            "--familiarity": familiarity != "auto",
+            "--outliers": outliers is not None,
+            "--license": bool(license),
+            "--keep-rejected": keep_rejected,
+        }
+        for option, given in exporting.items():
+            if given:
+                raise UsageError(f"{option} is for the export of a run, and RUN is a model file already")
         print_delivered(run_folder, wanted, out, data, overwrite=overwrite)
         return
     from clf_export.commands.export_text import export_lines
@@ -189,7 +203,7 @@ def export(
     folders = find_runs(run_folder.resolve())
     files = output_files(folders, out, overwrite=overwrite, with_int8=int8 != "off")
     wanted.refuse_nonsense(len(files), exists=False, out=out is not None, data=data is not None)
-    wanted.refuse_taken(overwrite=overwrite)
+    wanted.refuse_taken(files, overwrite=overwrite)
     own = None if model is None else tuple(name.strip() for name in model.split(","))
     runs = read_runs(folders, own)
     for file, run in zip(files, runs, strict=True):

@@ -107,7 +107,7 @@ def int8_lines(made: Export | Adopted) -> list[str]:
     lines = [
         f"int8, best of {len(made.quantised.tried):<3}                {verdict.setting}",
         f"{f'accuracy on {images} images':<33}{_both(found.int8_accuracy, found.float_accuracy, found.images)}",
-        f"largest drop of a class          {names[found.worst_class]}: {-found.worst_drop:+.1f} points",
+        f"largest drop of a class          {names[found.worst_class]}: {0.0 - found.worst_drop:+.1f} points",
         f"size                             {verdict.size:,} bytes, float32 {verdict.float_size:,} (without cards)",
         f"speed, batch 1 and 256           {verdict.batch_1_ratio:.2f} and {verdict.batch_256_ratio:.2f} x float32",
         f"max. difference from reference   {verdict.processor_difference:.1e}, probability",

@@ -2,16 +2,13 @@
 
 import io
 import json
-import os
 import shlex
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from clf_export.delivery.hub_readme import EXAMPLE, IMAGE, LABELS, MODEL, README, Example, readme
+from clf_export.delivery.place import named_at_end
 from clf_export.errors import OutputError
 from clf_runtime.classifier import Classifier
 from clf_runtime.engine.engine import open_engine
@@ -36,7 +33,7 @@ def write_hub(model: Path, to: Path, *, overwrite: bool = False) -> list[str]:
     Raises ModelError if the file cannot be run, has no card or fails its self-test; OutputError if the folder exists,
     or cannot be written.
     """
-    _refuse_existing(to, overwrite)
+    refuse_place_of_hub(to, overwrite=overwrite)
     data = read_model(model)
     if from_metadata(open_engine(data, str(model), device="cpu").metadata) is None:
         raise ModelError(f"{model}: has no model card, so nothing can be said of it: give a file of clf-export")
@@ -52,15 +49,9 @@ def write_hub(model: Path, to: Path, *, overwrite: bool = False) -> list[str]:
         record = {"image": IMAGE, "class": example.name, "index": example.index, "probability": example.probability}
         files |= {IMAGE: buffer.getvalue(), EXAMPLE: _json({**record, "tolerance": example.tolerance})}
     files[README] = readme(classifier, made[0] if made else None).encode()
-    try:
-        with _whole_folder(to, overwrite) as partial:
-            for name, content in files.items():
-                with (partial / name).open("xb") as stream:
-                    stream.write(content)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-    except OSError as error:
-        raise OutputError(f"{to}: cannot be written: {error.strerror or error}") from None
+    with named_at_end(to, True, lambda: refuse_place_of_hub(to, overwrite=overwrite)) as partial:
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
     return [f"hub: {to}: {', '.join(sorted(files))}", f"upload it with: hf upload OWNER/NAME {shlex.quote(str(to))}"]
 
 
@@ -82,7 +73,7 @@ def _json(value: object) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
-def _refuse_existing(folder: Path, overwrite: bool) -> None:
+def refuse_place_of_hub(folder: Path, *, overwrite: bool) -> None:
     """Raise OutputError if a folder exists, unless it may be replaced, or cannot be created."""
     try:
         if folder.exists() or folder.is_symlink():
@@ -97,26 +88,3 @@ def _refuse_existing(folder: Path, overwrite: bool) -> None:
         refuse_place(folder)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from None
-
-
-@contextmanager
-def _whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary folder to write into; when the block succeeds it becomes `folder`, else it is removed."""
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial, replaced = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("partial", "replaced"))
-    partial.mkdir()
-    try:
-        yield partial
-        _refuse_existing(folder, overwrite)  # it may have appeared in the meantime
-        if folder.exists():
-            folder.rename(replaced)
-        try:
-            partial.rename(folder)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(folder)
-            raise
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

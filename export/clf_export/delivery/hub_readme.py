@@ -183,7 +183,7 @@ def _tensors(card: ModelCard, example: Example | None) -> str:
     axes = "1, height, width, 3" if card.input == "photo" else ", ".join(map(str, ("batch", *card.input_shape)))
     order = ", RGB" if channels == 3 else ""
     low, high = card.value_range
-    scaled = f" of any size, which the graph scales to {height}x{width}" if card.input == "photo" else ""
+    scaled = f", of any size: the graph scales it to {height}x{width}" if card.input == "photo" else ""
     lines = [
         f"- input `image`: {card.dtype} [{axes}]{order}, {low:g} to {high:g}{scaled}; normalisation is in the graph",
         f"- output `probabilities`: float32 [batch, {len(card.names)}], in the order of `{LABELS}`",

@@ -1,5 +1,6 @@
 """A page that runs a model in a browser: a folder for any web server, or one HTML file."""
 
+import shlex
 from pathlib import Path
 
 from clf_export.delivery.ort_web import CDN, OrtWeb, find_ort_web
@@ -29,7 +30,11 @@ def write_page(
     if the model is not valid.
     """
     place = page_file(to, model) if single else to
-    refuse_place_of_page(place, single=single, overwrite=overwrite)
+
+    def refuse() -> None:
+        refuse_place_of_page(place, single=single, overwrite=overwrite)
+
+    refuse()
     data = read_model(model)
     if from_metadata(open_engine(data, str(model), device="cpu").metadata) is None:
         raise DeliveryError(f"{model}: has no model card, which the page needs; export it with clf-export")
@@ -40,7 +45,7 @@ def write_page(
         write_single(place, html)
         return _single_lines(place, len(html), runtime)
     files = folder_page(page, data, runtime)
-    write_folder(place, files)
+    write_folder(place, files, refuse)
     return _folder_lines(place, sum(map(len, files.values())), runtime)
 
 
@@ -54,7 +59,7 @@ def _single_lines(place: Path, size: int, runtime: OrtWeb) -> list[str]:
 def _folder_lines(place: Path, size: int, runtime: OrtWeb) -> list[str]:
     lines = [
         f"{place}: the model as a page, {_mb(size)}; put it on a web server (https: for the camera, and offline), or "
-        f"try it here: python3 -m http.server --bind 127.0.0.1 --directory {place}"
+        f"try it here: python3 -m http.server --bind 127.0.0.1 --directory {shlex.quote(str(place))}"
     ]
     return [*lines, *_cdn_lines(place, runtime)]
 

@@ -1,10 +1,11 @@
 """The files of a page on disk: they appear whole or not at all, and replace an earlier page and nothing else."""
 
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+from clf_export.delivery.place import named_at_end
 from clf_export.errors import OutputError
-from clf_train.files import refuse_place, whole_file
+from clf_train.files import refuse_place
 
 GENERATOR = "clf-edge"  # in the head of a page, by which an earlier one is known
 _HEAD = 4096  # bytes of a page in which it stands
@@ -30,7 +31,7 @@ def refuse_place_of_page(place: Path, *, single: bool, overwrite: bool) -> None:
             _refuse_what_is_there(place, single, overwrite)
         refuse_place(place)
     except OSError as error:
-        raise _cannot_be_written(place, error) from None
+        raise OutputError(f"{place}: cannot be written: {error.strerror or error}; choose another --page") from None
 
 
 def _refuse_what_is_there(place: Path, single: bool, overwrite: bool) -> None:
@@ -61,37 +62,17 @@ def _is_of_a_page(path: Path) -> bool:
 
 def write_single(file: Path, html: bytes) -> None:
     """Write a page that is one file. Raises OutputError."""
-    try:
-        with whole_file(file) as partial:
-            partial.write_bytes(html)
-    except OSError as error:
-        raise _cannot_be_written(file, error) from None
+    with named_at_end(file, False) as partial:
+        partial.write_bytes(html)
 
 
-def write_folder(folder: Path, files: dict[str, bytes]) -> None:
+def write_folder(folder: Path, files: dict[str, bytes], refuse: Callable[[], object]) -> None:
     """Write the files of a page, by their paths, into a new folder, which then replaces `folder`.
 
-    Raises OutputError if it cannot be written; `folder` is then as before.
+    Raises OutputError if it cannot be written, or what `refuse` raises if `folder` may not be replaced; it is then as
+    before.
     """
-    folder = folder.absolute()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".clf-export.", dir=folder.parent) as aside:
-            made, replaced = Path(aside) / "made", Path(aside) / "replaced"
-            for path, data in files.items():
-                (made / path).parent.mkdir(parents=True, exist_ok=True)
-                (made / path).write_bytes(data)
-            if folder.exists():
-                folder.rename(replaced)
-            try:
-                made.rename(folder)
-            except BaseException:
-                if replaced.exists():
-                    replaced.rename(folder)
-                raise
-    except OSError as error:
-        raise _cannot_be_written(folder, error) from None
-
-
-def _cannot_be_written(place: Path, error: OSError) -> OutputError:
-    return OutputError(f"{place}: cannot be written: {error.strerror or error}; choose another --page")
+    with named_at_end(folder, True, refuse) as partial:
+        for path, data in files.items():
+            (partial / path).parent.mkdir(parents=True, exist_ok=True)
+            (partial / path).write_bytes(data)

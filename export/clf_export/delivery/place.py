@@ -2,37 +2,39 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clf_export.errors import DeliveryError
+from clf_export.errors import OutputError
 from clf_export.outputs import refuse_existing
 from clf_runtime.whole_file import refuse_place
 
 
 def refuse_taken(place: Path, folder: bool, *, overwrite: bool) -> None:
-    """Raise OutputError or DeliveryError if a file or folder exists already (unless `overwrite`), or cannot be made."""
+    """Raise OutputError if a file or folder exists already (unless `overwrite`), or cannot be made."""
     if not folder:
         refuse_existing(place, overwrite=overwrite)
         return
     try:
         if place.exists() and not place.is_dir():
-            raise DeliveryError(f"{place}: is a file, and a folder is to be written; choose another place")
+            raise OutputError(f"{place}: is a file, and a folder is to be written; choose another place")
         if place.exists() and not overwrite:
-            raise DeliveryError(f"{place}: exists already; choose another place, or pass --overwrite")
+            raise OutputError(f"{place}: exists already; choose another place, or pass --overwrite")
         refuse_place(place)
     except OSError as error:
-        raise DeliveryError(f"{place}: cannot be written: {error.strerror or error}; choose another place") from None
+        raise OutputError(f"{place}: cannot be written: {error.strerror or error}; choose another place") from None
 
 
 @contextmanager
-def named_at_end(place: Path, folder: bool) -> Iterator[Path]:
-    """Give a path to write a file or into a folder to, which gets its name when the block succeeds.
+def named_at_end(place: Path, folder: bool, refuse: Callable[[], object] | None = None) -> Iterator[Path]:
+    """Give a path to write a file or into a folder to, which is synced and gets its name when the block succeeds.
 
-    A folder that is there already is replaced only if each of its files has one of the same name in the new one.
-    Raises DeliveryError if it cannot be written, or a folder there holds other files.
+    A folder that is there already by then is replaced if `refuse` raises nothing; without `refuse` only if each of its
+    files has one of the same name in the new one.
+    Raises OutputError if it cannot be written, or a folder there holds other files.
     """
+    place = place.absolute()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         # inside a folder of its own, and there by its own name, which tools read
@@ -41,14 +43,19 @@ def named_at_end(place: Path, folder: bool) -> Iterator[Path]:
             partial.parent.mkdir()
             if not folder:
                 yield partial
-                with partial.open("rb+") as stream:
-                    os.fsync(stream.fileno())
+                _sync(partial)
                 partial.replace(place)
                 return
             partial.mkdir()
             yield partial
+            for written in partial.rglob("*"):
+                if written.is_file():
+                    _sync(written)
             if place.exists():
-                _refuse_other_files(place, partial)
+                if refuse is None:
+                    _refuse_other_files(place, partial)
+                else:
+                    refuse()
                 place.rename(replaced)
             try:
                 partial.rename(place)
@@ -57,7 +64,12 @@ def named_at_end(place: Path, folder: bool) -> Iterator[Path]:
                     replaced.rename(place)
                 raise
     except OSError as error:
-        raise DeliveryError(f"{place}: cannot be written: {error.strerror or error}") from None
+        raise OutputError(f"{place}: cannot be written: {error.strerror or error}") from None
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def _refuse_other_files(place: Path, new: Path) -> None:
@@ -65,4 +77,4 @@ def _refuse_other_files(place: Path, new: Path) -> None:
         for name in files:
             inside = (Path(folder) / name).relative_to(place)
             if not (new / inside).is_file():
-                raise DeliveryError(f"{place}: also holds {inside}, which is of no such delivery; choose another place")
+                raise OutputError(f"{place}: also holds {inside}, which is of no such delivery; choose another place")

@@ -30,9 +30,9 @@ def write_for(tool: str, model: Path, to: Path, *, labelled: str | None = None, 
     here or in an environment whose programs are on the PATH. A delivery that is calibrated takes images of `labelled`,
     a source like that of clf-train, and is measured on others; the rest ignore it.
 
-    Raises DeliveryError for an unknown tool, a file that it cannot take, a place that is taken, or other answers than
-    the file's; MissingToolError if a tool that is needed for the conversion is not installed; ModelError if `model` is
-    none; DataError if `labelled` cannot be read.
+    Raises DeliveryError for an unknown tool, a file that it cannot take, or other answers than the file's; OutputError
+    for a place that is taken, or cannot be written; MissingToolError if a tool that is needed for the conversion is not
+    installed; ModelError if `model` is none; DataError if `labelled` cannot be read.
     """
     wanted, to = find_tool(tool), to.absolute()
     if wanted.suffix and to.suffix != wanted.suffix:
