@@ -11,6 +11,7 @@ from PIL import Image
 
 from clf_runtime import Classifier, ImageError, MissingExtraError, ScoringError, score
 from clf_runtime.commands.predict import main as predict
+from clf_runtime.commands.score import main
 from clf_runtime.scoring import images, plan
 from clf_runtime.scoring.images import answer_partition
 from clf_runtime.scoring.storage import File
@@ -208,3 +209,10 @@ def test_names_that_are_not_utf8_are_escaped(tiny_file, tmp_path, rows):
     score(tmp_path / "odd", tmp_path / "out", tiny_file)
     (row,) = rows(tmp_path / "out")
     assert (row["image"], row["name"]) == (f"{tmp_path}/odd/\\xff.png", "blue")
+
+
+def test_a_model_may_be_an_address_on_the_hub(command, photos, tmp_path):
+    ended = command(main, photos, "--out", tmp_path / "out", "--model", "hf://nobody", "--format", "jsonl")
+    assert (ended.code, ended.out) == (2, "")
+    assert "'hf://nobody': not the address of a model on the Hugging Face Hub" in ended.err
+    assert not (tmp_path / "out").exists()
