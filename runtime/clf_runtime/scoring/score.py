@@ -76,7 +76,10 @@ def score(
     if status(source) is None:
         raise ImageError(f"{source}: no such file or folder")
     if not is_remote(out):
-        refuse_place(Path(out, "any"))
+        try:
+            refuse_place(Path(out, "any"))
+        except OSError as error:
+            raise ScoringError(f"{out}: cannot be written: {error.strerror or error}; give another folder") from None
     file = find_model(model, note)
     data = read_model(file)
     classifier = Classifier(data, str(file), device=device, assume=assume)
