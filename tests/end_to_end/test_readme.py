@@ -1,5 +1,6 @@
 """The README's snippets run as they are written, one after another, in a folder where `make demo` has run."""
 
+import importlib
 import os
 import re
 import shlex
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from clf_export.commands.export import main as export
+from clf_runtime.commands.typer_app import make_app_of
 from clf_train import read_source
 from clf_train.commands.train import main as train
 
@@ -53,3 +56,25 @@ def test_every_link_leads_somewhere():
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         for link in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text("utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+PROGRAMS = ("bench", "doctor", "eval", "export", "predict", "score", "train")
+
+
+def options_of(program):
+    package = {"train": "clf_train", "export": "clf_export"}.get(program, "clf_runtime")
+    module = importlib.import_module(f"{package}.commands.{program}")
+    app = make_app_of(module.predict, module.OPTIONS, "", "") if program == "predict" else module.app
+    return {name for parameter in typer.main.get_command(app).params for name in parameter.opts} | {"--help"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_option_in_the_documents_exists(program):
+    found, known = 0, options_of(program)
+    for document in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = document.read_text("utf-8").replace("\\\n", " ")
+        for call in re.findall(rf"\bclf-{program}( [^\n`|;#&)]*)", text):
+            named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", call))
+            assert named <= known, (document.name, call)
+            found += len(named)
+    assert found or program == "doctor"

@@ -190,6 +190,8 @@ def export(
                 raise UsageError(f"{option} is for the export of a run, and RUN is a model file already")
         print_delivered(run_folder, wanted, out, data, overwrite=overwrite)
         return
+    if outliers is not None and familiarity == "off":
+        raise UsageError("--outliers sharpens the familiarity, and --familiarity off leaves it out")
     from clf_export.commands.export_text import export_lines
     from clf_export.errors import ParityError
     from clf_export.export import export_run

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from clf_runtime.commands.options import HUB_TOO
 from clf_runtime.commands.progress import following
 from clf_runtime.commands.shell import say
 from clf_runtime.commands.typer_app import AssumeOption, DeviceOption, make_app, run_app, show_version
@@ -35,12 +35,11 @@ def score(
         str, typer.Option("--out", metavar="DIR", help="The folder of results, new or begun by the same command.")
     ],
     model: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE",
-            readable=False,
             show_default=False,
-            help="The .onnx file to run.  [default: the bundled CIFAR-10 model]",
+            help=f"The .onnx file to run{HUB_TOO}.  [default: the bundled CIFAR-10 model]",
         ),
     ] = None,
     engine: Annotated[

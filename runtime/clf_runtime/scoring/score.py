@@ -11,7 +11,7 @@ from clf_runtime.engine.threads import usable_processors
 from clf_runtime.errors import ImageError, ModelError, ScoringError
 from clf_runtime.model.assumptions import Assumptions
 from clf_runtime.model.familiarity import NO_FAMILIARITY
-from clf_runtime.model.file import default_model, read_model
+from clf_runtime.model.file import find_model, read_model
 from clf_runtime.prediction import Reject, check_probability
 from clf_runtime.scoring import plan, results
 from clf_runtime.scoring.on_ray import require_ray, score_on_ray
@@ -76,8 +76,11 @@ def score(
     if status(source) is None:
         raise ImageError(f"{source}: no such file or folder")
     if not is_remote(out):
-        refuse_place(Path(out, "any"))
-    file = default_model() if model is None else os.fspath(model)
+        try:
+            refuse_place(Path(out, "any"))
+        except OSError as error:
+            raise ScoringError(f"{out}: cannot be written: {error.strerror or error}; give another folder") from None
+    file = find_model(model, note)
     data = read_model(file)
     classifier = Classifier(data, str(file), device=device, assume=assume)
     if reject is not None and classifier.card.familiarity is None:

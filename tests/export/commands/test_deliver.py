@@ -60,10 +60,17 @@ def test_a_file_that_is_missing_is_called_so(command, model):
     assert "run folder" not in ended.err
 
 
-def test_outliers_are_not_silently_left_out_of_an_adoption(command, model):
-    ended = command(main, "--onnx", "conv.onnx", "--outliers", "noise")
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--onnx", "conv.onnx"), "--outliers is for RUN"),
+        (("run", "--familiarity", "off"), "--familiarity off leaves it out"),
+    ],
+)
+def test_outliers_are_not_silently_left_out(command, model, arguments, problem):
+    ended = command(main, *arguments, "--outliers", "noise")
     assert (ended.code, ended.out) == (2, "")
-    assert "--outliers is for RUN" in ended.err
+    assert problem in ended.err
 
 
 @pytest.mark.parametrize(

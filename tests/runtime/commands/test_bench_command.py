@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -52,12 +53,26 @@ def test_what_would_take_too_long_or_too_much_is_left_out_and_said(tiny_model):
     assert "more than 256 MiB" in bench.throughput(large, 256, 1e-6, 0.1).reason
 
 
-def test_two_calls_are_timed_in_turns_and_a_slow_one_ends_the_turn():
-    calls = []
-    fast, slow = bench.latencies(lambda: calls.append("a"), lambda: calls.append("b"), 0.01)
-    assert fast.runs == slow.runs
-    assert calls[:10] == ["a", "b"] * 5
-    assert calls[10:50] == ["a"] * 20 + ["b"] * 20
+def test_two_calls_are_timed_in_turns_and_a_slow_one_ends_the_turn(monkeypatch):
+    now, calls = [0.0], []
+    clock = SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: now[0])
+    monkeypatch.setattr(bench, "time", clock)  # only the calls take time
+
+    def taking(seconds, name):
+        def call():
+            calls.append(name)
+            now[0] += seconds
+
+        return call
+
+    fast, even = bench.latencies(taking(1 / 128, "a"), taking(1 / 64, "b"), 1.0)
+    assert calls == ["a", "b"] * 5 + (["a"] * 20 + ["b"] * 20) * 3
+    assert (fast.runs, fast.p50, fast.processor_seconds) == (60, 1 / 128, 1 / 128)
+    assert (even.runs, even.p50, even.processor_seconds) == (60, 1 / 64, 1 / 64)
+    calls.clear()
+    fast, slow = bench.latencies(taking(1 / 128, "a"), taking(0.75, "b"), 1.0)
+    assert calls == ["a", "b"] * 5 + (["a"] * 20 + ["b"]) * 2
+    assert (fast.runs, slow.runs) == (40, 2)
 
 
 @pytest.mark.parametrize(

@@ -303,6 +303,17 @@ def test_a_folder_none_has_examples_of_what_is_no_class(tmp_path: Path, write_pi
     assert read_source(tmp_path, none_is_class=True).names == ("cat", "dog", "none")
 
 
+def test_what_is_wrong_with_a_folder_none_is_said_before_the_training(tmp_path: Path, write_pictures: Write) -> None:
+    write_pictures(tmp_path, *(f"{name}/{i}.png" for name in ("cat", "dog", "none") for i in range(5)))
+    (tmp_path / "none" / "bad.png").write_bytes(b"no picture")
+    read = read_source(tmp_path, skip_bad=True)
+    assert [Path(picture).name for picture in read.skipped] == ["bad.png"]  # so that the export skips it too
+    assert read.outliers is None
+    (tmp_path / "none" / "notes.dat").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"none.notes\.dat: not a picture"):
+        read_source(tmp_path, skip_bad=True)
+
+
 def test_none_is_a_class_beside_a_single_other(tmp_path: Path, write_pictures: Write) -> None:
     write_pictures(tmp_path, *(f"train/{name}/{i}.png" for name in ("cat", "none") for i in range(5)))
     read = read_source(tmp_path, outliers=True)

@@ -139,16 +139,12 @@ def _read(
     looked = layouts.open_source(source, reading)
     if looked.train is None:
         raise DataError(f"{looked.where}: contains only a test part, no training images")
-    opened = [
-        part and part()
-        for part in (
-            looked.train,
-            looked.validation if not as_before else None,
-            looked.test,
-            looked.outliers if outliers else None,
-        )
-    ]
-    train, validation, test, of_none = (_load(part, size, geometry, watch) if part else None for part in opened)
+    # Examples of no class are opened even if they are not read: what is wrong with their files is said, and what is
+    # skipped of them recorded, before a training and not at the export after it.
+    wanted = (looked.train, looked.validation if not as_before else None, looked.test, looked.outliers)
+    opened = [part and part() for part in wanted]
+    loaded = opened if outliers else [*opened[:3], None]
+    train, validation, test, of_none = (_load(part, size, geometry, watch) if part else None for part in loaded)
     assert train is not None
     notes = [note for part in opened if part for note in part.notes]
     skipped = [picture for part in opened if part for picture in part.skipped]
