@@ -10,7 +10,7 @@ import onnx
 
 from clf_export.errors import FamiliarityError
 from clf_export.familiarity.append import append_net
-from clf_export.familiarity.features import with_features
+from clf_export.familiarity.features import with_features, with_few_features
 from clf_export.familiarity.images import FrozenImages, Images
 from clf_export.familiarity.neighbours import with_neighbours
 from clf_export.familiarity.outputs import second_output
@@ -58,9 +58,8 @@ def _threshold(given: np.ndarray) -> float:
 
 
 def _with_net(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
-    """The model with a small net behind its features."""
-    featured = with_features(model)
-    data = featured.SerializeToString()
+    """The model with a small net behind few of its features, which was taught by a score of all of them."""
+    data = with_features(model).SerializeToString()
     known, held_out = second_output(data, images.known), second_output(data, images.held_out)
     unknown = np.concatenate([second_output(data, made) for made in images.outliers.values()])
     if len(images.given):
@@ -76,5 +75,6 @@ def _with_net(model: onnx.ModelProto, images: Images) -> onnx.ModelProto:
         return scaled
 
     score = fit_score(standard(known), standard(unknown), standard(held_out))
-    net = distil(score, standard(known), standard(unknown))
-    return append_net(featured, net, mean, deviation, held_out)
+    few, columns = with_few_features(model)
+    net = distil(score, standard(known), standard(unknown), columns)
+    return append_net(few, net, mean[columns], deviation[columns], held_out[:, columns])

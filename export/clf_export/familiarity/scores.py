@@ -46,11 +46,12 @@ def fit_score(known: np.ndarray, outliers: np.ndarray, held_out: np.ndarray) -> 
     return lambda x: by_logit(x[:, -1]) + _FORCE * np.minimum(0, by_kind(kind(x)) - np.log(_TAIL))
 
 
-def distil(score: Score, known: np.ndarray, outliers: np.ndarray) -> nn.Sequential:
-    """A net of three layers, D → 64 → 16 → 1, that gives a score in one pass (see `squash`).
+def distil(score: Score, known: np.ndarray, outliers: np.ndarray, columns: np.ndarray) -> nn.Sequential:
+    """A net of three layers, E → 64 → 16 → 1, that gives a score in one pass (see `squash`) by few features.
 
-    It learns from the features themselves, from points between known ones and outliers, and from known ones under
-    noise. After Hinton et al., 2015, "Distilling the knowledge in a neural network", https://arxiv.org/abs/1503.02531.
+    These are the `columns`, int64 [E], of the features [N, D]. The net learns from the features themselves, from points
+    between known ones and outliers, and from known ones under noise. After Hinton et al., 2015, "Distilling the
+    knowledge in a neural network", https://arxiv.org/abs/1503.02531.
     """
     random = np.random.default_rng(0)
     between = []
@@ -60,7 +61,7 @@ def distil(score: Score, known: np.ndarray, outliers: np.ndarray) -> nn.Sequenti
     spread = random.uniform(0, 2.5, (len(known), 1)).astype(np.float32)
     noisy = known * spread + random.standard_normal(known.shape, np.float32) * random.uniform(0, 2, (len(known), 1))
     x = np.concatenate([known, known, outliers, *between, noisy.astype(np.float32)])
-    return _trained(_HIDDEN, x, squash(score(x)), nn.SmoothL1Loss(reduction="none"), epochs=12, rate=4e-3)
+    return _trained(_HIDDEN, x[:, columns], squash(score(x)), nn.SmoothL1Loss(reduction="none"), epochs=12, rate=4e-3)
 
 
 def squash(score: np.ndarray) -> np.ndarray:

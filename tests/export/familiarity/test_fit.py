@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from clf_export import export_run
 from clf_export.familiarity import fit, images
-from clf_export.familiarity.features import FEATURES, with_features
+from clf_export.familiarity.features import FEATURES, with_features, with_few_features
 from clf_export.familiarity.outputs import second_output
 from clf_runtime import Classifier, ImageError
 from clf_runtime.evaluation.self_test import self_test
@@ -92,7 +92,7 @@ def test_few_held_out_images_give_a_file_without_it_that_says_why(make_run, tmp_
 
 def test_features_that_tell_nothing_give_a_file_without_it(make_run, tmp_path, monkeypatch):
     folder, dataset = make_run("conv")
-    monkeypatch.setattr(fit, "second_output", lambda model, images: np.zeros((len(images), 5), np.float32))
+    monkeypatch.setattr(fit, "second_output", lambda model, images: np.zeros((len(images), 200), np.float32))
     export = export_run(folder, dataset, tmp_path / "same.onnx")
     assert export.familiarity_problem == "the held-out images are all equally familiar"
     assert [o.name for o in onnx.load(export.model.path).graph.output] == ["probabilities"]
@@ -125,6 +125,36 @@ def test_features_are_those_of_maps_and_vectors_behind_the_first_layer():
     assert second_output(made.SerializeToString(), images).shape == (2, 4 + 5 + 3 + 1)
     pooled = [node.input[0] for node in made.graph.node if node.op_type == "GlobalAveragePool"]
     assert pooled == ["first", "second"]
+
+
+def test_few_features_are_the_last_map_of_each_size_a_vector_and_the_largest_logit():
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["": 18]>
+        net (float[batch, 3, 8, 8] image) => (float[batch, 2] probabilities)
+        <float[4, 3, 1, 1] a, float[4, 4, 1, 1] b, float[5, 4, 2, 2] c, float[5, 5, 1, 1] d,
+         float[80, 6] e, float[6, 7] f, float[7, 2] g> {
+            one = Conv (image, a)
+            two = Conv (one, b)
+            three = Conv <strides = [2, 2]> (two, c)
+            four = Conv (three, d)
+            flat = Flatten (four)
+            five = MatMul (flat, e)
+            six = MatMul (five, f)
+            logits = MatMul (six, g)
+            probabilities = Softmax (logits)
+        }""")
+    random = np.random.default_rng(0)
+    for value, shape in zip(
+        "abcdefg", ((4, 3, 1, 1), (4, 4, 1, 1), (5, 4, 2, 2), (5, 5, 1, 1), (80, 6), (6, 7), (7, 2)), strict=True
+    ):
+        model.graph.initializer.append(numpy_helper.from_array(random.normal(size=shape).astype(np.float32), value))
+    images = random.normal(size=(3, 3, 8, 8)).astype(np.float32)
+    every = second_output(with_features(model).SerializeToString(), images)
+    made, columns = with_few_features(model)
+    few = second_output(made.SerializeToString(), images)
+    assert every.shape == (3, 4 + 4 + 5 + 5 + 6 + 7 + 2 + 1)
+    assert np.array_equal(few, every[:, columns])
+    assert columns.tolist() == [4, 5, 6, 7, *range(18, 24), -1]  # the second map, the first vector of two
 
 
 def test_examples_of_what_is_no_class_sharpen_the_threshold(make_run, exported, tmp_path):
