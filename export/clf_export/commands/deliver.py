@@ -1,6 +1,6 @@
 """clf-export --page, --for and --hub: what a model file becomes beside itself, for where it is used."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -41,7 +41,7 @@ ForOption = Annotated[
         metavar="TOOL",
         rich_help_panel=_PANEL,
         help="Write the file or folder that another tool takes, beside the model or to --out: openvino, triton, "
-        "transformers, ... (docs/compatibility.md).",
+        "transformers, ... (docs/tools.md).",
     ),
 ]
 HubOption = Annotated[
@@ -86,6 +86,15 @@ class Wanted:
             )
         if exists and out and self.tool is None:
             raise UsageError("--out of a file that exists is for --for TOOL")
+
+    def refuse_exported(self, folders: Sequence[Path], *, overwrite: bool) -> None:
+        """Before an export beside the run folders, raise OutputError if a file is there that could be delivered."""
+        from clf_export.errors import OutputError
+
+        for folder in folders:
+            file = folder.with_name(f"{folder.name}.onnx")
+            if self.any and not overwrite and file.is_file():
+                raise OutputError(f"{file}: exists already; pass it in place of the run folder, or pass --overwrite")
 
     def refuse_taken(self, *, overwrite: bool) -> None:
         """Before a long export, raise OutputError if a place exists (unless `overwrite`), DeliveryError for no tool."""

@@ -187,8 +187,10 @@ def export(
 
     # Whatever can be refused is refused before the first export begins.
     folders = find_runs(run_folder.resolve())
+    wanted.refuse_nonsense(len(folders), exists=False, out=out is not None)
+    if out is None:
+        wanted.refuse_exported(folders, overwrite=overwrite)
     files = output_files(folders, out, overwrite=overwrite, with_int8=int8 != "off")
-    wanted.refuse_nonsense(len(files), exists=False, out=out is not None)
     wanted.refuse_taken(overwrite=overwrite)
     own = None if model is None else tuple(name.strip() for name in model.split(","))
     runs = read_runs(folders, own)
