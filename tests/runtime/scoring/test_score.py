@@ -11,6 +11,7 @@ from PIL import Image
 
 from clf_runtime import Classifier, ImageError, MissingExtraError, ScoringError, score
 from clf_runtime.commands.predict import main as predict
+from clf_runtime.commands.score import main as score_command
 from clf_runtime.scoring import images, plan
 from clf_runtime.scoring.images import answer_partition
 from clf_runtime.scoring.storage import File
@@ -89,6 +90,13 @@ def test_folders_that_are_not_for_results(photos, tiny_file, tmp_path):
     with pytest.raises(ImageError, match="contains no images"):
         score(tmp_path / "empty", tmp_path / "out", tiny_file)
     assert not (tmp_path / "out" / "_manifest.json").exists()
+
+
+def test_a_file_in_place_of_the_results_is_one_line_that_begins_with_it(photos, tiny_file, tmp_path, command):
+    ended = command(score_command, photos, "--model", tiny_file, "--out", photos / "readme.md")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.endswith(f"clf-score: {photos / 'readme.md'} is a file, not a folder\n")
+    assert (photos / "readme.md").read_text() == "no image"
 
 
 def test_a_plan_that_was_tampered_with_is_refused(photos, tiny_file, tmp_path):
