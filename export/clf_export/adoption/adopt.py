@@ -104,8 +104,8 @@ def adopt_onnx(
         if place.resolve() == path.resolve():
             raise OutputError(f"{place}: is the file that is adopted; choose another --out")
     original = read_original(path, stated.output)
-    contract = agree(original, stated)
-    _refuse_unsuited(path, stated, contract, data, input)
+    contract = agree(original, stated, data)
+    _refuse_unsuited(path, stated, contract, input)
     assert data is not None
     blank = np.zeros((original.batch or 1, *contract.image_shape), np.uint8)
     output_shape = original_output(original, stated, contract, blank).shape
@@ -200,9 +200,7 @@ def adopt_onnx(
 _UNLABELLED = "the images have no labels, without which int8 cannot be judged"
 
 
-def _refuse_unsuited(path: Path, stated: Stated, contract: Contract, data: str | None, input: Input) -> None:
-    if data is None:
-        raise AdoptionError(f"{path}: also state pictures for the proof and the golden cases (--data SOURCE)")
+def _refuse_unsuited(path: Path, stated: Stated, contract: Contract, input: Input) -> None:
     if input == "photo":
         if problem := photo_problem(contract.image_shape, "uint8"):
             raise AdoptionError(f"{path}: cannot take photos: {problem}; omit --input photo")

@@ -43,8 +43,8 @@ class Contract:
         return tuple(std * 255 / (high - low) for std in self.std)
 
 
-def agree(original: Original, stated: Stated) -> Contract:
-    """Join what is stated with what the file says.
+def agree(original: Original, stated: Stated, data: str | None) -> Contract:
+    """Join what is stated with what the file says; `data` is where the pictures for the proof are.
 
     Raises AdoptionError if the two contradict each other, or, in one line, with everything that is still to be stated.
     """
@@ -69,6 +69,8 @@ def agree(original: Original, stated: Stated) -> Contract:
     shape = _flat(original, stated, sizes) if len(sizes) == 1 else _spatial(original, stated, sizes)
     if isinstance(shape, str):
         missing.append(shape)
+    if data is None:
+        missing.append("pictures for the proof and the golden cases (--data SOURCE)")
     if missing or isinstance(shape, str):
         raise AdoptionError(f"{where}: also state {'; '.join(missing)}")
     channels = shape[0]

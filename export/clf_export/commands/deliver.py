@@ -41,7 +41,7 @@ ForOption = Annotated[
         metavar="TOOL",
         rich_help_panel=_PANEL,
         help="Write the file or folder that another tool takes, beside the model or to --out: openvino, triton, "
-        "transformers, ... (docs/compatibility.md).",
+        "transformers, ... (docs/tools.md).",
     ),
 ]
 HubOption = Annotated[
@@ -88,6 +88,15 @@ class Wanted:
             raise UsageError("--out of a file that exists is for --for TOOL")
         if exists and data and self.tool is None:
             raise UsageError("--data of a file that exists is for --for litert, which calibrates its int8 on it")
+
+    def refuse_exported(self, folders: Sequence[Path], *, overwrite: bool) -> None:
+        """Before an export beside the run folders, raise OutputError if a file is there that could be delivered."""
+        from clf_export.errors import OutputError
+
+        for folder in folders:
+            file = folder.with_name(f"{folder.name}.onnx")
+            if self.any and not overwrite and file.is_file():
+                raise OutputError(f"{file}: exists already; pass it in place of the run folder, or pass --overwrite")
 
     def refuse_taken(self, files: Sequence[Path], *, overwrite: bool) -> None:
         """Before a long export to `files`, raise what `deliver` would of the places, the tool and onnxruntime-web."""

@@ -175,6 +175,8 @@ def export(
     if run_folder is None:
         raise UsageError("Missing argument RUN, a run folder of clf-train; or pass --onnx FILE")
     if run_folder.suffix.lower() == ".onnx" and not run_folder.is_dir():
+        if not run_folder.exists():
+            raise UsageError(f"{run_folder}: no such file or folder")
         wanted.refuse_nonsense(1, exists=True, out=out is not None, data=data is not None)
         exporting = {
             "--model": model is not None,
@@ -203,8 +205,10 @@ def export(
 
     # Whatever can be refused is refused before the first export begins.
     folders = find_runs(run_folder.resolve())
+    wanted.refuse_nonsense(len(folders), exists=False, out=out is not None, data=data is not None)
+    if out is None:
+        wanted.refuse_exported(folders, overwrite=overwrite)
     files = output_files(folders, out, overwrite=overwrite, with_int8=int8 != "off")
-    wanted.refuse_nonsense(len(files), exists=False, out=out is not None, data=data is not None)
     wanted.refuse_taken(files, overwrite=overwrite)
     own = None if model is None else tuple(name.strip() for name in model.split(","))
     runs = read_runs(folders, own)

@@ -46,7 +46,7 @@ def run(work: Callable[[], Any], name: str, extras: str) -> NoReturn:
             raise
         code = fail(name, "not enough memory; smaller images, models or batches need less")
     except OSError as error:
-        code = fail(name, f"{error.filename or 'system'}: {error.strerror or error}")
+        code = fail(name, f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

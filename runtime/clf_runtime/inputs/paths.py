@@ -23,7 +23,8 @@ def find_files(argument: str | os.PathLike[str]) -> list[str]:
     if os.path.isdir(path):
         found = _in_folder(path)
         if not found:
-            raise ImageError(f"{path}: the folder contains no file that ends in {', '.join(SUFFIXES)}")
+            below = f"; it has folders: pass these, or '{path.rstrip('/')}/*/*.jpg'" if _has_folders(path) else ""
+            raise ImageError(f"{path}: the folder contains no file that ends in {', '.join(SUFFIXES)}{below}")
     elif any(c in path for c in "*?[") and "\0" not in path and not os.path.lexists(path):
         found = _matching(path)
         if not found:
@@ -47,6 +48,10 @@ def _in_folder(folder: str) -> list[str]:
     except OSError as error:
         raise ImageError(f"{folder}: cannot be read: {error.strerror or error}") from None
     return found
+
+
+def _has_folders(folder: str) -> bool:
+    return bool(next(os.walk(folder), ("", [], []))[1])  # which takes a folder that vanished for an empty one
 
 
 def _matching(pattern: str) -> list[str]:

@@ -81,6 +81,7 @@ def test_what_is_stated_must_fit_the_file(saved, refused, case):
 def test_there_must_be_pictures_that_it_knows(saved, refused, pictures, tmp_path):
     file = saved()
     assert "also state pictures" in refused(file, *ALL, data=None)
+    assert "--std A,B,C, or 1); pictures for the proof" in refused(file, "--names", NAMES, *TORCH[:4], data=None)
     assert "no such file or folder" in refused(file, *ALL, data="nowhere")
     (tmp_path / "empty").mkdir()
     assert "contains no file" in refused(file, *ALL, data=tmp_path / "empty")

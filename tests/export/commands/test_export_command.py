@@ -31,12 +31,16 @@ def test_the_file_lies_beside_the_run_and_the_proof_is_shown(command, run):
     again = command(main, run)
     assert (again.code, again.out) == (2, "")
     assert "--overwrite" in again.err
+    page = command(main, run, "--page", run.parent / "page")
+    assert (page.code, page.out) == (2, "")
+    assert "conv-run.onnx: exists already; pass it in place of the run folder" in page.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nowhere"], "no run folder"),
+        (["nowhere"], "no such file or folder"),
+        (["nowhere.onnx", "--page", "page"], "nowhere.onnx: no such file or folder"),
         ([], "Missing argument"),
         (["RUN", "--data", "nowhere"], "no such file or folder"),
         (["RUN", "--out", "/proc/nowhere/x.onnx"], "cannot be written"),

@@ -52,6 +52,13 @@ def test_nothing_is_an_error(tmp_path, argument, says):
         find_files(tmp_path / argument)
 
 
+def test_a_folder_of_folders_says_how_to_name_what_is_in_them(shots):
+    outer = shots.parent / "outer"
+    (outer / "inner").mkdir(parents=True)
+    with pytest.raises(ImageError, match=r"it has folders: pass these, or '.*outer/\*/\*\.jpg'$"):
+        find_files(f"{outer}/")
+
+
 @pytest.mark.parametrize("argument", ["", "*"])
 def test_too_many_files_are_refused(shots, monkeypatch, argument):
     monkeypatch.setattr(inputs, "MAX_FILES", 3)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from clf_runtime import Classifier, ImageError, MissingExtraError, ScoringError, score
 from clf_runtime.commands.predict import main as predict
-from clf_runtime.commands.score import main
+from clf_runtime.commands.score import main as score_command
 from clf_runtime.scoring import images, plan
 from clf_runtime.scoring.images import answer_partition
 from clf_runtime.scoring.storage import File
@@ -212,7 +212,7 @@ def test_names_that_are_not_utf8_are_escaped(tiny_file, tmp_path, rows):
 
 
 def test_a_model_may_be_an_address_on_the_hub(command, photos, tmp_path):
-    ended = command(main, photos, "--out", tmp_path / "out", "--model", "hf://nobody", "--format", "jsonl")
+    ended = command(score_command, photos, "--out", tmp_path / "out", "--model", "hf://nobody", "--format", "jsonl")
     assert (ended.code, ended.out) == (2, "")
     assert "'hf://nobody': not the address of a model on the Hugging Face Hub" in ended.err
     assert not (tmp_path / "out").exists()
@@ -220,6 +220,6 @@ def test_a_model_may_be_an_address_on_the_hub(command, photos, tmp_path):
 
 def test_a_file_is_no_folder_of_results(command, photos, tmp_path):
     (tmp_path / "taken").write_text("mine")
-    ended = command(main, photos, "--out", tmp_path / "taken", "--format", "jsonl")
+    ended = command(score_command, photos, "--out", tmp_path / "taken", "--format", "jsonl")
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
     assert ended.err.startswith(f"clf-score: {tmp_path / 'taken'}: cannot be written: ")

@@ -143,7 +143,7 @@ def test_names_are_taken_and_must_fit(command, inside):
         (["--precision", "bf16"], "precision bf16 needs CUDA"),
         (["--nesterov", "maybe"], "is not one of"),
         (["--resume", "nowhere"], "no training was stopped there"),
-        (["--like", "nowhere"], "no run folder"),
+        (["--like", "nowhere"], "no such file or folder"),
         (["--like", "nowhere", "--epochs", "3"], "--epochs cannot be combined with --like"),
         (["--resume", "nowhere", "--out", "x"], "--out cannot be combined with --resume"),
         (["extra"], "unexpected extra argument"),

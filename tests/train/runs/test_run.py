@@ -202,8 +202,10 @@ def test_text_that_is_no_json_and_a_missing_file_are_clear_errors(copy, tmp_path
         read_run(copy)
     with pytest.raises(RunError, match=r"is .* a run folder"):
         read_run(tmp_path / "nowhere")
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match="no such file or folder"):
         find_runs(tmp_path / "nowhere")
+    with pytest.raises(RunError, match="no run folder"):
+        find_runs(copy / "run.json")
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b"", lambda b: b"\xff" * 100, lambda b: None])

@@ -152,6 +152,8 @@ def find_runs(folder: Path) -> list[Path]:
     if (folder / RECORD).is_file():
         return [folder]
     runs = sorted(f.parent for f in folder.glob(f"[!.]*/{RECORD}") if f.is_file())
+    if not folder.exists():
+        raise RunError(f"{folder}: no such file or folder; clf-train makes run folders")
     if not runs:
         raise RunError(f"{folder}: no run folder (no run.json in it or in a folder below it); clf-train makes one")
     ours = [folder / model for model in MODELS if folder / model in runs]
