@@ -10,8 +10,9 @@ Sets of 1,000: other subjects on white and pasted on scenes, scenes, symbols, pl
 control *known* kinds (birds, mammals, vehicles) on white and pasted in the same way: what is noticed of them is how
 they were made, not what they show. Each crisp, and JPEG-coded as the data are (quality 75, 4:2:0).
 
-Prints a table, and one JSON line last: AUROC of familiarity and of the softmax, share accepted at the threshold, share
-of the test images that is unknown, time of one image with and without the output, in one interleaved run.
+Prints a table, and one JSON line last: AUROC of familiarity, of the softmax and of the energy (Liu et al., 2020), share
+accepted at the threshold, share of the test images that is unknown, time of one image with and without the output, in
+one interleaved run.
 """
 
 import argparse
@@ -24,6 +25,8 @@ import numpy as np
 import onnx
 from PIL import Image
 
+from clf_export.familiarity.features import logits_of
+from clf_export.familiarity.outputs import named_outputs
 from clf_runtime import Classifier
 from clf_runtime.engine.engine import open_engine
 from clf_runtime.evaluation.unknown import auroc
@@ -125,7 +128,12 @@ def main() -> None:
             blocks = [engine.run_all(np.ascontiguousarray(batch[i : i + 500])) for i in range(0, len(batch), 500)]
             return np.concatenate([b[1] for b in blocks]), np.concatenate([b[0] for b in blocks]).max(axis=1)
 
+        def energy(images: np.ndarray, model=whole) -> np.ndarray:
+            [logits] = named_outputs(model, [logits_of(model.graph)], images)
+            return np.log(np.exp(logits.astype(np.float64)).sum(axis=1))
+
         familiar, certain = values(dataset.test.images)
+        energetic = energy(dataset.test.images)
         table = {}
         for name, crisp in sets.items():
             for coding, foreign in (("crisp", crisp), ("coded", coded(crisp))):
@@ -133,6 +141,7 @@ def main() -> None:
                 table[f"{name}, {coding}"] = {
                     "familiarity_auroc": round(auroc(familiar, familiarity), 3),
                     "softmax_auroc": round(auroc(certain, probability), 3),
+                    "energy_auroc": round(auroc(energetic, energy(foreign)), 3),
                     "accepted": round(float((familiarity >= threshold).mean()), 3),
                 }
         ratio = _dearer(before, after, dataset.test.images[:1], asked.rounds)
@@ -146,6 +155,7 @@ def main() -> None:
         for name, row in table.items():
             print(
                 f"  {name:32} {row['familiarity_auroc']:.3f}  softmax {row['softmax_auroc']:.3f}"
+                f"  energy {row['energy_auroc']:.3f}"
                 f"  accepted {100 * row['accepted']:.1f} %"
             )
     print(json.dumps({"benchmark": "familiarity", "images": COUNT, "models": results}))
