@@ -25,6 +25,7 @@ from clf_export.adoption.stated import Stated
 from clf_export.cards import photo_card
 from clf_export.errors import AdoptionError, FamiliarityError, OutputError, QuantisationError
 from clf_export.export import Input
+from clf_export.familiarity.control import measure_control
 from clf_export.familiarity.fit import FamiliarityMode
 from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
 from clf_export.graph.photo import photo_problem, with_photo_input
@@ -133,7 +134,7 @@ def adopt_onnx(
         proof = prove(plain, evidence, contract.names)
         rest = prove_rest(plain, pictures, reference, labels)
         quantised, int8_problem = _quantised(plain, pictures, int8, watch)
-        answered, known, familiar, unfitted = model, None, None, None
+        answered, known, familiar, control, unfitted = model, None, None, None, None
         if familiarity == "auto":
             try:
                 known = familiar_images(pictures, labels)
@@ -145,6 +146,7 @@ def adopt_onnx(
         golden = make_golden(tensor, cases)
         if known is not None and familiar is not None:
             familiar = with_golden(tensor, familiar, golden, cases, known)
+            control = measure_control(model, tensor, known, _RANGE, familiar.threshold)
         card = adopted_card(
             empty,
             contract,
@@ -156,6 +158,7 @@ def adopt_onnx(
             golden=golden,
             reference=reference_of(tensor, familiar, evidence.reference, evidence.images),
             familiarity=familiar,
+            control=control,
             license=license,
         )
         geometry = stated.geometry if input == "photo" else None

@@ -11,7 +11,7 @@ from clf_export.proof.parity import TOLERANCE
 from clf_export.proof.proof import Proof
 from clf_runtime.evaluation.interval import stated as with_interval
 from clf_runtime.model.card import ModelCard
-from clf_runtime.model.familiarity import Familiarity
+from clf_runtime.model.familiarity import Control, Familiarity
 from clf_runtime.model.geometry import UNSTATED, Geometry
 from clf_runtime.model.records import Golden
 from clf_runtime.model.reference import Reference
@@ -45,6 +45,7 @@ def adopted_card(
     golden: Golden | None,
     reference: Reference | None,
     familiarity: Familiarity | None,
+    control: Control | None,
     license: str,
 ) -> ModelCard:
     """The card of the float32 file; `card` is the blank one. Of images without labels it has no accuracy."""
@@ -66,4 +67,5 @@ def adopted_card(
         golden=golden,
         reference=reference,
         familiarity=familiarity,
+        control=control,
     )

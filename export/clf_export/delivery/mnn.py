@@ -11,7 +11,7 @@ import numpy as np
 from clf_export.delivery.environment import needed_python
 from clf_export.delivery.original import Original
 from clf_export.delivery.proof import run_program
-from clf_export.delivery.rework import first_output_only, floats_all_through, refuse_int8, refuse_no_picture, to_bytes
+from clf_export.delivery.rework import to_convert
 from clf_export.delivery.tool import Tool, Written
 from clf_export.delivery.words import one_line_each
 
@@ -20,12 +20,7 @@ _CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
 
 def write(original: Original, place: Path) -> Written:
     """Write `model.mnn`, image float32 [N, C, H, W] in the range of the card to probabilities, and `labels.txt`."""
-    refuse_no_picture(original, "MNN")
-    refuse_int8(original, "MNN", "pass the float32 file, and see its mnnquant")
-    model = original.graph
-    first_output_only(model)
-    floats_all_through(model)
-    data = to_bytes(model, original)
+    data = to_convert(original, "MNN", "pass the float32 file, and see its mnnquant")
     source = place / "model.onnx"
     source.write_bytes(data)
     python = needed_python(TOOL)

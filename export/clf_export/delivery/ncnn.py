@@ -7,14 +7,7 @@ import numpy as np
 from clf_export.delivery.environment import needed_python
 from clf_export.delivery.original import Original
 from clf_export.delivery.proof import run_program
-from clf_export.delivery.rework import (
-    first_output_only,
-    floats_all_through,
-    one_image_each,
-    refuse_int8,
-    refuse_no_picture,
-    to_bytes,
-)
+from clf_export.delivery.rework import to_convert
 from clf_export.delivery.tool import Tool, Written
 from clf_export.delivery.words import one_line_each
 
@@ -23,13 +16,7 @@ _MADE = ("model.ncnn.param", "model.ncnn.bin")
 
 def write(original: Original, place: Path) -> Written:
     """Write both files, in0 float32 [C, H, W] in the range of the card to out0 [K], and `labels.txt`."""
-    refuse_no_picture(original, "ncnn")
-    refuse_int8(original, "ncnn", "pass the float32 file, and see its ncnn2int8")
-    model = original.graph
-    first_output_only(model)
-    floats_all_through(model)
-    one_image_each(model)
-    data = to_bytes(model, original)
+    data = to_convert(original, "ncnn", "pass the float32 file, and see its ncnn2int8", one_image=True)
     source = place / "model.onnx"
     source.write_bytes(data)
     shape = ",".join(map(str, (1, *original.card.image_shape)))

@@ -111,6 +111,23 @@ def one_image_each(model: onnx.ModelProto) -> None:
         value.type.tensor_type.shape.dim[0].dim_value = 1
 
 
+def to_convert(
+    original: Original, tool: str, advice: str, *, channels: Sequence[int] = (1, 3), one_image: bool = False
+) -> bytes:
+    """The graph as converters take it: one output, float32 all through; with `one_image` of a batch of one.
+
+    Raises DeliveryError, which names the `tool`, for int8 (with an `advice`), or another input than pixels.
+    """
+    refuse_no_picture(original, tool, channels)
+    refuse_int8(original, tool, advice)
+    model = original.graph
+    first_output_only(model)
+    floats_all_through(model)
+    if one_image:
+        one_image_each(model)
+    return to_bytes(model, original)
+
+
 def to_bytes(model: onnx.ModelProto, original: Original, more: dict[str, str] | None = None) -> bytes:
     """The bytes of a reworked model, without our card, which is of the original, and with its SHA-256.
 

@@ -10,14 +10,7 @@ import numpy as np
 from clf_export.delivery.environment import needed_python
 from clf_export.delivery.original import Original
 from clf_export.delivery.proof import TRIALS, run_program
-from clf_export.delivery.rework import (
-    first_output_only,
-    floats_all_through,
-    one_image_each,
-    refuse_int8,
-    refuse_no_picture,
-    to_bytes,
-)
+from clf_export.delivery.rework import to_convert
 from clf_export.delivery.tool import Tool, Written
 from clf_export.delivery.words import one_line_each
 
@@ -26,13 +19,7 @@ PLATFORM = "rk3588"
 
 def write(original: Original, place: Path) -> Written:
     """Write all three, image float32 [1, C, H, W] in the range of the card to probabilities, computed in float16."""
-    refuse_no_picture(original, "RKNN")
-    refuse_int8(original, "RKNN", "pass the float32 file")
-    model = original.graph
-    first_output_only(model)
-    floats_all_through(model)
-    one_image_each(model)
-    data = to_bytes(model, original)
+    data = to_convert(original, "RKNN", "pass the float32 file", one_image=True)
     (place / "model.onnx").write_bytes(data)
     run_program([needed_python(TOOL), TRIALS / TOOL.trial, place], "Rockchip's converter", place)
     (place / "labels.txt").write_text(one_line_each(original.card.names), "utf-8")

@@ -116,6 +116,7 @@ def test_a_familiarity_is_fitted_to_images_that_are_not_tested(saved, pictures, 
     card = made.model.card
     assert (made.familiarity_problem, made.proof.test.images, made.rest.images) == (None, 24, 96)
     assert card.familiarity.images == 24
+    assert card.control.images == 24
     assert self_test(Classifier.load(tmp_path / "ours.onnx")).passed
 
 
