@@ -16,7 +16,7 @@ from clf_train.errors import ProcessLost, RecipeError, RunError, Stopped, TrainE
 from clf_train.evaluation.folds import temperature_of
 from clf_train.loop import checkpoint, probe
 from clf_train.loop.checkpoint import Epoch
-from clf_train.loop.device import Device, select_device
+from clf_train.loop.device import Device, computes_bfloat16, select_device
 from clf_train.loop.distributed import ALONE, World, explaining_process_loss
 from clf_train.loop.exact import exact
 from clf_train.loop.fit import Fit, OutOfFold, Watcher, fit
@@ -156,8 +156,11 @@ def _carry_out(
     resume: bool,
 ) -> list[Run]:
     for recipe in wanted.recipes.values():
-        if recipe.precision == "bf16" and wanted.device == "cpu":
-            raise RecipeError("precision bf16 needs CUDA, but this training runs on the CPU; choose float32")
+        if recipe.precision == "bf16" and not computes_bfloat16(wanted.device):
+            raise RecipeError(
+                "precision bf16 needs CUDA or a processor with AVX512-BF16 or AMX, but this training runs on the CPU, "
+                "which has neither as far as PyTorch can tell; choose float32"
+            )
         if recipe.batch_size < world.size:
             raise RecipeError(f"batch size must be at least {world.size} for {world.size} processes")
     names = [folder_name(model) for model in wanted.recipes]

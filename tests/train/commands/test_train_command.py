@@ -140,7 +140,6 @@ def test_names_are_taken_and_must_fit(command, inside):
         (["--model", "conv,conv"], "has a model twice"),
         (["--model", "resnet8", "--recipe", "seed"], "is for simple and conv only"),
         (["--model", "nowhere.nets:tiny"], "nowhere.nets cannot be imported"),
-        (["--precision", "bf16"], "precision bf16 needs CUDA"),
         (["--nesterov", "maybe"], "is not one of"),
         (["--resume", "nowhere"], "no training was stopped there"),
         (["--like", "nowhere"], "no such file or folder"),
@@ -169,6 +168,20 @@ def test_what_is_wrong_is_said_in_one_line(command, inside, arguments, says):
     assert ended.err.count("\n") == 1
     assert says in ended.err
     assert list(inside.iterdir()) == []
+
+
+def test_bfloat16_is_refused_where_nothing_computes_in_it(command, inside, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True, "avx512_bf16": False}, raising=False)
+    ended = command(main, "--precision", "bf16", "--quiet")
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert "precision bf16 needs CUDA or a processor with AVX512-BF16 or AMX" in ended.err
+    assert list(inside.iterdir()) == []
+
+
+def test_bfloat16_trains_on_a_processor_that_computes_in_it(command, inside, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert command(main, "--precision", "bf16", "--epochs", 1, "--model", "resnet8", "--out", "run").code == 0
+    assert json.loads((inside / "run" / "run.json").read_text())["recipe"]["precision"] == "bf16"
 
 
 def test_a_loss_that_is_lost_leaves_the_last_good_state_or_nothing(command, inside):

@@ -82,6 +82,7 @@ def train(split, recipe, model, state_file=None, stop_after=None, seed=5):
     [
         ("conv", {}),
         ("conv", {"channels_last": True, "optimizer": "muon", "nesterov": False, "freeze_after": 0.5}),
+        ("conv", {"channels_last": True, "whiten": True, "bias_share": 0.5}),
         ("simple", {"low_frequencies": 4, "freeze_after": 0.4, "patience": 2, "validation_share": 0.1}),
         ("simple", {"optimizer": "adam", "momentum": 0, "nesterov": False, "learning_rate": 0.001}),
         ("conv", {"optimizer": "adamw", "momentum": 0, "nesterov": False, "shuffle": False}),

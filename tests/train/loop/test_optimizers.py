@@ -36,6 +36,14 @@ def test_what_is_no_matrix_follows_its_gradient_with_momentum():
     torch.testing.assert_close(bias.detach(), torch.tensor([-0.015 - 0.0175, 0.03 + 0.035]))
 
 
+def test_what_is_no_matrix_may_learn_faster():
+    slow, fast = (torch.zeros(2, requires_grad=True) for _ in range(2))
+    for bias, share in ((slow, 0.1), (fast, 1.0)):
+        bias.grad = torch.tensor([1.0, -2.0])
+        Muon([bias], 0.1, 0.5, 0.3, share).step()
+    torch.testing.assert_close(fast.detach(), 10 * slow.detach())
+
+
 def test_its_state_can_be_saved_and_goes_on_alike():
     def walk(optimizer, weight, steps):
         for i in steps:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clf_train.models.conv import norm_pool_relu
+from clf_train.models.conv import _maximum, norm_pool_relu
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -82,3 +82,9 @@ def test_nothing_before_it_needs_a_gradient() -> None:
     assert norm.weight.grad is not None
     assert exact.weight.grad is not None
     torch.testing.assert_close(norm.weight.grad, exact.weight.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_maximum_is_that_of_the_pooling(layout):
+    x = images(1, layout).detach()
+    assert torch.equal(_maximum(x), F.max_pool2d(x, 2))

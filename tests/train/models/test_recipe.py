@@ -42,6 +42,12 @@ def test_small_data_are_passed_over_more_often_unless_epochs_are_given():
     assert fit_to(change(recipe, {"epochs": 3}), 1000).epochs == 3
 
 
+def test_the_first_layer_is_trained_where_the_images_are_few():
+    recipe = Recipe("fast", 3, 100, 0.1, least_steps=350, whiten=True)
+    assert fit_to(recipe, 50_000).whiten
+    assert not fit_to(recipe, 10_000).whiten
+
+
 def test_an_unknown_recipe_is_refused_with_those_there_are():
     with pytest.raises(RecipeError, match="seed, fast, best"):
         find_recipe("quick", "conv")
@@ -81,6 +87,8 @@ def test_learning_rate_follows_its_schedule(schedule, expected):
         ("validation_share", 0.6),
         ("least_steps", -1),
         ("low_frequencies", 1001),
+        ("bias_share", 0),
+        ("bias_share", 101),
         ("freeze_after", 0),
         ("freeze_after", 1.1),
         ("precision", "int8"),

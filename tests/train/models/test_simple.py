@@ -10,7 +10,9 @@ from clf_train.models.simple import cosines, low_frequencies
 
 
 def narrow(net, shape, k):
-    return low_frequencies(net, shape, replace(find_recipe("fast", "simple"), low_frequencies=k)).finish
+    return low_frequencies(
+        net, torch.zeros(1, *shape), replace(find_recipe("fast", "simple"), low_frequencies=k)
+    ).finish
 
 
 @pytest.mark.parametrize(("n", "k"), [(32, 8), (8, 8), (5, 1)])

@@ -102,7 +102,10 @@ def train(
     class_weights: Annotated[
         ClassWeights | None, typer.Option(help="balanced: rare classes count as much as common ones.")
     ] = None,
-    precision: Annotated[Precision | None, typer.Option(help="bf16: bfloat16 autocast, on CUDA only.")] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(help="bf16: bfloat16 autocast, on CUDA or on a processor with AVX512-BF16 or AMX."),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, max=2**32 - 1, help="Seed of weights and data order.")] = 0,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],

@@ -24,6 +24,17 @@ def select_device(wanted: Device, index: int = 0) -> tuple[torch.device, str]:
     return torch.device("cpu"), f"cpu ({threads} thread{'s' * (threads > 1)})"
 
 
+def computes_bfloat16(device: str) -> bool:
+    """Whether a training on `device`, cpu or cuda, gains by bfloat16: a processor without instructions for it does not.
+
+    False where PyTorch does not say what the processor has.
+    """
+    if device != "cpu":
+        return True
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def _cuda_problem(index: int) -> str | None:
     """Why CUDA does not work, or None. Runs a tiny sum, since a visible GPU may be too old for this PyTorch."""
     if torch.version.cuda is None and torch.version.hip is None:

@@ -6,7 +6,7 @@ Letters in shapes: B images in a batch, C channels, H height, W width, K classes
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,14 @@ from clf_train.loop import checkpoint, probe
 from clf_train.loop.checkpoint import Epoch, State, new_state
 from clf_train.loop.distributed import ALONE, World
 from clf_train.loop.validation import validate_epoch
-from clf_train.models.architecture import Hooks, Trick, start_tricks
+from clf_train.models.architecture import Halves, Hooks, Trick, start_tricks
 from clf_train.models.recipe import Recipe, learning_rate
 
+Forward = Callable[[Tensor], Tensor]  # a batch → scores [B, K]
+
+_SAMPLE = 1024  # images, for the tricks
+_PREPARED_AT_ONCE = 128  # images, whose intermediate results stay in the cache of the processor
+_MOST_PREPARED_BYTES = 1 << 30
 _LOOK_EVERY = 20  # steps between reads of the loss, each of which synchronises the GPU and the processes
 
 
@@ -117,7 +122,7 @@ def fit(
     rows = None if held_out is None else torch.from_numpy(np.setdiff1d(np.arange(len(split)), held_out))
     net.to(memory_format=_memory_format(recipe))  # type: ignore[call-overload]
     net.train()
-    hooks = start_tricks(tricks, net, split.images.shape[1:], recipe)
+    hooks = start_tricks(tricks, net, _sample(images, rows, normalise, device), recipe)
     state = new_state(net, recipe, device, seed)
     counted = split.labels if rows is None else split.labels[rows.numpy()]
     weights = class_weights(counted, int(split.labels.max()) + 1, recipe)
@@ -140,9 +145,12 @@ def fit(
     )
     _go_on(job, state)
     watcher.begin(state.history)
+    halves = next((hook.halves for hook in hooks if hook.halves is not None), None)
+    job = replace(job, prepared=_prepare(job, halves))
     synchronised = world.synchronise(net, device)
+    forward = synchronised if halves is None or job.prepared is None else halves.trained
     while not _finished(job, state):
-        epoch = _train_epoch(job, state, synchronised)
+        epoch = _train_epoch(job, state, forward)
         if held_out is not None:
             epoch = validate_epoch(state, epoch, split, held_out, normalise, device, world, weights, scores)
         state.history.append(epoch)
@@ -162,7 +170,10 @@ def fit(
 
 @dataclass(frozen=True)
 class _Job:
-    """What stays constant in a training; it uses the images `rows`, or all if None, weighted by class."""
+    """What stays constant in a training; it uses the images `rows`, or all if None, weighted by class.
+
+    `prepared`, if it is there, is what the constant half of the net made of the images: see architecture.Halves.
+    """
 
     images: Tensor
     labels: Tensor
@@ -178,6 +189,7 @@ class _Job:
     probe_images: np.ndarray | None
     weights: Tensor | None
     epochs: int
+    prepared: Tensor | None = None
 
     @property
     def count(self) -> int:
@@ -187,6 +199,34 @@ class _Job:
     def probe(self, net: nn.Module) -> np.ndarray | None:
         """The net's scores for the probe, if there is one."""
         return None if self.probe_images is None else probe.answer(net, self.probe_images, self.normalise, self.device)
+
+
+def _sample(images: Tensor, rows: Tensor | None, normalise: Normalisation, device: torch.device) -> Tensor:
+    """Up to 1,024 of the training images, evenly spread, normalised, float32 [B, C, H, W]."""
+    count = len(images if rows is None else rows)
+    chosen = torch.linspace(0, count - 1, min(count, _SAMPLE)).long()
+    return normalise(take(images, chosen if rows is None else rows[chosen]).to(device))
+
+
+@torch.no_grad()
+def _prepare(job: "_Job", halves: Halves | None) -> Tensor | None:
+    """What the constant half of the net makes of the images [N, C, H, W]: float32 [N, ...], on the CPU.
+
+    None if there is no such half, the images are augmented, several processes train (which synchronise the whole net),
+    or it would take more than a gibibyte.
+    """
+    if halves is None or job.recipe.flip or job.recipe.shift or job.world.size > 1:
+        return None
+    prepared: Tensor | None = None
+    for start in range(0, len(job.images), _PREPARED_AT_ONCE):
+        x = job.normalise(job.images[start : start + _PREPARED_AT_ONCE].to(job.device))
+        part = halves.constant(x.contiguous(memory_format=_memory_format(job.recipe)))
+        if prepared is None:
+            if part.nbytes // len(part) * len(job.images) > _MOST_PREPARED_BYTES:
+                return None
+            prepared = torch.empty(len(job.images), *part.shape[1:])
+        prepared[start : start + len(part)] = part
+    return prepared
 
 
 def _memory_format(recipe: Recipe) -> torch.memory_format:
@@ -227,14 +267,14 @@ def _finished(job: _Job, state: State) -> bool:
     return done >= job.epochs or bool(waited)
 
 
-def _train_epoch(job: _Job, state: State, synchronised: nn.Module) -> Epoch:
+def _train_epoch(job: _Job, state: State, forward: Forward) -> Epoch:
     """Take the steps of an epoch, or the remaining ones."""
     watcher, world, count = job.watcher, job.world, job.count
     begun = time.perf_counter() - state.seconds
     order = _order(job, state)
     seen = reported = min(state.batch * job.recipe.batch_size, count)
     for index in order[state.batch :]:
-        seen += _step(job, state, synchronised, index, len(order))
+        seen += _step(job, state, forward, index, len(order))
         if state.batch % _LOOK_EVERY == 0 or seen == count or (world.size == 1 and watcher.stopping()):
             loss_sum, hits, stops = world.sum((state.loss_sum.item(), state.hits.item(), watcher.stopping()))
             if not math.isfinite(loss_sum):
@@ -266,7 +306,7 @@ def _order(job: _Job, state: State) -> list[Tensor | slice]:
     return order
 
 
-def _step(job: _Job, state: State, synchronised: nn.Module, index: Tensor | slice, steps: int) -> int:
+def _step(job: _Job, state: State, forward: Forward, index: Tensor | slice, steps: int) -> int:
     """Take one of the `steps` of an epoch, with the batch that `index` selects; returns its number of images."""
     recipe, world = job.recipe, job.world
     step = (state.epoch - 1) * steps + state.batch
@@ -282,7 +322,7 @@ def _step(job: _Job, state: State, synchronised: nn.Module, index: Tensor | slic
     mine, weight = world.part_of(size)
     x, y = _load(job, state, index, size, mine)
     with torch.autocast(job.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-        scores = synchronised(x)  # [B, K]
+        scores = forward(x)  # [B, K]
         loss = _loss(scores, y, recipe, job.weights)
     state.optimizer.zero_grad(set_to_none=True)
     (loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
@@ -311,11 +351,16 @@ def _loss(scores: Tensor, y: Tensor, recipe: Recipe, weights: Tensor | None) -> 
 
 
 def _load(job: _Job, state: State, index: Tensor | slice, size: int, mine: slice) -> tuple[Tensor, Tensor]:
-    """The part of a batch of this process: images float32 [B, C, H, W], normalised and augmented, labels int64 [B]."""
+    """The part of a batch of this process: images float32 [B, C, H, W], normalised and augmented, labels int64 [B].
+
+    In place of the images, what was prepared of them, if it was.
+    """
     moves = draw_moves(size, job.recipe, state.generator)
+    y = job.labels[pick(index, mine)].to(job.device)
+    if job.prepared is not None:
+        return take(job.prepared, pick(index, mine)).to(job.device), y
     x = job.normalise(take(job.images, pick(index, mine)).to(job.device))
     x = move(x, None if moves is None else moves[:, mine], job.recipe.shift)
-    y = job.labels[pick(index, mine)].to(job.device)
     return x.contiguous(memory_format=_memory_format(job.recipe)), y
 
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from clf_train.models.recipe import Recipe
 
-BIAS_SHARE = 0.1  # of the learning rate, for biases and batch norm
 _RIDGE = 1e-6  # of the largest eigenvalue, so that directions below its square root, noise, are not amplified
 
 
@@ -33,18 +32,19 @@ def make_optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         case "adamw":
             return torch.optim.AdamW(net.parameters(), rate, weight_decay=decay)
         case "muon":
-            return Muon(net.parameters(), rate, recipe.momentum, decay)
+            return Muon(net.parameters(), rate, recipe.momentum, decay, recipe.bias_share)
 
 
 class Muon(torch.optim.Optimizer):
     """Muon for weights with two or more axes (flattened to [outputs, rest]), Nesterov SGD for the others.
 
     `lr` is the length of a step in the matrix's spectral norm, times the square root of outputs/rest; `weight_decay`
-    is decoupled from the gradient and applies to the matrices only.
+    is decoupled from the gradient and applies to the matrices only. The others' rate is `bias_share` of `lr`.
     """
 
-    def __init__(self, params: Any, lr: float, momentum: float, weight_decay: float) -> None:
+    def __init__(self, params: Any, lr: float, momentum: float, weight_decay: float, bias_share: float = 0.1) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.bias_share = bias_share
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -60,7 +60,7 @@ class Muon(torch.optim.Optimizer):
                 average: Tensor = state["momentum"]
                 if p.ndim < 2:
                     average.mul_(momentum).add_(p.grad)
-                    p.sub_(p.grad.add(average, alpha=momentum), alpha=lr * BIAS_SHARE)
+                    p.sub_(p.grad.add(average, alpha=momentum), alpha=lr * self.bias_share)
                     continue
                 average.lerp_(p.grad, 1 - momentum)
                 ahead = p.grad.lerp(average, momentum).flatten(1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from clf_train.errors import RecipeError
 from clf_train.models.pretrained import Pretrained
@@ -14,18 +14,33 @@ Factory = Callable[[ImageShape, int], nn.Module]
 
 
 @dataclass(frozen=True)
+class Halves:
+    """A net as two functions, for a training that changes the second only.
+
+    `constant` maps normalised images float32 [B, C, H, W], each by itself, to float32 [B, ...], which `trained` maps to
+    scores [B, K]. If the images are not augmented, the first is applied once to each, not in every epoch.
+    """
+
+    constant: Callable[[Tensor], Tensor]
+    trained: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Hooks:
     """The actions of a trick during a training; by default none.
 
     `frozen` is called before each step with the share in [0, 1) of completed steps, and returns the parameters that the
     step must not change. `finish` is called after the last step, and restores the net to the form its factory made.
+    `halves` says that the training leaves the beginning of the net as it is.
     """
 
     frozen: Callable[[float], Sequence[nn.Parameter]] = lambda done: ()
     finish: Callable[[], None] = lambda: None
+    halves: Halves | None = None
 
 
-Trick = Callable[[nn.Module, ImageShape, Recipe], Hooks]  # called before the first step; may change the net
+# Called before the first step, with some of the training images, normalised, float32 [B, C, H, W]; may change the net.
+Trick = Callable[[nn.Module, Tensor, Recipe], Hooks]
 
 
 @dataclass(frozen=True)
@@ -45,8 +60,8 @@ class Architecture:
     load: Callable[[nn.Module], None] = lambda net: None
 
 
-def start_tricks(tricks: Mapping[str, Trick], net: nn.Module, image_shape: ImageShape, recipe: Recipe) -> list[Hooks]:
-    """Prepare a net for a training with its tricks.
+def start_tricks(tricks: Mapping[str, Trick], net: nn.Module, sample: Tensor, recipe: Recipe) -> list[Hooks]:
+    """Prepare a net for a training with its tricks; `sample` is some of its images, normalised, float32 [B, C, H, W].
 
     Raises RecipeError if the recipe uses one that the model lacks, or that does not fit the net.
     """
@@ -54,4 +69,4 @@ def start_tricks(tricks: Mapping[str, Trick], net: nn.Module, image_shape: Image
         off = getattr(Recipe, name)
         if getattr(recipe, name) != off and name not in tricks:
             raise RecipeError(f"{name.replace('_', ' ')} must be {off:g} for this model: it has no such trick")
-    return [trick(net, image_shape, recipe) for trick in tricks.values()]
+    return [trick(net, sample, recipe) for trick in tricks.values()]

@@ -7,15 +7,15 @@ FreezeOut, https://arxiv.org/abs/1706.04983).
 from collections.abc import Sequence
 from functools import cache
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from clf_train.errors import RecipeError
-from clf_train.models.architecture import Hooks, ImageShape
+from clf_train.models.architecture import Hooks
 from clf_train.models.recipe import Recipe
 
 
-def freeze_first_layer(net: nn.Module, image_shape: ImageShape, recipe: Recipe) -> Hooks:
+def freeze_first_layer(net: nn.Module, sample: Tensor, recipe: Recipe) -> Hooks:
     """Freeze the first layer after the share `freeze_after` of the steps, with its batch norm's statistics.
 
     The statistics of a batch norm without a learnable scale are still updated. Raises RecipeError if the net has

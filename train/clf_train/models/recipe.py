@@ -16,7 +16,11 @@ Schedule = Literal["constant", "step", "multistep", "cosine", "onecycle"]
 Precision = Literal["float32", "bf16"]
 ClassWeights = Literal["balanced", "off"]
 
-TRICKS = ("low_frequencies", "freeze_after")  # fields that are read by a trick of the model (see architecture.py)
+TRICKS = (
+    "low_frequencies",
+    "whiten",
+    "freeze_after",
+)  # fields that are read by a trick of the model (see architecture.py)
 LEAST_FOLDS, MOST_FOLDS = 2, 20  # of a training: see loop/folds.py
 _WARM_UP = 0.2  # the share of a one-cycle run in which the learning rate rises
 
@@ -25,22 +29,24 @@ _WARM_UP = 0.2  # the share of a one-cycle run in which the learning rate rises
 class Recipe:
     """One way to train one model.
 
-    `learning_rate` is the highest that the schedule reaches, `momentum` that of sgd and muon. `normalise` subtracts the
-    training images' mean and divides by their standard deviation, channel by channel; without it uint8 images are only
-    scaled to 0..1 and floats used unchanged. `flip` flips half of the images left to right, `shift` shifts each by up
-    to this number of pixels, padded with zeros after normalisation.
+    `learning_rate` is the highest that the schedule reaches, `momentum` that of sgd and muon. Muon's learning rate for
+    biases and batch norm is `bias_share` times that of the weights. `normalise` subtracts the training images' mean and
+    divides by their standard deviation, channel by channel; without it uint8 images are only scaled to 0..1 and floats
+    used unchanged. `flip` flips half of the images left to right, `shift` shifts each by up to this number of pixels,
+    padded with zeros after normalisation.
 
     `least_steps` is for small data: if `epochs` give fewer steps, the number of epochs is increased (see `fit_to`).
     `low_frequencies` k trains a first layer that is linear on all pixels on the k·k lowest of each channel alone; 0 on
-    all (see simple.py). The first layer is fixed after the share `freeze_after` of the steps (see freezing.py). These
-    two are for models that have the trick.
+    all (see simple.py). `whiten` computes the first layer, a convolution, from the images (see whitening.py), and
+    `freeze_after` fixes it after that share of the steps (see freezing.py). These are for models that have the trick.
 
     `validation_share` of the training images is held out, the same share of each class: the best epoch on it is
     kept, and the temperature is fitted to it. 0 keeps the last epoch and a temperature of 1. `patience` ends the
     training after this number of epochs without an improvement; 0 never does.
 
     `channels_last` keeps images and convolutions in NHWC order during training, which is faster; results differ by
-    rounding only. `precision` bf16 computes the net in bfloat16 where that is safe (torch.autocast), on CUDA.
+    rounding only. `precision` bf16 computes the net in bfloat16 where that is safe (torch.autocast), on CUDA and on
+    processors that have instructions for it.
 
     `class_weights` balanced counts each image in the loss by n / (K n_k), where n_k of n images in K classes are of its
     class, so that all classes count alike (King and Zeng, 2001, "Logistic regression in rare events data"); and so in
@@ -59,6 +65,7 @@ class Recipe:
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    bias_share: float = 0.1
     label_smoothing: float = 0.0
     shuffle: bool = True
     normalise: bool = True
@@ -69,6 +76,7 @@ class Recipe:
     channels_last: bool = False
     least_steps: int = 0
     low_frequencies: int = 0
+    whiten: bool = False
     freeze_after: float = 1.0
     precision: Precision = "float32"
     fit_head: bool = False
@@ -89,6 +97,7 @@ class Recipe:
         demand(self.momentum == 0 or self.optimizer in ("sgd", "muon"), "momentum", "0: only sgd and muon have it")
         demand(not self.nesterov or self.momentum > 0, "nesterov", "off without momentum")
         demand(0 <= self.weight_decay < 1, "weight_decay", "0 or more and below 1")
+        demand(0 < self.bias_share <= 100, "bias_share", "above 0 and at most 100")
         demand(0 <= self.label_smoothing < 1, "label_smoothing", "0 or more and below 1")
         demand(0 <= self.shift <= 64, "shift", "0 to 64 pixels")
         demand(0 <= self.validation_share <= 0.5, "validation_share", "0 to 0.5")
@@ -126,9 +135,13 @@ BEST = replace(FAST, name="best", epochs=50, learning_rate=0.03, least_steps=0, 
 
 
 def fit_to(recipe: Recipe, images: int) -> Recipe:
-    """The recipe with the epochs that this number of training images needs for its `least_steps`."""
+    """The recipe with the epochs that this number of training images needs for its `least_steps`.
+
+    If these are more, time is not what matters, and the first layer is trained too, which is slightly more accurate.
+    """
     steps = -(-images // recipe.batch_size)
-    return replace(recipe, epochs=max(recipe.epochs, -(-recipe.least_steps // steps)))
+    epochs = max(recipe.epochs, -(-recipe.least_steps // steps))
+    return replace(recipe, epochs=epochs, whiten=recipe.whiten and epochs == recipe.epochs)
 
 
 # The values that come with an optimizer when it replaces a recipe's own.

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clf_train.errors import RecipeError
-from clf_train.models.architecture import Architecture, Hooks, ImageShape
+from clf_train.models.architecture import Architecture, Halves, Hooks
 from clf_train.models.freezing import freeze_first_layer
 from clf_train.models.recipe import BEST, SEED, Recipe
 
@@ -59,14 +59,16 @@ class SimpleNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] → [B, K] log-probabilities."""
-        x = x.flatten(1)
-        x = F.relu(self.fc1(x))
-        x = F.relu(self.fc2(x))
+        return self.after_first(self.fc1(x.flatten(1)))
+
+    def after_first(self, x: Tensor) -> Tensor:
+        """Outputs of the first layer, float32 [B, 256] → [B, K] log-probabilities."""
+        x = F.relu(self.fc2(F.relu(x)))
         x = F.relu(self.fc3(x))
         return F.log_softmax(self.fc4(x), dim=1)
 
 
-def low_frequencies(net: nn.Module, image_shape: ImageShape, recipe: Recipe) -> Hooks:
+def low_frequencies(net: nn.Module, sample: Tensor, recipe: Recipe) -> Hooks:
     """Let a net's first layer, linear on all pixels, take the lowest k·k frequencies of each channel in their place.
 
     k is the recipe's `low_frequencies`. The layer's weight [F, C·H·W] becomes [F, C·k·k], and one on pixels again when
@@ -76,9 +78,10 @@ def low_frequencies(net: nn.Module, image_shape: ImageShape, recipe: Recipe) -> 
     k = recipe.low_frequencies
     if not k:
         return Hooks()
-    channels, height, width = image_shape
+    channels, height, width = sample.shape[1:]
+    pixels = channels * height * width
     first = next((module for module in net.modules() if next(module.parameters(recurse=False), None) is not None), None)
-    if not isinstance(first, nn.Linear) or first.in_features != channels * height * width:
+    if not isinstance(first, nn.Linear) or first.in_features != pixels:
         raise RecipeError("low frequencies must be 0 for this model: its first layer is no linear one on all pixels")
     layer = first
     weight = layer.weight
@@ -101,7 +104,10 @@ def low_frequencies(net: nn.Module, image_shape: ImageShape, recipe: Recipe) -> 
     with torch.no_grad():  # orthonormal, so that the initial weights keep their size
         layer.weight = nn.Parameter((down.T @ (weight.view(-1, channels, height, width) @ across)).flatten(1))
     handle = layer.register_forward_pre_hook(pre_hook)
-    return Hooks(finish=to_pixels)
+    if not isinstance(net, SimpleNN):  # what a user's own net does before its first layer is not known
+        return Hooks(finish=to_pixels)
+    halves = Halves(to_frequencies, lambda x: net.after_first(F.linear(x, layer.weight, layer.bias)))
+    return Hooks(finish=to_pixels, halves=halves)
 
 
 def cosines(n: int, k: int) -> Tensor:
