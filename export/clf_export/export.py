@@ -50,6 +50,7 @@ class Export:
     picture files that were decoded and classified as on a device; 0 if the images are arrays.
     `quantised` holds everything that was tried for int8; it is None if int8 is off, or if none could be made, in which
     case `int8_problem` says why; so does `familiarity_problem` if the files have none although it was asked for.
+    `unused_examples` is the number of examples of what is no class that there are then.
     `hint` is advice to the author of the net (see models.own.softmax_hint), `photos` how photos compare with Pillow's.
     """
 
@@ -63,6 +64,7 @@ class Export:
     hint: str | None = None
     photos: PhotoProof | None = None
     familiarity_problem: str | None = None
+    unused_examples: int = 0
 
 
 Input = Literal["tensor", "photo"]
@@ -175,4 +177,8 @@ def export_run(
             files.enter_context(removed_at_end(int8_file))
         record = files.enter_context(whole_file(folder / "parity.json"))
         record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    return Export(written, proof, as_trained, pictures, small, quantised, int8_problem, hint, photos, answers.problem)
+    examples = given if familiarity == "auto" else dataset.outliers
+    unused = 0 if examples is None or answers.familiarity is not None else len(examples)
+    return Export(
+        written, proof, as_trained, pictures, small, quantised, int8_problem, hint, photos, answers.problem, unused
+    )
