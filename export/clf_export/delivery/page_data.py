@@ -11,7 +11,7 @@ from clf_runtime.errors import brief
 from clf_runtime.model.card import ModelCard
 
 LEAST_PALETTE = 64  # colours of a golden picture (see proof.pictures), the last one for what is transparent
-_MOST_NAMED, _MOST_NAME, _MOST_TITLE = 4, 40, 60  # classes in a title, and characters of one and of them together
+_MOST_NAMED, _MOST_NAME, _MOST_TITLE = 4, 40, 80  # classes in a title, and characters of one and of them together
 MOST_DRAWN = 64  # pixels of a side, up to which a grey image can be drawn by hand
 
 
