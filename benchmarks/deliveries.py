@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from compatibility import Refusal, call
+from engine_environments import Refusal, call
 
 from clf_export.delivery.environment import find_tool
 from clf_export.delivery.original import Original, read_original

@@ -3,7 +3,7 @@
 import sys
 
 import numpy as np
-from compatibility import FOREIGN
+from engine_answers import FOREIGN
 
 
 def _onnxruntime(model):  # type: ignore[no-untyped-def]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from compatibility import ENGINES, Refusal, call, make_environment
+from engine_environments import ENGINES, Refusal, call, make_environment
 from PIL import Image
 
 from clf_export.graph.photo import with_photo_input

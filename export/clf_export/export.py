@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from clf_export.cards import make_card, parity_record, photo_card, verdict_for_card
-from clf_export.errors import FamiliarityError, TranslationError
-from clf_export.familiarity.control import measure_control
+from clf_export.errors import TranslationError
+from clf_export.familiarity.answered import answered
 from clf_export.familiarity.fit import FamiliarityMode, with_familiarity
 from clf_export.familiarity.given import given_outliers
-from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
+from clf_export.familiarity.golden import reference_of
 from clf_export.familiarity.images import gather_images
 from clf_export.familiarity.left_out import with_familiarity_of_left_out
 from clf_export.graph.photo import photo_problem, with_photo_input
@@ -29,7 +29,6 @@ from clf_export.outputs import (
     write_model,
 )
 from clf_export.proof.evidence import gather_evidence
-from clf_export.proof.golden import make_golden
 from clf_export.proof.independence import make_pool, onnx_scores, prove_gradients, prove_independence, torch_scores
 from clf_export.proof.parity import TOLERANCE
 from clf_export.proof.photo import PhotoProof, prove_photos
@@ -51,6 +50,7 @@ class Export:
     picture files that were decoded and classified as on a device; 0 if the images are arrays.
     `quantised` holds everything that was tried for int8; it is None if int8 is off, or if none could be made, in which
     case `int8_problem` says why; so does `familiarity_problem` if the files have none although it was asked for.
+    `unused_examples` is the number of examples of what is no class that there are then.
     `hint` is advice to the author of the net (see models.own.softmax_hint), `photos` how photos compare with Pillow's.
     """
 
@@ -64,6 +64,7 @@ class Export:
     hint: str | None = None
     photos: PhotoProof | None = None
     familiarity_problem: str | None = None
+    unused_examples: int = 0
 
 
 Input = Literal["tensor", "photo"]
@@ -126,30 +127,21 @@ def export_run(
         prove_independence(onnx_scores(plain), pool, "the translated net")
         proof = prove(plain, evidence, run.names)
     quantised, int8_problem = make_int8(plain, dataset, run, int8, watch)
-    answered, known, familiar, control, unfitted = model, None, None, None, None
-    if familiarity == "auto":
-        try:
-            known = gather_images(dataset, run, given)
-            answered, familiar = with_familiarity(model, known)
-        except FamiliarityError as error:
-            known, unfitted = None, str(error)
-    tensor = answered.SerializeToString(deterministic=True)
-    cases = golden_cases(evidence, known)
-    golden = make_golden(tensor, cases)
-    if known is not None and familiar is not None:
-        familiar = with_golden(tensor, familiar, golden, cases, known)
-        control = measure_control(model, tensor, known, run.value_range, familiar.threshold)
+    gather = None if familiarity == "off" else lambda: gather_images(dataset, run, given)
+    answers = answered(model, evidence, gather, with_familiarity)
     card = make_card(
         run,
         folder.name,
         accuracy,
         parity=parity_record(proof.test, TOLERANCE, dataset.fingerprint, proof.edge_images, proof.edge_difference),
-        golden=golden,
+        golden=answers.golden,
         int8=verdict_for_card(quantised.verdict) if quantised else None,
-        reference=reference_of(tensor, familiar, evidence.reference, evidence.images) if dataset.has_test else None,
-        familiarity=familiar,
-        control=control,
-        open_set=with_familiarity_of_left_out(run.open_set, model, known),
+        reference=reference_of(answers.data, answers.familiarity, evidence.reference, evidence.images)
+        if dataset.has_test
+        else None,
+        familiarity=answers.familiarity,
+        control=answers.control,
+        open_set=with_familiarity_of_left_out(run.open_set, model, answers.known),
         license=license,
     )
     figures = {
@@ -159,9 +151,9 @@ def export_run(
         "trained_on": card.parity_is_of_training,
     }
     geometry = run.geometry if input == "photo" else None
-    final = tensor
+    final = answers.data
     if geometry is not None:
-        final = with_photo_input(answered, run.image_shape, geometry).SerializeToString(deterministic=True)
+        final = with_photo_input(answers.model, run.image_shape, geometry).SerializeToString(deterministic=True)
     final_card = with_golden_picture(final, card if geometry is None else photo_card(card, geometry))
     rejected = file if keep_rejected else None
     with keeping_rejected(final, rejected), named_together() if files is None else nullcontext(files) as files:
@@ -180,9 +172,13 @@ def export_run(
         written = write_model(files, file, final, final_card, check)
         small = None
         if quantised is not None and quantised.verdict.recommended:
-            small = write_int8(files, int8_file, quantised, card, evidence, known, geometry)
+            small = write_int8(files, int8_file, quantised, card, evidence, answers.known, geometry)
         elif int8 != "off":  # an int8 file there is of an earlier export
             files.enter_context(removed_at_end(int8_file))
         record = files.enter_context(whole_file(folder / "parity.json"))
         record.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
-    return Export(written, proof, as_trained, pictures, small, quantised, int8_problem, hint, photos, unfitted)
+    examples = given if familiarity == "auto" else dataset.outliers
+    unused = 0 if examples is None or answers.familiarity is not None else len(examples)
+    return Export(
+        written, proof, as_trained, pictures, small, quantised, int8_problem, hint, photos, answers.problem, unused
+    )

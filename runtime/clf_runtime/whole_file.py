@@ -13,22 +13,40 @@ from clf_runtime.system import replace_file
 def whole_file(file: Path) -> Iterator[Path]:
     """Give a temporary path to write to; when the block succeeds it is synced and renamed to `file`, else removed.
 
-    Raises OSError as the system does, but naming `file` instead of the temporary path.
+    Folders above it are made, and removed if it fails. Raises OSError as the system does, but naming `file` instead of
+    the temporary path.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    with made_folder(file.parent):
+        try:
+            yield partial
+            with partial.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            replace_file(partial, file)
+        except OSError as error:
+            if error.filename in (None, str(partial), partial):  # none where a disk is full
+                error.filename, error.filename2 = str(file), None
+            raise
+        finally:
+            with suppress(OSError):  # where no file can be created, none can be removed
+                partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and those above it; if the block fails, those that are new and empty are removed.
+
+    Raises OSError as the system does.
+    """
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        yield partial
-        with partial.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        replace_file(partial, file)
-    except OSError as error:
-        if error.filename in (None, str(partial), partial):  # none where a disk is full
-            error.filename, error.filename2 = str(file), None
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for each in new:
+            with suppress(OSError):
+                each.rmdir()
         raise
-    finally:
-        with suppress(OSError):  # where no file can be created, none can be removed
-            partial.unlink(missing_ok=True)
 
 
 def refuse_place(path: Path) -> None:

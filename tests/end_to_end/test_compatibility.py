@@ -1,5 +1,6 @@
 """The compatibility script on a tiny model, with the engines that are installed here: nothing is installed for it."""
 
+import importlib
 import importlib.util
 import json
 import sys
@@ -13,18 +14,31 @@ from clf_runtime.model.familiarity import Familiarity
 from clf_runtime.model.records import Golden
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "benchmarks" / "compatibility.py"
+SCRIPTS = ROOT / "benchmarks"
+PARTS = ("compatibility", "engine_environments", "golden_differences")
 MODULES = {"reference": "onnx", "openvino": "openvino", "opencv": "cv2"}
 COLOURS = ("red", "green", "blue")
 
 
 @pytest.fixture
-def compatibility(monkeypatch):
-    spec = importlib.util.spec_from_file_location("compatibility", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "compatibility", module)  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def loaded(monkeypatch):
+    """Imports one of the script's modules, which import each other, anew."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    for name in PARTS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield importlib.import_module
+    for name in PARTS:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def compatibility(loaded):
+    return loaded("compatibility")
+
+
+@pytest.fixture
+def environments(loaded):
+    return loaded("engine_environments")
 
 
 def program(file, lines):
@@ -142,36 +156,36 @@ def test_only_a_required_engine_that_is_not_to_be_had_fails(
     assert ended.err == f"{arguments[0]} IS NOT TRIED: no index can be reached\n"
 
 
-def test_a_wheel_that_is_not_to_be_had_is_no_fault_of_ours(compatibility, monkeypatch, tmp_path):
-    for failing, error in (("onnxruntime==1.17.0", compatibility.Absent), (compatibility.OURS, compatibility.Refusal)):
+def test_a_wheel_that_is_not_to_be_had_is_no_fault_of_ours(environments, monkeypatch, tmp_path):
+    for failing, error in (("onnxruntime==1.17.0", environments.Absent), (environments.OURS, environments.Refusal)):
 
         def call(command, failing=failing):
             if failing in command:
-                raise compatibility.Refusal("no such wheel")
+                raise environments.Refusal("no such wheel")
             return "3.11"
 
-        monkeypatch.setattr(compatibility, "call", call)
-        with pytest.raises(compatibility.Refusal, match="no such wheel") as raised:
-            compatibility.make_environment("oldest", tmp_path, "python")
+        monkeypatch.setattr(environments, "call", call)
+        with pytest.raises(environments.Refusal, match="no such wheel") as raised:
+            environments.make_environment("oldest", tmp_path, "python")
         assert raised.type is error
 
 
-def test_a_python_is_looked_for_that_has_wheels_of_the_engine(compatibility, monkeypatch, tmp_path, capsys):
+def test_a_python_is_looked_for_that_has_wheels_of_the_engine(environments, monkeypatch, tmp_path, capsys):
     new = program(tmp_path / "bin" / "new", "#!/bin/sh\necho 3.99\n")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    with pytest.raises(compatibility.Absent, match=r"needs Python 3\.12 or 3\.11; neither .*new nor the PATH has it"):
-        compatibility.find_python("oldest", str(new))
+    with pytest.raises(environments.Absent, match=r"needs Python 3\.12 or 3\.11; neither .*new nor the PATH has it"):
+        environments.find_python("oldest", str(new))
     program(tmp_path / "bin" / "python3.12", "#!/bin/sh\necho a shim without a Python >&2; exit 127\n")
     program(tmp_path / "bin" / "python3.11", "#!/bin/sh\necho 3.11\n")
-    assert compatibility.find_python("oldest", str(new)) == "python3.11"
+    assert environments.find_python("oldest", str(new)) == "python3.11"
     assert f"oldest has no wheel for {new}: using {tmp_path / 'bin' / 'python3.11'}" in capsys.readouterr().err
-    assert compatibility.find_python("newest", str(new)) == str(new)
+    assert environments.find_python("newest", str(new)) == str(new)
 
 
-def test_the_last_words_of_a_command_that_fails_are_told(compatibility, tmp_path):
-    with pytest.raises(compatibility.Refusal, match="exit code 3: the reason"):
-        compatibility.call([program(tmp_path / "bin" / "x", "#!/bin/sh\necho 'the reason\n' >&2; exit 3\n")])
-    with pytest.raises(compatibility.Refusal, match="ended by signal 9: no output"):
-        compatibility.call([program(tmp_path / "bin" / "y", "#!/bin/sh\nkill -9 $$\n")])
-    with pytest.raises(compatibility.Refusal, match="No such file"):
-        compatibility.call([tmp_path / "absent"])
+def test_the_last_words_of_a_command_that_fails_are_told(environments, tmp_path):
+    with pytest.raises(environments.Refusal, match="exit code 3: the reason"):
+        environments.call([program(tmp_path / "bin" / "x", "#!/bin/sh\necho 'the reason\n' >&2; exit 3\n")])
+    with pytest.raises(environments.Refusal, match="ended by signal 9: no output"):
+        environments.call([program(tmp_path / "bin" / "y", "#!/bin/sh\nkill -9 $$\n")])
+    with pytest.raises(environments.Refusal, match="No such file"):
+        environments.call([tmp_path / "absent"])

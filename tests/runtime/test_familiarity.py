@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from clf_runtime import Classifier, ModelError
 from clf_runtime.commands.eval import main as evaluate
@@ -123,12 +124,40 @@ def test_an_evaluation_against_outliers(tiny_model, images, tmp_path, command):
         "accepted": 0.0,
         "familiarity_auroc": 1.0,
         "probability_auroc": 1.0,
+        "skipped": [],
     }
     text = command(evaluate, model, data, "--outliers", tmp_path / "foreign.npy").out
     assert "AUROC        1.000 by familiarity, 1.000 by probability" in text
     ended = command(evaluate, model, data, "--outliers", tmp_path / "none")
     assert ended.code == 2
     assert ended.err.count("\n") <= 2
+
+
+def test_outliers_lie_in_folders_at_any_depth_and_broken_pictures_are_all_named_or_skipped(
+    tiny_model, images, tmp_path, command
+):
+    model, data, foreign = tmp_path / "m.onnx", tmp_path / "data.npz", tmp_path / "foreign"
+    model.write_bytes(tiny_model(familiar=True))
+    np.savez(data, test_images=np.repeat(images[:2], 2, axis=0), test_labels=np.array([0, 0, 1, 1]))
+    for name in ("one/1.png", "one/two/2.png", ".hidden/3.png"):
+        (foreign / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images[2].transpose(1, 2, 0)).save(foreign / name)
+    (foreign / "one" / "two" / "again").symlink_to(foreign, target_is_directory=True)
+    found = json.loads(command(evaluate, model, data, "--outliers", foreign, "--json").out)["unknown"]
+    assert found["outliers"] == 2
+    for name in ("one/a.png", "b.png"):
+        (foreign / name).write_bytes(b"no picture")
+    ended = command(evaluate, model, data, "--outliers", foreign, "--quiet")
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert "2 pictures cannot be decoded: " in ended.err
+    assert all(said in ended.err for said in (str(foreign / "one/a.png"), str(foreign / "b.png"), "--skip-bad"))
+    ended = command(evaluate, model, data, "--outliers", foreign, "--skip-bad", "--json")
+    found = json.loads(ended.out)["unknown"]
+    assert (found["outliers"], found["skipped"]) == (2, [str(foreign / "b.png"), str(foreign / "one/a.png")])
+    assert "skipped, since it cannot be decoded: 2 pictures" in ended.err
+    (foreign / "one" / "bad.npy").write_bytes(b"no array")
+    assert "bad.npy" in command(evaluate, model, data, "--outliers", foreign, "--skip-bad").err
 
 
 def test_auroc_counts_half_of_ties():

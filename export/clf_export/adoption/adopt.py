@@ -23,11 +23,11 @@ from clf_export.adoption.proving import ORIGIN, prove_any_batch, prove_rest
 from clf_export.adoption.reference import check_names, check_scores, original_output, original_scores, to_probabilities
 from clf_export.adoption.stated import Stated
 from clf_export.cards import photo_card
-from clf_export.errors import AdoptionError, FamiliarityError, OutputError, QuantisationError
+from clf_export.errors import AdoptionError, OutputError, QuantisationError
 from clf_export.export import Input
-from clf_export.familiarity.control import measure_control
+from clf_export.familiarity.answered import answered
 from clf_export.familiarity.fit import FamiliarityMode
-from clf_export.familiarity.golden import golden_cases, reference_of, with_golden
+from clf_export.familiarity.golden import reference_of
 from clf_export.graph.photo import photo_problem, with_photo_input
 from clf_export.int8.quantize import Quantised
 from clf_export.int8_export import Int8Mode, int8_of, write_int8
@@ -41,7 +41,6 @@ from clf_export.outputs import (
     write_model,
 )
 from clf_export.proof.evidence import Evidence
-from clf_export.proof.golden import make_golden
 from clf_export.proof.parity import TOLERANCE, Comparison
 from clf_export.proof.photo import PhotoProof, prove_photos
 from clf_export.proof.pictures import with_golden_picture
@@ -134,19 +133,8 @@ def adopt_onnx(
         proof = prove(plain, evidence, contract.names)
         rest = prove_rest(plain, pictures, reference, labels)
         quantised, int8_problem = _quantised(plain, pictures, int8, watch)
-        answered, known, familiar, control, unfitted = model, None, None, None, None
-        if familiarity == "auto":
-            try:
-                known = familiar_images(pictures, labels)
-                answered, familiar = fitted(model, known)
-            except FamiliarityError as error:
-                known, unfitted = None, str(error)
-        tensor = answered.SerializeToString(deterministic=True)
-        cases = golden_cases(evidence, known)
-        golden = make_golden(tensor, cases)
-        if known is not None and familiar is not None:
-            familiar = with_golden(tensor, familiar, golden, cases, known)
-            control = measure_control(model, tensor, known, _RANGE, familiar.threshold)
+        gather = None if familiarity == "off" else lambda: familiar_images(pictures, labels)
+        answers = answered(model, evidence, gather, fitted)
         card = adopted_card(
             empty,
             contract,
@@ -155,16 +143,18 @@ def adopt_onnx(
             pictures=pictures,
             proof=proof,
             quantised=quantised,
-            golden=golden,
-            reference=reference_of(tensor, familiar, evidence.reference, evidence.images),
-            familiarity=familiar,
-            control=control,
+            golden=answers.golden,
+            reference=reference_of(answers.data, answers.familiarity, evidence.reference, evidence.images),
+            familiarity=answers.familiarity,
+            control=answers.control,
             license=license,
         )
         geometry = stated.geometry if input == "photo" else None
-        final = tensor
+        final = answers.data
         if geometry is not None:
-            final = with_photo_input(answered, contract.image_shape, geometry).SerializeToString(deterministic=True)
+            final = with_photo_input(answers.model, contract.image_shape, geometry).SerializeToString(
+                deterministic=True
+            )
         final_card = with_golden_picture(final, card if geometry is None else photo_card(card, geometry))
         with named_together() if files is None else nullcontext(files) as files:
             photos = None
@@ -180,7 +170,7 @@ def adopt_onnx(
             written = write_model(files, file, final, final_card, check)
             small = None
             if quantised is not None and quantised.verdict.recommended:
-                small = write_int8(files, int8_file, quantised, card, evidence, known, geometry)
+                small = write_int8(files, int8_file, quantised, card, evidence, answers.known, geometry)
             elif int8 != "off":  # an int8 file there is of an earlier adoption
                 files.enter_context(removed_at_end(int8_file))
     told = f"{path.name}, opset {original.opset}, IR {original.model.ir_version}, input {original.input}"
@@ -196,7 +186,7 @@ def adopt_onnx(
         quantised,
         int8_problem,
         photos,
-        unfitted,
+        answers.problem,
     )
 
 

@@ -18,11 +18,10 @@ from clf_export.adoption.lowering import lower
 from clf_export.adoption.original import Original
 from clf_export.adoption.stated import Stated
 from clf_export.errors import AdoptionError
+from clf_export.graph.denormals import drop_denormals
 from clf_export.graph.rewrite import rewrite
 from clf_export.graph.translate import BATCH, INPUT, OUTPUT
 from clf_runtime.errors import brief
-
-_LEAST_WEIGHT = 1e-30  # in magnitude; the smallest normal float32 is 1.2e-38
 
 Step = tuple[str, list[str], dict[str, Any]]  # operator, constant inputs behind the first, attributes
 
@@ -67,19 +66,6 @@ def _rewritten(model: onnx.ModelProto) -> onnx.ModelProto:
     except Exception:  # a foreign graph may hold what no rule has met; the proof is of whatever is written
         return model
     return made
-
-
-def drop_denormals(model: onnx.ModelProto) -> None:
-    """Set weights so small that products with them are denormal to 0: processors take many times as long for those.
-
-    Channels that died in training have such weights, and folding makes them smaller still. No probability changes.
-    """
-    for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
-            values = numpy_helper.to_array(tensor)
-            tiny = (np.abs(values) < _LEAST_WEIGHT) & (values != 0)
-            if tiny.any():
-                tensor.CopyFrom(numpy_helper.from_array(np.where(tiny, np.float32(0), values), tensor.name))
 
 
 def _front(stated: Stated, contract: Contract, taken: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:

@@ -135,6 +135,11 @@ def _labelled(data: str, card: ModelCard, met: _Sizes, watch: Callable[[str], ob
     tested = 0 if test is None else test.count
     rows, first = np.arange(len(images)), len(images) - tested
     notes = (*source.notes, *(note for part in opened for note in part.notes), *([remark] if remark else []))
+    if source.outliers is not None:
+        notes = (
+            *notes,
+            "examples of what is no class are not used: an adopted file's familiarity has made outliers only",
+        )
     found = Pictures(images, np.concatenate(labels), rows[first:], rows[:first], source.layout, "", notes)
     if test is None:
         found = replace(found, test=rows, rest=rows[:0])

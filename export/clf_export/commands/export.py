@@ -204,7 +204,7 @@ def export(
     from clf_train.runs.run import find_runs
 
     # Whatever can be refused is refused before the first export begins.
-    folders = find_runs(run_folder.resolve())
+    folders = find_runs(run_folder if _has_own_name(run_folder) else run_folder.resolve())
     wanted.refuse_nonsense(len(folders), exists=False, out=out is not None, data=data is not None)
     if out is None:
         wanted.refuse_exported(folders, overwrite=overwrite)
@@ -257,6 +257,11 @@ def export(
         if int8 == "off" and not quiet and small.exists():
             say(NAME, f"{small}: is from an earlier export and was not updated; --int8 auto replaces or removes it")
         print_delivered(file, wanted, None, data or run.data.source, overwrite=overwrite)
+
+
+def _has_own_name(folder: Path) -> bool:
+    """Whether a run folder's path ends in its own name, after which its file is called."""
+    return folder.name not in ("", "..") and not folder.is_symlink()
 
 
 app = make_app(export)

@@ -2,6 +2,7 @@
 
 from clf_export.adoption.adopt import Adopted
 from clf_export.export import Export
+from clf_export.familiarity.images import GIVEN_PARTS, LEAST_GIVEN
 from clf_export.outputs import ModelFile
 from clf_export.proof.proof import table
 from clf_runtime.evaluation.interval import stated
@@ -22,6 +23,8 @@ def export_lines(made: Export) -> list[str]:
         lines.append(f"pictures                         {same}")
     if made.familiarity_problem is not None:
         lines.append(f"unknown by familiarity           never: {made.familiarity_problem}")
+    if made.unused_examples:
+        lines.append(f"examples of no class             {made.unused_examples:,}, not used: there is no familiarity")
     lines += [*golden_lines(written), *int8_lines(made)]
     head = f"{written.path}: {written.size:,} bytes, {written.card.model}, verified against PyTorch"
     return [head, *(f"  {line}" for line in lines)]
@@ -67,12 +70,16 @@ def _familiarity_lines(familiarity: Familiarity | None) -> list[str]:
 
 
 def _given_lines(familiarity: Familiarity) -> list[str]:
-    if not familiarity.given:
+    if not familiarity.examples:
         return []
+    learnt = f"examples of no class             {familiarity.examples:,} learnt"
+    if not familiarity.given:
+        return [f"{learnt}; what they did is not measured, which takes {LEAST_GIVEN * GIVEN_PARTS} or more"]
     noticed = stated(familiarity.given_noticed, familiarity.given)
     return [
+        f"{learnt}, {familiarity.given:,} held back",
         f"of the examples held back        {noticed} are unknown, below the threshold of {familiarity.threshold:g} "
-        "that was chosen on them"
+        "that was chosen on them",
     ]
 
 

@@ -7,15 +7,17 @@ from typing import Any
 from clf_export.errors import DeliveryError
 from clf_runtime.classifier import Classifier
 from clf_runtime.commands.describe import card_facts
+from clf_runtime.errors import brief
 from clf_runtime.model.card import ModelCard
 
 LEAST_PALETTE = 64  # colours of a golden picture (see proof.pictures), the last one for what is transparent
+_MOST_NAMED, _MOST_NAME, _MOST_TITLE = 4, 40, 80  # classes in a title, and characters of one and of them together
 MOST_DRAWN = 64  # pixels of a side, up to which a grey image can be drawn by hand
 
 
 @dataclass(frozen=True)
 class PageData:
-    """A model for the page: its name, its description, the facts of its card, and what the scripts need, as JSON."""
+    """A model for the page: what it tells apart, its description, its card, and what the scripts need, as JSON."""
 
     title: str
     description: str
@@ -31,8 +33,18 @@ def describe_page(classifier: Classifier, where: str) -> PageData:
     """
     card = classifier.card
     facts = tuple((name, text) for name, text in card_facts(classifier) if name != "description")
-    description = card.description.removeprefix(f"{card.model}: ")  # which the title says
-    return PageData(card.model, description, facts, _for_scripts(card, where))
+    return PageData(title_of(card), card.description, facts, _for_scripts(card, where))
+
+
+def title_of(card: ModelCard) -> str:
+    """What the model tells apart, by the first of its classes: `bolt, nut or washer`."""
+    names, first = card.names, [brief(ValueError(name), _MOST_NAME) for name in card.names[:_MOST_NAMED]]
+    while len(first) > 1 and len(", ".join(first)) > _MOST_TITLE:
+        first.pop()
+    others = len(names) - len(first)
+    if not others:
+        return f"{', '.join(first[:-1])} or {first[-1]}"
+    return f"{', '.join(first)} or {'one of ' * (others > 1)}{others:,} other{'s' * (others > 1)}"
 
 
 def _for_scripts(card: ModelCard, where: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clf_export.errors import OutputError
 from clf_export.outputs import refuse_existing
-from clf_runtime.whole_file import refuse_place
+from clf_runtime.whole_file import made_folder, refuse_place
 
 
 def refuse_taken(place: Path, folder: bool, *, overwrite: bool) -> None:
@@ -36,9 +36,11 @@ def named_at_end(place: Path, folder: bool, refuse: Callable[[], object] | None 
     """
     place = place.absolute()
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
         # inside a folder of its own, and there by its own name, which tools read
-        with tempfile.TemporaryDirectory(prefix=f".{place.name}.", suffix=".partial", dir=place.parent) as aside:
+        with (
+            made_folder(place.parent),
+            tempfile.TemporaryDirectory(prefix=f".{place.name}.", suffix=".partial", dir=place.parent) as aside,
+        ):
             partial, replaced = Path(aside) / "new" / place.name, Path(aside) / "replaced"
             partial.parent.mkdir()
             if not folder:

@@ -47,6 +47,7 @@ def with_familiarity(model: onnx.ModelProto, images: Images | FrozenImages) -> t
         noticed=tuple(float((familiarity < threshold).mean()) for familiarity in made_ones),
         given=len(given),
         given_noticed=float((given < threshold).mean()) if len(given) else 0.0,
+        examples=len(images.given),
     )
 
 

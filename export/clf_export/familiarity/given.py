@@ -19,8 +19,8 @@ _MOST_VALUES = 50_000_000  # fewer if they are large
 def given_outliers(run: Run, dataset: Dataset, source: str | None) -> np.ndarray | None:
     """The examples of a dataset and of a `source`, [M, C, H, W] as the net takes them; None if there are none.
 
-    `source` is a picture or array file, a folder of such files or a pattern. Of more examples than `MOST`, or than the
-    memory for 50 million values holds, a random sample is used.
+    `source` is a picture or array file, a folder of such files, at any depth, or a pattern. Of more examples than
+    `MOST`, or than the memory for 50 million values holds, a random sample is used.
     Raises ImageError, naming the file, if one cannot be read or does not fit the model.
     """
     parts = [] if dataset.outliers is None else [dataset.outliers]
@@ -28,7 +28,7 @@ def given_outliers(run: Run, dataset: Dataset, source: str | None) -> np.ndarray
     random = np.random.default_rng(run.seed)
     if source is not None:
         card = ModelCard(run.model, run.names, run.image_shape, run.dtype, run.value_range, geometry=run.geometry)
-        files = find_files(source)
+        files = find_files(source, below=True)
         found = 0
         for i in random.permutation(len(files)):
             for _, images in read_images(files[i], card):

@@ -15,7 +15,8 @@ from clf_train.data.dataset import Dataset
 from clf_train.data.preparation import class_weights
 from clf_train.runs.run import Run
 
-LEAST_GIVEN = 10  # examples of what is no class, by which a familiarity is measured
+LEAST_GIVEN = 10  # examples of what is no class, by which a familiarity is measured,
+GIVEN_PARTS = 4  # a part of this many of them all
 LEAST_HELD_OUT = 20  # images, below which a share of a twentieth means nothing
 _KNOWN = 10_000  # training images at most,
 _A_KIND = 800  # and outliers of each kind, fewer
@@ -112,7 +113,7 @@ def with_outliers(
 def split_given(given: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Examples [M, C, H, W] to fit and others to measure by: a quarter, none where that would be too few."""
     order = random.permutation(len(given))
-    kept = len(given) // 4 if len(given) // 4 >= LEAST_GIVEN else 0
+    kept = len(given) // GIVEN_PARTS if len(given) // GIVEN_PARTS >= LEAST_GIVEN else 0
     return given[order[kept:]], given[order[:kept]]
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from clf_export.errors import TranslationError
 from clf_export.graph.batch_guards import check_assumptions
+from clf_export.graph.denormals import drop_denormals
 from clf_export.graph.library_calls import interruptible, silenced
 from clf_export.graph.rewrite import rewrite
 from clf_runtime.errors import brief
@@ -76,6 +77,7 @@ def build_graph(
     """
     model = translate(net, normalisation, temperature, image_shape, dtype)
     rewrite(model)
+    drop_denormals(model)
     onnx.checker.check_model(model, full_check=True)
     return model
 

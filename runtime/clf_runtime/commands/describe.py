@@ -159,8 +159,11 @@ def _familiarity(card: ModelCard) -> str:
     of = f"{found.images:,} {'held-out' if found.unseen else 'training'} images"
     mean = sum(found.noticed) / max(1, len(found.noticed))
     given = f" and {stated(found.given_noticed, found.given)} of examples" if found.given else ""
+    examples = f" and {found.examples:,} examples of no class" * bool(found.examples)
+    unmeasured = ", too few of them to measure by" * bool(found.examples and not found.given)
     return (
-        f"by {of}; below {found.threshold:g} unknown (--reject auto), as {100 * mean:.0f} % of made outliers{given} are"
+        f"by {of}{examples}{unmeasured}; below {found.threshold:g} unknown (--reject auto), as {100 * mean:.0f} % of "
+        f"made outliers{given} are"
     )
 
 

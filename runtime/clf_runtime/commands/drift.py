@@ -34,10 +34,13 @@ class Watch:
             say(self._name, summary_line(self._monitor.interval(), self._card))
 
     def at_end(self) -> None:
-        """Say what the whole stream looked like, if it was long or summaries were asked for."""
+        """Say what the whole stream looked like, or that it was too short and no summaries were asked for."""
         images = self._monitor.images
         if images and (images >= LEAST_AT_END or self._every is not None):
             say(self._name, summary_line(self._monitor.summary(), self._card))
+        elif images > 1:  # a single picture is no stream
+            asked = "--drift-every N gives one of fewer"
+            say(self._name, f"{images:,} images are too few for a summary, which takes {LEAST_AT_END:,}; {asked}")
 
     def on_signal(self, *_: Any) -> None:
         """Write what the stream looks like so far; not by print, which the signal may have interrupted."""

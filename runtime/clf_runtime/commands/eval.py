@@ -34,7 +34,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="FOLDER|FILE",
-            help="Images that are of no class, in any folders or files: how well the model tells them from DATA.",
+            help="Images of no class, in files or in folders at any depth: how well the model tells them from DATA.",
         ),
     ] = None,
     skip_bad: Annotated[
@@ -64,9 +64,11 @@ def evaluate(
     from clf_runtime.classifier import Classifier
     from clf_runtime.commands.eval_text import eval_json, eval_lines
     from clf_runtime.datasets.labelled import open_labelled
+    from clf_runtime.datasets.pictures import skipping
     from clf_runtime.engine.threads import usable_threads
     from clf_runtime.evaluation.evaluate import evaluate as score
     from clf_runtime.evaluation.unknown import tell_apart
+    from clf_runtime.inputs.paths import find_files
     from clf_runtime.model.assumptions import parse_assumptions
     from clf_runtime.model.file import find_model
     from clf_runtime.pipeline import answer_files
@@ -74,6 +76,7 @@ def evaluate(
     said = None if assume is None else parse_assumptions(assume)
     file = find_model(model, noting(NAME, quiet))
     classifier = Classifier.load(file, device=device, threads=threads, log=ort_log, assume=said)
+    foreign = None if outliers is None else find_files(outliers, below=True)
     with following(NAME, quiet) as watch:
         labelled = open_labelled(
             data,
@@ -92,8 +95,13 @@ def evaluate(
     if outliers is not None or result.familiarity is not None:
         familiarity = classifier.card.familiarity
         threshold = None if familiarity is None else familiarity.threshold
-        answers = None if outliers is None else answer_files(classifier, outliers, threads=usable_threads(threads))
-        unknown = tell_apart(result.probability, result.familiarity, answers, threshold)
+        answers = None
+        if foreign is not None:
+            answers = answer_files(classifier, foreign, threads=usable_threads(threads))
+        values = (result.probability, result.familiarity)
+        unknown = tell_apart(*values, answers, threshold, where=f"--outliers {outliers}", skip_bad=skip_bad)
+        if unknown.skipped and not quiet:
+            say(NAME, f"--outliers {outliers}: {skipping(unknown.skipped)}")
     told = (classifier, labelled, result, unknown)
     print(eval_json(*told) if as_json else "\n".join(eval_lines(*told)))
     return EXIT_FAILED if result.agreement == "different" else 0

@@ -28,7 +28,7 @@ def score(
         typer.Argument(
             metavar="SOURCE",
             help="A folder, with all folders in it; a list (.txt: a path per line; .csv or .tsv: a column of paths); "
-            "or one .parquet, .npz, .npy or .tar file. Each may be a URI such as s3://bucket/photos.",
+            "or one .parquet, .npz, .npy, .tar or .zip file. Each may be a URI such as s3://bucket/photos.",
         ),
     ],
     out: Annotated[

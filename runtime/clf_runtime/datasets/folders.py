@@ -48,7 +48,7 @@ def look(path: Place, reading: Reading) -> Source:
     tests = [part for part in _TESTS if part in parts and (has_train or _has_classes(parts[part]))]
     if not has_train and not tests:
         names, notes = _classes(path, reading)
-        train = functools.partial(_open, path, names, reading)
+        train = functools.partial(_open, path, names, reading, path)
         is_test = part_of_name(path.name) in _TESTS
         return Source(
             _LAYOUT,
@@ -62,9 +62,10 @@ def look(path: Place, reading: Reading) -> Source:
             outliers=_outliers(path, names, reading),
         )
     refuse_extra(path, [folder.name for folder in parts.values()], "train/, val/ and test/ folders")
-    names, notes = _classes(parts["train" if has_train else tests[0]], reading)
+    first = parts["train" if has_train else tests[0]]
+    names, notes = _classes(first, reading)
     said = left_out([path])
-    opened = {part: functools.partial(_open, parts[part], names, reading) for part in parts}
+    opened = {part: functools.partial(_open, parts[part], names, reading, first) for part in parts}
     return Source(
         _LAYOUT,
         str(path),
@@ -74,7 +75,7 @@ def look(path: Place, reading: Reading) -> Source:
         by_folder=True,
         notes=(*((said,) if said else ()), *notes),
         validation=opened[tests[1]] if has_train and len(tests) > 1 else None,
-        outliers=_outliers(parts["train" if has_train else tests[0]], names, reading),
+        outliers=_outliers(first, names, reading),
     )
 
 
@@ -110,9 +111,16 @@ def _outliers(folder: Place, names: Sequence[str], reading: Reading) -> Callable
     return open_them
 
 
-def _open(folder: Place, names: Sequence[str], reading: Reading) -> Part:
+def _open(folder: Place, names: Sequence[str], reading: Reading, beside: Place) -> Part:
+    """Open a part whose classes have these names; `beside` has the examples of no class, and others are not used."""
     there = {c.name: c for c in class_folders(folder)}
     refuse_extra(folder, there, _LAYOUT)
+    notes = []
+    if NO_CLASS not in names and NO_CLASS in there and visible(there[NO_CLASS]) and str(folder) != str(beside):
+        notes.append(
+            f"{there[NO_CLASS]}: not used: examples of what is no class are read from {beside / NO_CLASS} alone; "
+            "clf-eval --outliers measures by others"
+        )
     for extra in sorted(set(there) - set(names)):
         if extra != NO_CLASS and visible(there[extra]):
             raise ImageError(f"{folder / extra}: a class without training images")
@@ -122,9 +130,10 @@ def _open(folder: Place, names: Sequence[str], reading: Reading) -> Part:
         pictures = _pictures(there[name]) if name in there else []
         files += pictures
         counts.append(len(pictures))
-    said = left_out([folder, *there.values()])
+    if said := left_out([folder, *there.values()]):
+        notes.append(f"{folder}: {said}")
     labels = np.repeat(np.arange(len(names)), counts)
-    return part_of_files(str(folder), files, labels, reading, (f"{folder}: {said}",) if said else ())
+    return part_of_files(str(folder), files, labels, reading, tuple(notes))
 
 
 def _pictures(folder: Place) -> list[Place]:

@@ -69,7 +69,7 @@ def part_of_pictures(
         lambda: left,
         functools.partial(_blocks, where, good, place, decoded),
         lambda i: place(int(good[i])),
-        notes=(*notes, *((_skipping(skipped),) if skipped else ())),
+        notes=(*notes, *((skipping(skipped),) if skipped else ())),
         skipped=skipped,
     )
 
@@ -95,7 +95,7 @@ def _blocks(
                 yield np.stack(held)
                 held = []
     if broken:
-        raise _naming(where, broken)
+        raise naming(where, broken)
     if held:
         yield np.stack(held)
 
@@ -123,7 +123,7 @@ def _weight(fetched: tuple[int, Content]) -> int:
     return len(data) if isinstance(data, bytes) else 0
 
 
-def _naming(where: str, broken: Sequence[tuple[str, ImageError]]) -> ImageError:
+def naming(where: str, broken: Sequence[tuple[str, ImageError]]) -> ImageError:
     """One error for all broken pictures."""
     go_on = "fix or remove {}, or pass --skip-bad to skip {}"
     if len(broken) == 1:
@@ -155,7 +155,8 @@ def _write_list(names: Sequence[str]) -> str | None:
         return None
 
 
-def _skipping(skipped: Sequence[str]) -> str:
+def skipping(skipped: Sequence[str]) -> str:
+    """A note about pictures that were skipped."""
     listed = ", ".join(skipped)
     if len(listed) > _MAX_LISTED:
         listed = f"{listed[:_MAX_LISTED]}, ..."

@@ -14,6 +14,7 @@ from clf_runtime.engine.ort_library import (
     find_provider,
     import_onnxruntime,
     library_fault,
+    preload_cuda,
     severity,
     short_name,
 )
@@ -161,6 +162,8 @@ def _open_on(ort: ModuleType, provider: str, model: bytes, where: str, tf32: boo
     (https://onnxruntime.ai/docs/execution-providers/).
     """
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if provider == CUDA:
+        preload_cuda(ort)
     settings = {"use_tf32": str(int(tf32))} if provider == CUDA and _version(ort) >= (1, 18) else {}
     try:
         session = ort.InferenceSession(model, options, providers=[(provider, settings)], enable_fallback=0)

@@ -1,8 +1,10 @@
 """The installed onnxruntime: imported with telemetry and log off, and queried for its providers."""
 
+import io
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -92,6 +94,19 @@ def find_provider(device: str, available: Sequence[str]) -> str:
             'it; pip uninstall onnxruntime, then pip install "clf-edge[gpu]"'
         )
     raise DeviceError(f"unknown device {device!r}; the installed onnxruntime has auto, {', '.join(sorted(known))}")
+
+
+def preload_cuda(onnxruntime: ModuleType) -> None:
+    """Load CUDA and cuDNN from the packages nvidia-*, where onnxruntime, from 1.21 on, can do that.
+
+    The system's loader does not look there (https://onnxruntime.ai/docs/install/#cuda-and-cudnn). What onnxruntime
+    prints of libraries that it does not find is left out: whether CUDA works is seen when the session is opened.
+    """
+    preload = getattr(onnxruntime, "preload_dlls", None)
+    if preload is None:
+        return
+    with redirect_stdout(io.StringIO()), suppress(Exception):
+        preload()
 
 
 def library_fault(onnxruntime: ModuleType, provider: str) -> str | None:

@@ -3,12 +3,15 @@
 Letters in shapes: N images, M outliers.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from clf_runtime.datasets.pictures import naming
 from clf_runtime.errors import ImageError
+from clf_runtime.inputs.paths import ARRAYS
 from clf_runtime.pipeline import Answer
 
 
@@ -20,7 +23,7 @@ class Unknown:
     ties counted (Hanley and McNeil, 1982, https://doi.org/10.1148/radiology.143.1.7063747); it is 0.5 by chance.
     `rejected` is the share of the images, `accepted` that of the outliers, of which the familiarity is below, and not
     below, the card's threshold. What needs a familiarity is None for a file without one, what needs outliers without
-    these.
+    these. `skipped` are the pictures among the outliers that were skipped since they cannot be decoded.
     """
 
     images: int
@@ -29,6 +32,7 @@ class Unknown:
     accepted: float | None = None
     familiarity_auroc: float | None = None
     probability_auroc: float | None = None
+    skipped: tuple[str, ...] = ()
 
 
 def tell_apart(
@@ -36,10 +40,15 @@ def tell_apart(
     familiarity: np.ndarray | None,
     outliers: Iterable[Answer] | None,
     threshold: float | None,
+    *,
+    where: str = "outliers",
+    skip_bad: bool = False,
 ) -> Unknown:
     """Compare images, of which these are the probabilities and familiarities [N], with outliers as they were answered.
 
-    Raises the error of an outlier that could not be answered; ImageError if there are none.
+    With `skip_bad` pictures among these that cannot be decoded are skipped.
+    Raises ImageError, naming `where`, for pictures that cannot be decoded, which it lists, or if there are no others;
+    the error of anything else that could not be answered.
     """
     rejected = None
     if familiarity is not None and threshold is not None:
@@ -47,20 +56,30 @@ def tell_apart(
     if outliers is None:
         return Unknown(len(probability), 0, rejected)
     probabilities, familiarities = [], []
+    broken: list[tuple[str, ImageError]] = []
     for answer in outliers:
         if answer.prediction is None:
-            raise answer.error or ImageError(f"{answer.image}: no answer")
+            error = answer.error or ImageError(f"{answer.image}: no answer")
+            is_picture = answer.index is None and not answer.image.lower().endswith(ARRAYS)
+            if not isinstance(error, ImageError) or not is_picture or not os.path.isfile(answer.image):
+                raise error
+            broken.append((answer.image, ImageError(str(error))))
+            continue
         probabilities.append(answer.prediction.probability)
         familiarities.append(answer.prediction.familiarity)
+    if broken and not skip_bad:
+        raise naming(where, broken)
     if not probabilities:
-        raise ImageError("--outliers: no images found; it takes a folder, or a file")
+        none = f"none of {len(broken):,} pictures can be decoded: {broken[0][1]}" if broken else "no images found"
+        raise ImageError(f"{where}: {none}")
     accepted = by_familiarity = None
     if familiarity is not None and threshold is not None:
         foreign = np.array(familiarities, np.float64)
         by_familiarity = auroc(familiarity, foreign)
         accepted = float((foreign >= threshold).mean())
     by_probability = auroc(probability, np.array(probabilities, np.float64))
-    return Unknown(len(probability), len(probabilities), rejected, accepted, by_familiarity, by_probability)
+    skipped = tuple(image for image, _ in broken)
+    return Unknown(len(probability), len(probabilities), rejected, accepted, by_familiarity, by_probability, skipped)
 
 
 def auroc(known: np.ndarray, foreign: np.ndarray) -> float:

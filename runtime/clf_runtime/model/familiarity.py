@@ -15,9 +15,9 @@ class Familiarity:
 
     An image below `threshold` is unknown where that is asked for. `unseen` says whether the net was trained without the
     held-out images. Of `outliers` outliers of each of the `kinds`, made from such images, the share in `noticed` lies
-    below the threshold; of `given` examples of what is no class, which the user had and the fit had not, it is
-    `given_noticed`. `golden` holds the familiarity of each golden case, on the exporting machine; a
-    device's may differ by `tolerance`.
+    below the threshold. Of the user's own examples of what is no class the fit had `examples`, and not the `given`, of
+    which the share `given_noticed` lies below. `golden` holds the familiarity of each golden case, on the exporting
+    machine; a device's may differ by `tolerance`.
     """
 
     threshold: float
@@ -31,6 +31,7 @@ class Familiarity:
     given: int = 0
     given_noticed: float = 0.0
     foreign: int = 0  # golden cases, the last ones, that are such outliers and no images of the data
+    examples: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from clf_runtime.model.names import read_names
 from clf_runtime.model.records import MAX_CLASSES, MAX_PIXELS
 
 _CHANNELS = (1, 3, 4)  # sizes of an axis that may be channels
+_ADOPT = "; clf-export --onnx FILE makes a clf-edge model of such a file, with its preprocessing inside"
 _SLACK = 1e-3  # of a sum of probabilities
 _NOISES = 6  # images of noise, run to see whether the outputs are probabilities
 
@@ -33,12 +34,12 @@ def assume_card(engine: Engine, where: str, assumed: Assumptions | None = None) 
         raise ModelError(f"{where}: has no card and no output")
     shape, dtype = inputs[0].shape, inputs[0].dtype
     if dtype not in ("uint8", "float32"):
-        raise ModelError(f"{where}: has no card, and takes {dtype}; supported are uint8 and float32")
+        raise ModelError(f"{where}: has no card, and takes {dtype}; supported are uint8 and float32{_ADOPT}")
     sizes = tuple(n for n in shape[1:] if isinstance(n, int) and n > 0)
     if len(shape) != 4 or len(sizes) != 3 or math.prod(sizes) > MAX_PIXELS:
         raise ModelError(
             f"{where}: has no card, and its input has shape {list(shape)}; expected 4 axes, of known size except the "
-            "batch"
+            f"batch{_ADOPT}"
         )
 
     wanted = []
@@ -63,7 +64,7 @@ def assume_card(engine: Engine, where: str, assumed: Assumptions | None = None) 
         how = EXAMPLES if value_range is None else "--assume 'layout=NCHW output=logits', for example"
         raise ModelError(
             f"{where}: has no model card, so state {', and '.join(wanted)}: {how}; from Python "
-            "Classifier.load(file, assume=Assumptions(...))"
+            f"Classifier.load(file, assume=Assumptions(...)){_ADOPT}"
         )
     classes = rows.shape[1]
     names = assumed.names or read_names(engine.metadata.get("names", ""), classes)

@@ -1,4 +1,4 @@
-"""The images of a partition, classified one after another: pictures, arrays, and what tar and parquet files hold."""
+"""The images of a partition, classified one after another: pictures, arrays, those in archives and parquet files."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
+from clf_runtime.datasets.archive_tree import Inside, root_of
+from clf_runtime.datasets.listing import visible
 from clf_runtime.datasets.parquet import read_pictures
 from clf_runtime.datasets.parquet_file import look_at
 from clf_runtime.datasets.places import Content
 from clf_runtime.datasets.tar import each_member
+from clf_runtime.datasets.zip_archive import ZipArchive
 from clf_runtime.errors import ClfError, ImageError, MissingExtraError
 from clf_runtime.inputs import picture_formats
 from clf_runtime.inputs.files import picture_to_input
@@ -19,7 +22,7 @@ from clf_runtime.inputs.pictures import MAX_FILE_BYTES
 from clf_runtime.pipeline import Answer, predict_file
 from clf_runtime.prediction import Reject
 from clf_runtime.scoring.plan import SPLIT_BYTES, Partition
-from clf_runtime.scoring.source import PARQUET, TARS
+from clf_runtime.scoring.source import PARQUET, TARS, ZIPS
 from clf_runtime.scoring.storage import File, as_local, is_remote, read_file, unreadable
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ class Asked(TypedDict):
 def answer_partition(classifier: "Classifier", partition: Partition, **asked: Unpack[Asked]) -> Iterator[Answer]:
     """Yield an answer for each image of a partition, in order and in constant memory.
 
-    An image that cannot be read has an answer with its error. A .tar or .parquet without any picture has one too.
+    An image that cannot be read has an answer with its error. A .tar, .zip or .parquet without any picture has one too.
     Raises what no image is to blame for: MissingExtraError if a package is missing, OSError if a file behind a URI
     cannot be reached.
     """
@@ -82,6 +85,8 @@ def _answer(
         with as_local(path) as local:
             if name.endswith(TARS):
                 found = _answer_tar(classifier, local, partition, asked)
+            elif name.endswith(ZIPS):
+                found = _answer_zip(classifier, local, asked)
             elif name.endswith(PARQUET):
                 found = _answer_parquet(classifier, local, partition, asked)
             else:
@@ -158,6 +163,29 @@ def _answer_tar(classifier: "Classifier", path: Path, partition: Partition, aske
         return
     if not found and partition.of == 1:
         yield Answer(str(path), None, error=ImageError(f"{path}: contains no picture"))
+
+
+def _answer_zip(classifier: "Classifier", path: Path, asked: Asked) -> Iterator[Answer]:
+    """The answers for the pictures of a zip archive, folder by folder, without hidden and system files."""
+    try:
+        archive = ZipArchive(path)
+        pictures = list(_pictures_below(root_of(archive)))
+    except ImageError as error:
+        yield Answer(str(path), None, error=error)
+        return
+    if not pictures:
+        yield Answer(str(path), None, error=ImageError(f"{path}: contains no picture"))
+    contents = archive.read_all([picture.node for picture in pictures], MAX_FILE_BYTES)
+    for picture, content in zip(pictures, contents, strict=True):
+        yield _answer_bytes(classifier, content, str(picture), str(picture), None, asked)
+
+
+def _pictures_below(folder: Inside) -> Iterator[Inside]:
+    for entry in visible(folder):
+        if entry.is_dir():
+            yield from _pictures_below(entry)
+        elif entry.name.lower().endswith(picture_formats.SUFFIXES):
+            yield entry
 
 
 def _answer_parquet(classifier: "Classifier", path: Path, partition: Partition, asked: Asked) -> Iterator[Answer]:

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 from clf_runtime.bounded import open_regular
 from clf_runtime.errors import MissingExtraError, ScoringError
 from clf_runtime.scoring.storage import entries, is_remote, join, read_file, status, written_whole
 from clf_runtime.system import lock_file
+from clf_runtime.whole_file import made_folder
 
 Form = Literal["parquet", "jsonl"]
 
@@ -112,16 +114,25 @@ def done(out: str, form: Form) -> set[int]:
 def locked(out: str) -> Iterator[None]:
     """Keep other processes out of a local folder while the block runs; elsewhere nothing is locked.
 
-    The system releases the lock when the process ends, however it does. Raises ScoringError if another has it.
+    The system releases the lock when the process ends, however it does. If the block fails before there is a manifest,
+    nothing is left behind. Raises ScoringError if another process has it.
     """
     if is_remote(out):
         yield
         return
-    os.makedirs(out, exist_ok=True)
-    with open(join(out, _LOCK), "wb") as stream:
-        if not lock_file(stream):
-            raise ScoringError(f"{out}: another clf-score is writing into this folder")
-        yield
+    with made_folder(Path(out)):
+        new = [path for path in (join(out, name) for name in (PLAN, MODEL, _LOCK)) if not os.path.lexists(path)]
+        with open(join(out, _LOCK), "wb") as stream:
+            if not lock_file(stream):
+                raise ScoringError(f"{out}: another clf-score is writing into this folder")
+            try:
+                yield
+            except BaseException:
+                if not os.path.lexists(join(out, MANIFEST)):
+                    for path in new:
+                        with suppress(OSError):
+                            os.unlink(path)
+                raise
 
 
 def write_rows(path: str, rows: Iterable[dict[str, Any]], form: Form) -> None:

@@ -17,7 +17,7 @@ from clf_runtime.scoring import plan, results
 from clf_runtime.scoring.on_ray import require_ray, score_on_ray
 from clf_runtime.scoring.processes import TRIES, score_in_processes
 from clf_runtime.scoring.scorer import Job, Scored
-from clf_runtime.scoring.source import Skipped, files_of
+from clf_runtime.scoring.source import Skipped, files_of, met_below, refuse_around
 from clf_runtime.scoring.storage import as_local, is_remote, join, place_of, status, written_whole
 from clf_runtime.whole_file import refuse_place
 
@@ -64,8 +64,9 @@ def score(
     on what was assumed or skipped, `watch` after each partition. The processes are spawned: a script that calls this
     needs `if __name__ == "__main__":`.
     Raises ModelError and DeviceError as Classifier.load does; ImageError if the source is missing or has no images;
-    ScoringError if `out` belongs to another model, source or options, is being written by another process, or workers
-    died; MissingExtraError without pyarrow or Ray where they are needed; OSError if nothing can be written.
+    ScoringError if `out` is or contains the source, belongs to another model, source or options, or is being written by
+    another process, or if workers died; MissingExtraError without pyarrow or Ray where they are needed; OSError if
+    nothing can be written.
     """
     check_probability(reject_below)
     if form == "parquet":
@@ -75,6 +76,7 @@ def score(
     source, out = place_of(source), place_of(out)
     if status(source) is None:
         raise ImageError(f"{source}: no such file or folder")
+    refuse_around(source, out)
     if not is_remote(out):
         try:
             refuse_place(Path(out, "any"))
@@ -116,7 +118,7 @@ def _planned(
             source, there.partitions, there.files, there.bytes, there.plan_sha256, job.sha256, job.form, options
         )
         results.refuse_another(job.out, there, same)
-    partitions = plan.divide(files_of(source, job.out, skipped), most)
+    partitions = plan.divide(files_of(source, met_below(source, job.out), skipped), most)
     extent = plan.measure(partitions) if there else plan.write(partitions, join(job.out, results.PLAN))
     if skipped.count:
         note(f"{source}: {skipped.note()}")

@@ -1,7 +1,7 @@
 """What is scored: the files of a folder and the folders in it, the lines of a list, or one file; always in one order.
 
-Of a folder these are its pictures, .npy, .npz, .parquet and .tar files, at any depth; a list is a text with a path per
-line, or a table with a column of paths, such as filename, both relative to the folder of the list.
+Of a folder these are its pictures, .npy, .npz, .parquet, .tar and .zip files, at any depth; a list is a text with a
+path per line, or a table with a column of paths, such as filename, both relative to the folder of the list.
 """
 
 import os
@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from clf_runtime.datasets.csv_tables import MAX_LIST_LINE_BYTES, PATHS, SUFFIX, fields_of, lines
-from clf_runtime.errors import ImageError
+from clf_runtime.errors import ImageError, ScoringError
 from clf_runtime.inputs.paths import SUFFIXES
 from clf_runtime.scoring.storage import File, as_local, entries, is_remote, join, place_of, status, unreadable
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+ZIPS = (".zip",)
 PARQUET = (".parquet",)
-_TAKEN = (*SUFFIXES, *TARS, *PARQUET)
+_TAKEN = (*SUFFIXES, *TARS, *ZIPS, *PARQUET)
 _LISTS = (".txt", ".lst", *SUFFIX)
 _FEW = 5
 
@@ -41,6 +42,25 @@ class Skipped:
         return said if self.count else None
 
 
+def refuse_around(source: str, out: str) -> None:
+    """Raise ScoringError if a folder of results would be the source, or contain it: it is read as one table."""
+    source, out = _real(source), _real(out)
+    if source == out:
+        raise ScoringError(f"{out}: is the source; give another folder, which may lie in it")
+    if source.startswith(f"{out.rstrip('/')}/"):
+        raise ScoringError(f"{out}: contains the source, {source}; give a folder for results alone")
+
+
+def met_below(source: str, out: str) -> str:
+    """The path by which `out` is met in the folder `source`, which may be a link or lie behind one; else `out`."""
+    folder, place = _real(source), _real(out)
+    return join(source, place[len(folder) + 1 :]) if place.startswith(f"{folder}/") else out
+
+
+def _real(place: str) -> str:
+    return place if is_remote(place) else os.path.realpath(place)
+
+
 def files_of(source: str, leave_out: str, skipped: Skipped) -> Iterator[File]:
     """Yield the files of a source, a place as place_of gives it, without what is below the folder `leave_out`.
 
@@ -58,7 +78,9 @@ def files_of(source: str, leave_out: str, skipped: Skipped) -> Iterator[File]:
     elif source.lower().endswith(_TAKEN):
         yield found
     else:
-        raise ImageError(f"{source}: its name does not end in {', '.join((*_LISTS, *PARQUET, *TARS, *SUFFIXES))}")
+        raise ImageError(
+            f"{source}: its name does not end in {', '.join((*_LISTS, *PARQUET, *TARS, *ZIPS, *SUFFIXES))}"
+        )
 
 
 def _below(folder: str, leave_out: str, skipped: Skipped) -> Iterator[File]:

@@ -36,6 +36,18 @@ def test_the_file_lies_beside_the_run_and_the_proof_is_shown(command, run):
     assert "conv-run.onnx: exists already; pass it in place of the run folder" in page.err
 
 
+def test_paths_are_printed_as_they_were_given(command, run, monkeypatch):
+    monkeypatch.chdir(run.parent)
+    ended = command(main, run.name, *QUICK)
+    assert ended.err.startswith("clf-export: exporting conv-run, ")
+    assert ended.out.startswith("conv-run.onnx: ")
+    ended = command(main, run.name, "--out", "files", *QUICK)
+    assert ended.out.startswith("files/conv-run.onnx: ")
+    monkeypatch.chdir(run)
+    ended = command(main, ".", "--overwrite", *QUICK)  # which has no name of its own
+    assert (ended.code, ended.out.partition(": ")[0]) == (0, str(run.with_name("conv-run.onnx")))
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -119,6 +131,9 @@ def test_several_runs_are_exported_together_or_not_at_all(command, make_run, tmp
         exporting, "build_graph", lambda net, n, t, *rest: build(net, n, (1 + len(nets)) * t, *nets.append(1) or rest)
     )
     refused("outputs differ from PyTorch's")
+    nets.clear()
+    refused("outputs differ from PyTorch's", "--out", tmp_path / "files" / "deep")
+    assert not (tmp_path / "files").exists()
     assert sorted(both.rglob("*")) == before
     monkeypatch.setattr(exporting, "build_graph", build)
     assert command(main, both, "--out", tmp_path / "files", "--quiet", *QUICK).code == 0

@@ -154,10 +154,10 @@ def test_a_newer_version_waits_until_it_is_asked_for(small_model, ort_web, tmp_p
     write_page(small_model(), tmp_path / "page", ort_web=ort_web)
     page = visit(serve(tmp_path / "page")[0])
     page.get_by_text("Ready without a network.").wait_for()
-    newer = small_model(change=lambda card: replace(card, model="newer"))
+    newer = small_model(change=lambda card: replace(card, names=("red", "green", "newer")))
     write_page(newer, tmp_path / "page", ort_web=ort_web, overwrite=True)
     page.reload()
-    assert page.title() == "tiny"
+    assert page.title() == "red, green or blue"
     page.get_by_role("button", name="Update").click()
     page.wait_for_selector("h1:has-text('newer')")
     page.wait_for_selector("body[data-state=ready]")
@@ -233,7 +233,7 @@ def test_a_browser_that_does_not_agree_is_told_and_names_are_only_text(small_mod
     assert state == "differs"
     assert "4 of 4 golden cases differ" in text
     assert "decodes the golden picture to other pixels" in text
-    assert page.inner_text("h1") == page.title() == HOSTILE[1]
+    assert page.inner_text("h1") == page.title() == f"{HOSTILE[0]}, {HOSTILE[1]} or {HOSTILE[2]}"
     page.set_input_files("#files", [shot, __file__])
     answered(page, 2)
     assert page.inner_text("#results > li:nth-child(1) .why") == "This browser cannot decode it as a picture."

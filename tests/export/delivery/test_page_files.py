@@ -10,7 +10,7 @@ import pytest
 
 from clf_export.delivery import ort_web as runtime
 from clf_export.delivery.page import write_page
-from clf_export.delivery.page_data import describe_page, drawing_colours
+from clf_export.delivery.page_data import describe_page, drawing_colours, title_of
 from clf_export.delivery.page_html import MODULES
 from clf_export.errors import DeliveryError, OutputError
 from clf_runtime import Classifier, ModelCard
@@ -122,6 +122,20 @@ def test_small_grey_images_can_be_drawn_in_the_grey_of_the_training(shape, mean,
     card = ModelCard("it", ("a", "b"), shape, "uint8", (0.0, 255.0), mean=mean, std=std)
     colours = drawing_colours(card)
     assert (colours and colours["ink"]) == drawn
+
+
+@pytest.mark.parametrize(
+    ("names", "title"),
+    [
+        (("cat", "dog"), "cat or dog"),
+        (("bolt", "nut", "washer", "screw"), "bolt, nut, washer or screw"),
+        (("bolt", "nut", "washer", "screw", "pin"), "bolt, nut, washer, screw or 1 other"),
+        (tuple(map(str, range(1000))), "0, 1, 2, 3 or one of 996 others"),
+        (("a" * 100, "b" * 100), f"{'a' * 37}... or 1 other"),
+    ],
+)
+def test_the_title_says_what_is_told_apart(names, title):
+    assert title_of(ModelCard("conv", names, (3, 8, 8), "uint8", (0.0, 255.0))) == title
 
 
 def test_a_golden_picture_that_leaves_its_palette_is_left_out(tiny_file):

@@ -1,6 +1,7 @@
 """A familiarity fitted to an exported net: on the embedded digits, so that it must notice what is no digit."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,10 +9,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from clf_export import export_run
+from clf_export.commands.export_text import export_lines
 from clf_export.familiarity import fit, images
 from clf_export.familiarity.features import FEATURES, with_features, with_few_features
 from clf_export.familiarity.outputs import second_output
 from clf_runtime import Classifier, ImageError
+from clf_runtime.commands.describe import card_lines
 from clf_runtime.evaluation.self_test import self_test
 from clf_runtime.evaluation.unknown import auroc
 
@@ -163,12 +166,32 @@ def test_examples_of_what_is_no_class_sharpen_the_threshold(make_run, exported, 
     np.save(tmp_path / "turned.npy", turned[:150])
     file = export_run(folder, dataset, tmp_path / "given.onnx", outliers=str(tmp_path / "turned.npy")).model
     record = file.card.familiarity
-    assert (record.given, record.kinds) == (37, exported[1].card.familiarity.kinds)
+    assert (record.given, record.examples) == (37, 113)
+    assert record.kinds == exported[1].card.familiarity.kinds
     assert record.given_noticed > 0.9
     assert record.threshold < 0.05  # digits that lie are told apart so well that fewer known images need be unknown
     classifier = Classifier.load(file.path, device="cpu")
     assert (classifier.predict_batch(turned[150:]).familiarity < record.threshold).mean() > 0.9
     assert self_test(classifier).passed
+
+
+def test_of_few_examples_it_is_said_that_they_are_used_and_not_measured(make_run, tmp_path):
+    folder, dataset = make_run("conv")
+    np.save(tmp_path / "few.npy", np.rot90(dataset.train.images[:30], axes=(2, 3)))
+    made = export_run(folder, dataset, tmp_path / "few.onnx", outliers=str(tmp_path / "few.npy"))
+    said = "examples of no class             30 learnt; what they did is not measured, which takes 40 or more"
+    assert said in "\n".join(export_lines(made))
+    [line] = [line for line in card_lines(Classifier.load(made.model.path)) if line.startswith("familiarity")]
+    assert "by 72 held-out images and 30 examples of no class, too few of them to measure by; below 0.05" in line
+
+
+@pytest.mark.parametrize("familiarity", ["auto", "off"])
+def test_examples_that_are_not_used_are_told_of(make_run, tmp_path, monkeypatch, familiarity):
+    folder, dataset = make_run("conv")
+    monkeypatch.setattr(images, "LEAST_HELD_OUT", 1000)
+    dataset = replace(dataset, outliers=dataset.train.images[:7])
+    made = export_run(folder, dataset, tmp_path / "unused.onnx", familiarity=familiarity)
+    assert "examples of no class             7, not used: there is no familiarity" in "\n".join(export_lines(made))
 
 
 def test_an_example_that_cannot_be_read_is_named(make_run, tmp_path):

@@ -65,12 +65,19 @@ def test_summaries_come_every_n_images_of_a_file_too(command, model, tmp_path):
     assert all("no test of drift yet: it takes 8,192 images" in line for line in lines)
 
 
-def test_files_and_short_or_quiet_streams_get_no_summary(command, monkeypatch, model, tmp_path):
+def test_files_and_quiet_streams_get_no_summary_and_short_ones_hear_why(command, monkeypatch, model, tmp_path):
     many = images(np.random.default_rng(2), 300, [1, 0, 0])
     np.save(tmp_path / "x.npy", many)
     assert "unknown" not in command(main, tmp_path / "x.npy", "--model", model).err
     given(monkeypatch, many[:255])
-    assert "unknown" not in command(main, "-", "--model", model).err
+    _, *said = command(main, "-", "--model", model).err.splitlines()
+    assert said == [
+        "clf-predict: 255 images are too few for a summary, which takes 256; --drift-every N gives one of fewer"
+    ]
+    given(monkeypatch, many[:1])
+    assert "too few" not in command(main, "-", "--model", model).err
+    given(monkeypatch, many[:5])
+    assert "too few" not in command(main, "-", "--model", model, "--drift-every", 4).err
     given(monkeypatch, many)
     assert command(main, "-", "--model", model, "--quiet").err == ""
     given(monkeypatch, many)

@@ -145,6 +145,25 @@ def test_any_provider_of_the_wheel_is_found_by_its_name():
         assert find_provider(device, available) == "CoreMLExecutionProvider"
 
 
+@pytest.mark.parametrize("fault", [False, True])
+def test_libraries_of_cuda_are_loaded_before_it_is_asked_for_and_quietly(stand_in, tiny_model, capfd, fault):
+    ort = stand_in(works)
+
+    def preload():
+        ort.asked.append("preloaded")
+        print("Failed to load libcudnn.so.9")
+        if fault:
+            raise RuntimeError("no such folder")
+
+    ort.preload_dlls = preload
+    assert open_engine(tiny_model(), "m.onnx", device="cuda").provider == CUDA
+    assert [asked if asked == "preloaded" else asked[0][0][0] for asked in ort.asked] == ["preloaded", CUDA]
+    assert capfd.readouterr() == ("", "")
+    ort.asked.clear()
+    open_engine(tiny_model(), "m.onnx", device="cpu")
+    assert "preloaded" not in ort.asked
+
+
 def test_another_provider_runs_or_is_refused_like_cuda(stand_in, tiny_model):
     ort = stand_in(
         lambda model: SimpleNamespace(**{**vars(works(model)), "get_providers": lambda: ["XExecutionProvider"]})

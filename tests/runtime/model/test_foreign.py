@@ -87,6 +87,7 @@ def test_values_that_are_not_known_are_asked_for_in_one_line():
     assert "--assume range=0..1 for unnormalised values" in str(raised.value)
     assert f"--assume '{IMAGENET}' for ImageNet's" in str(raised.value)
     assert "assume=Assumptions(...)" in str(raised.value)
+    assert "clf-export --onnx FILE makes a clf-edge model" in str(raised.value)
     with pytest.raises(ModelError, match="the values that it takes"):
         Classifier(normalised_net(), "m.onnx", assume=Assumptions(names=("r", "g", "b")))
 

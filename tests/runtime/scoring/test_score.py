@@ -1,7 +1,9 @@
 import io
 import json
 import os
+import shutil
 import tarfile
+import zipfile
 
 import numpy as np
 import pyarrow
@@ -77,8 +79,11 @@ def test_another_model_source_or_option_is_refused_in_the_same_folder(photos, ti
 
 
 def test_folders_that_are_not_for_results(photos, tiny_file, tmp_path):
-    with pytest.raises(ScoringError, match=r"contains blue, but no _manifest\.json"):
-        score(photos, photos, tiny_file)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes").write_text("")
+    with pytest.raises(ScoringError, match=r"contains notes, but no _manifest\.json"):
+        score(photos, tmp_path / "other", tiny_file)
+    assert [file.name for file in (tmp_path / "other").iterdir()] == ["notes"]
     (tmp_path / "file").write_text("")
     with pytest.raises(ScoringError, match="is a file, not a folder"):
         score(photos, tmp_path / "file", tiny_file)
@@ -88,8 +93,30 @@ def test_folders_that_are_not_for_results(photos, tiny_file, tmp_path):
         score(photos, tmp_path / "damaged", tiny_file)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="contains no images"):
-        score(tmp_path / "empty", tmp_path / "out", tiny_file)
-    assert not (tmp_path / "out" / "_manifest.json").exists()
+        score(tmp_path / "empty", tmp_path / "new" / "out", tiny_file)
+    assert not (tmp_path / "new").exists()
+
+
+def test_results_inside_of_the_source_are_left_out_also_behind_a_link(photos, tiny_file, tmp_path, rows):
+    link = tmp_path / "link"
+    link.symlink_to(photos, target_is_directory=True)
+    for source, out in ((photos, photos / "out"), (link, photos / "other"), (photos, link / "third")):
+        for expected in (8, 0):
+            assert score(source, out, tiny_file, form="jsonl").images == expected
+        assert len(rows(out)) == 8
+        shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("out", ["photos", "link", ".", "photos/red"])
+def test_results_are_not_put_around_the_source(photos, tiny_file, tmp_path, command, out):
+    (tmp_path / "link").symlink_to(photos, target_is_directory=True)
+    source = photos / "red" / "same.png" if out == "photos/red" else photos
+    before = sorted(tmp_path.rglob("*"))
+    ended = command(score_command, source, "--out", tmp_path / out, "--model", tiny_file, "--quiet")
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert "the source" in ended.err
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_plan_that_was_tampered_with_is_refused(photos, tiny_file, tmp_path):
@@ -173,6 +200,23 @@ def test_a_tar_or_parquet_without_pictures_has_one_row(classifier, tmp_path):
         (answer,) = answers(classifier, tmp_path / name)
         assert said in str(answer.error)
         assert answer.image == str(tmp_path / name)
+
+
+def test_the_pictures_of_a_zip_have_a_row_each(classifier, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("b/2.png", "b/deep/1.PNG", "a.png", "notes.txt", "__MACOSX/b/._2.png"):
+            archive.writestr(name, png((200, 0, 0)))
+        archive.writestr("c.png", b"no picture")
+    file = tmp_path / "a.zip"
+    found = answers(classifier, file)
+    names = ("a.png", "b/2.png", "b/deep/1.PNG", "c.png")
+    assert [answer.image for answer in found] == [f"{file}/{name}" for name in names]
+    assert [answer.prediction and answer.prediction.name for answer in found] == ["red"] * 3 + [None]
+    assert str(found[3].error).startswith(f"{file}/c.png: ")
+    for data, said in ((b"PK\x05\x06" + bytes(18), "contains no picture"), (b"PK\x03\x04 damaged", "a.zip")):
+        file.write_bytes(data)
+        [answer] = answers(classifier, file)
+        assert said in str(answer.error)
 
 
 def test_the_splits_of_a_parquet_have_each_row_once(classifier, tmp_path):

@@ -104,6 +104,7 @@ def test_a_wrong_checksum_is_refused_and_nothing_stays_in_the_cache(
     with pytest.raises(DataError, match=r"cifar10: cannot be downloaded from http://127\.0\.0\.1") as caught:
         read_source("cifar10")
     assert "\n" not in str(caught.value)
+    assert "checksum differs); fetch that file" in str(caught.value)
     assert cached(tmp_path) == []
 
 
@@ -118,7 +119,9 @@ def test_a_refused_download_leaves_the_next_one_free_to_work(check_cifar10: Chec
 @pytest.mark.parametrize("status", [403, 404, 500])
 def test_an_answer_of_the_server_that_is_an_error_is_told(tmp_path: Path, server: Server, status: int) -> None:
     server.status = status
-    with pytest.raises(DataError, match=f"cifar10: cannot be downloaded from .*{status}"):
+    with pytest.raises(
+        DataError, match=rf"cifar10: cannot be downloaded from .*: the server answered {status} .*; fetch"
+    ):
         read_source("cifar10")
     assert cached(tmp_path) == []
 
@@ -127,8 +130,10 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path, server: Server, monk
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as closed:
         port = closed.server_address[1]
     monkeypatch.setattr(cifar10, "URL", f"http://127.0.0.1:{port}/x")
-    with pytest.raises(DataError, match=f"cifar10: cannot be downloaded from http://127.0.0.1:{port}/x: "):
+    with pytest.raises(DataError, match=f"cifar10: cannot be downloaded from http://127.0.0.1:{port}/x: ") as said:
         read_source("cifar10")
+    reason = str(said.value).partition("/x: ")[2]
+    assert reason == "127.0.0.1 cannot be reached; fetch that file in another way and pass it as --data"
     assert cached(tmp_path) == []
 
 

@@ -303,11 +303,29 @@ def test_a_folder_none_has_examples_of_what_is_no_class(tmp_path: Path, write_pi
     assert read_source(tmp_path, none_is_class=True).names == ("cat", "dog", "none")
 
 
+@pytest.mark.parametrize("train", [("cat", "dog", "none"), ("cat", "dog")])
+def test_examples_of_no_class_among_test_images_are_said_not_to_be_used(
+    tmp_path: Path, write_pictures: Write, train: tuple[str, ...]
+) -> None:
+    write_pictures(tmp_path, *(f"train/{name}/{i}.png" for name in train for i in range(3)))
+    write_pictures(tmp_path, *(f"{part}/{name}/1.png" for part in ("val", "test") for name in ("cat", "none")))
+    said = [note for note in read_source(tmp_path, outliers=True).notes if "not used" in note]
+    for part, note in zip(("val", "test"), said, strict=True):
+        assert note.startswith(f"{tmp_path / part / 'none'}: not used: ")
+        assert f"are read from {tmp_path / 'train' / 'none'} alone" in note
+
+
 def test_what_is_wrong_with_a_folder_none_is_said_before_the_training(tmp_path: Path, write_pictures: Write) -> None:
     write_pictures(tmp_path, *(f"{name}/{i}.png" for name in ("cat", "dog", "none") for i in range(5)))
-    (tmp_path / "none" / "bad.png").write_bytes(b"no picture")
+    for name in ("bad.png", "worse.png"):
+        (tmp_path / "none" / name).write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"none: 2 pictures cannot be decoded: .*bad\.png, .*worse\.png .*--skip-bad"):
+        read_source(tmp_path)
     read = read_source(tmp_path, skip_bad=True)
-    assert [Path(picture).name for picture in read.skipped] == ["bad.png"]  # so that the export skips it too
+    assert [Path(picture).name for picture in read.skipped] == [
+        "bad.png",
+        "worse.png",
+    ]  # so that the export skips it too
     assert read.outliers is None
     (tmp_path / "none" / "notes.dat").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"none.notes\.dat: not a picture"):

@@ -44,6 +44,12 @@ def test_nothing_is_left_when_the_work_fails(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nor_are_the_folders_above_it(tmp_path):
+    with pytest.raises(ValueError, match="broken"), new_folder(tmp_path / "runs" / "a" / "run"):
+        raise ValueError("broken")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_existing_run_is_kept_unless_asked(finished):
     with pytest.raises(RunError, match="--overwrite"), new_folder(finished):
         pass

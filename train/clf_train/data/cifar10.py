@@ -5,6 +5,7 @@ Checksum and license: https://www.cs.toronto.edu/~kriz/cifar.html
 
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from clf_runtime.errors import brief
 from clf_train.errors import DataError
@@ -30,6 +31,30 @@ def download() -> Path:
             path=pooch.os_cache("clf-edge"),
             progressbar=sys.stderr.isatty(),
         )
-    except Exception as error:  # requests' and urllib3's exceptions, and ValueError of pooch
-        raise DataError(f"cifar10: cannot be downloaded from {URL}: {brief(error)}") from None
+    except Exception as error:  # requests' exceptions, and ValueError of pooch
+        raise DataError(
+            f"cifar10: cannot be downloaded from {URL}: {_why(error)}; fetch that file in another way and pass it as "
+            "--data"
+        ) from None
     return Path(file)
+
+
+def _why(error: Exception) -> str:
+    """Why a download failed, in plain words where requests and pooch repeat each other's."""
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server answered {error.response.status_code} {error.response.reason}".rstrip()
+    if isinstance(error, requests.Timeout):
+        return "the server did not answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection broke"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "no secure connection could be made"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy could not be reached"
+    if isinstance(error, requests.ConnectionError):
+        return f"{urlsplit(URL).hostname} cannot be reached"
+    if isinstance(error, ValueError) and "hash" in str(error).lower():
+        return "what came is not the file that was published (its checksum differs)"
+    return brief(error)

@@ -139,13 +139,15 @@ def _read(
     looked = layouts.open_source(source, reading)
     if looked.train is None:
         raise DataError(f"{looked.where}: contains only a test part, no training images")
-    # Examples of no class are opened even if they are not read: what is wrong with their files is said, and what is
-    # skipped of them recorded, before a training and not at the export after it.
+    # Examples of no class are looked at even if they are not wanted: what is wrong with their files is said, and what
+    # is skipped of them recorded, before a training and not at the export after it.
     wanted = (looked.train, looked.validation if not as_before else None, looked.test, looked.outliers)
     opened = [part and part() for part in wanted]
     loaded = opened if outliers else [*opened[:3], None]
     train, validation, test, of_none = (_load(part, size, geometry, watch) if part else None for part in loaded)
     assert train is not None
+    if not outliers and not skip_bad and (examples := opened[3]) is not None:
+        _decode_all(examples, watch)
     notes = [note for part in opened if part for note in part.notes]
     skipped = [picture for part in opened if part for picture in part.skipped]
     notes = [*looked.notes, *notes, *decoder.notes()]
@@ -158,6 +160,13 @@ def _load(part: OnDisk, size: tuple[int, int] | None, geometry: Geometry, watch:
     images = load(part, Memory(spill.empty, spill.SPILL_BYTES), _told(watch, "reading {}"))
     loaded = Part(images, part.labels(), part.where, part.place)
     return loaded if part.image_shape is None else _of_size(loaded, size, geometry)
+
+
+def _decode_all(part: OnDisk, watch: Callable[[str], object]) -> None:
+    """Raise ImageError, naming them all, if pictures cannot be decoded."""
+    tell = _told(watch, "reading the examples of no class: {}")
+    for done, _ in enumerate(part.blocks(1, None), 1):
+        tell(done, part.count)
 
 
 def _told(watch: Callable[[str], object], sentence: str) -> Watch:

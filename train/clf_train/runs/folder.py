@@ -3,14 +3,14 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from clf_runtime.system import remove_file
 from clf_train.errors import RunError
-from clf_train.files import refuse_place
+from clf_train.files import made_folder, refuse_place
 from clf_train.loop import checkpoint, folds
 from clf_train.runs import plan
 from clf_train.runs.advice import resume_command
@@ -83,19 +83,20 @@ def _remove(partial: Path) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     """Lock a folder for one training. Raises RunError if another one is using it, or nothing can be written."""
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        Path(lock.lock_file).touch()  # where no file can be created, FileLock may wait as if it were locked
-        lock.acquire()
-    except Timeout:
-        raise RunError(f"{partial_of(folder)}: another training is using it") from None
-    except OSError as error:
-        raise _cannot_be_made(folder, error) from None
-    try:
-        yield
-    finally:
-        remove_file(Path(lock.lock_file))  # while it is held: the next training creates a new one
-        lock.release()
+    with ExitStack() as held:
+        try:
+            held.enter_context(made_folder(folder.parent))
+            Path(lock.lock_file).touch()  # where no file can be created, FileLock may wait as if it were locked
+            lock.acquire()
+        except Timeout:
+            raise RunError(f"{partial_of(folder)}: another training is using it") from None
+        except OSError as error:
+            raise _cannot_be_made(folder, error) from None
+        try:
+            yield
+        finally:
+            remove_file(Path(lock.lock_file))  # while it is held: the next training creates a new one
+            lock.release()
 
 
 def refuse_nothing(folder: Path) -> None:
