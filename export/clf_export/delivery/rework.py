@@ -112,9 +112,10 @@ def one_image_each(model: onnx.ModelProto) -> None:
 
 
 def rows_one_by_one(model: onnx.ModelProto) -> None:
-    """Undo `pair_rows` of the export's graph: the rows that a Conv computes in pairs, for onnxruntime's sake.
+    """Undo `pair_rows` of the export's graph, which lets a Conv compute two rows at once for onnxruntime's sake.
 
-    Other tools gain nothing by it: their converters lose the axis of the pairs (ncnn), or quantise the mean over it.
+    ncnn loses the axis that the pairs are folded on. Others keep them: MNN computes a Conv without pairs by Winograd's
+    algorithm, less exactly.
     """
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output}
@@ -148,9 +149,17 @@ def _set_sizes(node: onnx.NodeProto, **sizes: list[int]) -> None:
 
 
 def to_convert(
-    original: Original, tool: str, advice: str, *, channels: Sequence[int] = (1, 3), one_image: bool = False
+    original: Original,
+    tool: str,
+    advice: str,
+    *,
+    channels: Sequence[int] = (1, 3),
+    one_image: bool = False,
+    single_rows: bool = False,
 ) -> bytes:
-    """The graph as converters take it: one output, float32 all through, no rows in pairs; `one_image` fixes the batch.
+    """The graph as converters take it: one output, float32 all through.
+
+    With `one_image` its batch is of one; with `single_rows` a Conv computes no two rows at once.
 
     Raises DeliveryError, which names the `tool`, for int8 (with an `advice`), or another input than pixels.
     """
@@ -159,7 +168,8 @@ def to_convert(
     model = original.graph
     first_output_only(model)
     floats_all_through(model)
-    rows_one_by_one(model)
+    if single_rows:
+        rows_one_by_one(model)
     if one_image:
         one_image_each(model)
     return to_bytes(model, original)
