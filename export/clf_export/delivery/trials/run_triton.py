@@ -16,6 +16,7 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
@@ -73,7 +74,7 @@ address = f"http://127.0.0.1:{port}/v2"
 model = f"/models/{quote(place.name)}"
 
 
-def start(backends: Path) -> subprocess.Popen:
+def start(backends: Path) -> subprocess.Popen[bytes]:
     """Start the server with the two backends in a folder, where its log goes too."""
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     stub = backends / "python" / "triton_python_backend_stub"
@@ -100,12 +101,12 @@ def start(backends: Path) -> subprocess.Popen:
         "LD_LIBRARY_PATH": os.pathsep.join(libraries),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # of the backend's Python
     }
-    command = [program, "--disable-auto-complete-config", *(f"--{key}={value}" for key, value in options.items())]
+    command = [str(program), "--disable-auto-complete-config", *(f"--{key}={value}" for key, value in options.items())]
     with (backends / "log").open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
 
-def wait_until_ready(running: subprocess.Popen, log: Path) -> None:
+def wait_until_ready(running: subprocess.Popen[bytes], log: Path) -> None:
     """Return once the server has loaded the model; exit with what it says if it does not."""
     end = time.monotonic() + SECONDS
     while running.poll() is None and time.monotonic() < end:
@@ -120,7 +121,7 @@ def wait_until_ready(running: subprocess.Popen, log: Path) -> None:
     sys.exit(errors[-1].split("] ", 1)[-1] if errors else "the server is not ready, and does not say why")
 
 
-def ask(path: str, body: dict | None = None) -> dict:
+def ask(path: str, body: dict[str, Any] | None = None) -> Any:
     """What the server answers to a request, in JSON; exits with its words if it refuses one that has a body."""
     data = None if body is None else json.dumps(body).encode()
     try:
@@ -132,7 +133,7 @@ def ask(path: str, body: dict | None = None) -> dict:
         sys.exit(f"the server refuses a request: {error.read().decode('utf-8', 'replace')}")
 
 
-def infer(batch: np.ndarray, outputs: list[dict]) -> list[np.ndarray]:
+def infer(batch: np.ndarray, outputs: list[dict[str, Any]]) -> list[np.ndarray]:
     """The outputs that the server gives for a batch."""
     values = {"name": known["inputs"][0]["name"], "datatype": TYPES[batch.dtype.name], "shape": batch.shape}
     body = {"inputs": [{**values, "data": batch.ravel().tolist()}], "outputs": outputs}
