@@ -49,7 +49,7 @@ page: $(READY) $(NODE)
 
 compatibility: $(READY) processors bounds
 	$(BIN)/python benchmarks/compatibility.py $(SHIPPED)
-	$(BIN)/python benchmarks/deliveries.py $(SHIPPED)
+	$(BIN)/python benchmarks/deliveries.py $(SHIPPED) --if-there
 
 processors: $(READY)
 	$(BIN)/python benchmarks/other_processors.py $(SHIPPED) --if-there

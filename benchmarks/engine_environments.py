@@ -101,15 +101,15 @@ def find_python(name: str, python: str) -> str:
     raise Absent(f"needs Python {' or '.join(wanted)}; neither {python} nor the PATH has it")
 
 
-def call(command: Sequence[str | Path], fine: tuple[int, ...] = (0,)) -> str:
+def call(command: Sequence[str | Path], fine: tuple[int, ...] = (0,), seconds: int = SECONDS) -> str:
     """Run a command outside of this environment and return its output. Raises Refusal with its last line."""
     environment = {key: value for key, value in os.environ.items() if key not in HIDDEN}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=SECONDS)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds)
     except OSError as error:
         raise Refusal(f"{command[0]}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise Refusal(f"{Path(command[0]).name} takes longer than {SECONDS} s") from None
+        raise Refusal(f"{Path(command[0]).name} takes longer than {seconds} s") from None
     if done.returncode not in fine:
         words = [line for line in done.stderr.splitlines() if line.strip()] or ["no output"]
         how = f"exit code {done.returncode}" if done.returncode > 0 else f"ended by signal {-done.returncode}"

@@ -12,14 +12,7 @@ import numpy as np
 from clf_export.delivery.environment import needed_python
 from clf_export.delivery.original import Original
 from clf_export.delivery.proof import compare, run_program, try_tool
-from clf_export.delivery.rework import (
-    first_output_only,
-    floats_all_through,
-    one_image_each,
-    refuse_int8,
-    refuse_no_picture,
-    to_bytes,
-)
+from clf_export.delivery.rework import to_convert
 from clf_export.delivery.tool import Tool, Written
 from clf_export.delivery.words import one_line_each
 from clf_export.errors import DeliveryError
@@ -36,13 +29,9 @@ def write(original: Original, place: Path) -> Written:
 
     The int8 file is left out if a probability differs by more than any int8 file's may.
     """
-    refuse_no_picture(original, "LiteRT", (3,))
-    refuse_int8(original, "LiteRT", "pass the float32 file, of which an int8 one is made too")
-    model, high = original.graph, original.card.value_range[1]
-    first_output_only(model)
-    floats_all_through(model)
-    one_image_each(model)
-    data = to_bytes(model, original)
+    advice = "pass the float32 file, of which an int8 one is made too"
+    data = to_convert(original, "LiteRT", advice, channels=(3,), one_image=True)
+    taken, high = original.graph.graph.input[0].name, original.card.value_range[1]
     python = needed_python(TOOL)
     known = original.labelled
     calibration_images = _of_classes(original) if known is None else known.calibration
@@ -54,7 +43,7 @@ def write(original: Original, place: Path) -> Written:
         np.save(inside / _SAMPLES, np.zeros((20, 128, 128, 3), np.float32))
         # (x - mean) / deviation is what the model takes
         scale = ["[[[[0,0,0]]]]", f"[[[[{1 / high},{1 / high},{1 / high}]]]]"]
-        calibration = ["-cind", model.graph.input[0].name, inside / "calibration.npy", *scale]
+        calibration = ["-cind", taken, inside / "calibration.npy", *scale]
         options = ["-i", inside / "model.onnx", "-o", inside / "made", "-nuo", "-n", "-oiqt", *calibration]
         run_program([python, "-m", "onnx2tf", *options], "LiteRT's converter onnx2tf", inside)
         (inside / "made" / "model_float32.tflite").rename(place / FLOAT)
@@ -77,7 +66,6 @@ def _int8_lines(original: Original, python: Path, place: Path) -> list[str]:
     lines, known = [_int8_line(original, python, place)], original.labelled
     if known is not None and (place / INT8).exists():
         answers, _ = try_tool(python, TOOL, place / INT8, known.tested)
-        assert answers is not None
         before = Classifier(original.data, str(original.path), device="cpu").probabilities(known.tested)
         own, theirs = (float((scores.argmax(axis=1) == known.labels).mean()) for scores in (answers, before))
         lines.append(f"{INT8}: accuracy {stated(own, len(answers))}, the exported file {100 * theirs:.2f} %")
@@ -89,7 +77,6 @@ def _int8_lines(original: Original, python: Path, place: Path) -> list[str]:
 def _int8_line(original: Original, python: Path, place: Path) -> str:
     """Run the int8 file, remove it if it differs too much, and say how much it differs."""
     answers, _ = try_tool(python, TOOL, place / INT8, original.images)
-    assert answers is not None
     same = int((answers.argmax(axis=1) == original.expected.argmax(axis=1)).sum())
     classes = f"the class is the same for {same} of {len(answers)}"
     try:

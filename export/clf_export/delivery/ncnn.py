@@ -16,7 +16,8 @@ _MADE = ("model.ncnn.param", "model.ncnn.bin")
 
 def write(original: Original, place: Path) -> Written:
     """Write both files, in0 float32 [C, H, W] in the range of the card to out0 [K], and `labels.txt`."""
-    data = to_convert(original, "ncnn", "pass the float32 file, and see its ncnn2int8", one_image=True)
+    advice = "pass the float32 file, and see its ncnn2int8"
+    data = to_convert(original, "ncnn", advice, one_image=True, single_rows=True)
     source = place / "model.onnx"
     source.write_bytes(data)
     shape = ",".join(map(str, (1, *original.card.image_shape)))

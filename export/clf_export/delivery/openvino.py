@@ -15,6 +15,8 @@ from clf_export.delivery.words import single_words, told_fit
 
 _RESIZE = {"stretch": "standard", "crop": "crop", "pad": "fit_to_window_letterbox"}
 
+_EXACTLY = 'to be as exact, it needs plugin_config={"EXECUTION_MODE_HINT": "ACCURACY"} in OpenvinoAdapter'
+
 
 def write(original: Original, place: Path) -> Written:
     """Write an ONNX file whose input is float32 [N, 3, H, W] in 0..255, with one output."""
@@ -36,7 +38,7 @@ def write(original: Original, place: Path) -> Written:
     }
     data = to_bytes(model, original, {f"model_info {key}": value for key, value in info.items()})
     place.write_bytes(data)
-    lines = [*renamed, *told_fit(geometry, _RESIZE, "Model API")]
+    lines = [_EXACTLY, *renamed, *told_fit(geometry, _RESIZE, "Model API")]
     if geometry.fit == "pad" and len(set(background)) > 1:
         lines.append(f"Model API pads with one grey, {info['pad_value']}, instead of {background}")
     return Written(data, lambda images: _to_255(images, card.value_range[1]), lines=tuple(lines))

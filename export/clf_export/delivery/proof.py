@@ -49,16 +49,12 @@ def prove_by_tool(original: Original, tool: Tool, place: Path) -> str:
     if python is None:
         return f"{tool.package} is not installed, so it was not tried"
     answers, version = try_tool(python, tool, place, original.images)
-    if answers is None:
-        return f"read by {tool.package} {version}, which answers nothing itself"
     allowed = max(original.tolerance, tool.tolerance or 0)
     return compare(original, answers, f"{tool.package} {version}", allowed)
 
 
-def try_tool(python: Path, tool: Tool, place: Path, images: np.ndarray) -> tuple[np.ndarray | None, str]:
+def try_tool(python: Path, tool: Tool, place: Path, images: np.ndarray) -> tuple[np.ndarray, str]:
     """What a tool answers for images as the exported file takes them, float32 [cases, classes], and its version.
-
-    None instead of answers from a trial that only reads the delivery.
 
     Raises DeliveryError with the tool's last line if it fails.
     """
@@ -66,7 +62,7 @@ def try_tool(python: Path, tool: Tool, place: Path, images: np.ndarray) -> tuple
         taken, given = Path(scratch) / "images.npy", Path(scratch) / "answers.npy"
         np.save(taken, images)
         said = run_program([python, TRIALS / tool.trial, place, taken, given], tool.about, Path(scratch))
-        return (np.load(given) if tool.answers else None), said.strip().split("\n")[-1]
+        return np.load(given), said.strip().split("\n")[-1]
 
 
 def run_program(command: Sequence[str | Path], what: str, folder: Path) -> str:

@@ -111,10 +111,55 @@ def one_image_each(model: onnx.ModelProto) -> None:
         value.type.tensor_type.shape.dim[0].dim_value = 1
 
 
+def rows_one_by_one(model: onnx.ModelProto) -> None:
+    """Undo `pair_rows` of the export's graph, which lets a Conv compute two rows at once for onnxruntime's sake.
+
+    ncnn loses the axis that the pairs are folded on. Others keep them: MNN computes a Conv without pairs by Winograd's
+    algorithm, less exactly.
+    """
+    graph = model.graph
+    makers = {name: node for node in graph.node for name in node.output}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for reshape in [node for node in graph.node if node.op_type == "Reshape"]:
+        shape = constants.get(reshape.input[1])
+        [mean] = [node for node in graph.node if reshape.output[0] in node.input] or [reshape]
+        if shape is None or not shape.name.startswith("row_pairs") or mean.op_type != "ReduceMean":
+            continue
+        pool = makers[reshape.input[0]]
+        conv = makers[makers[pool.input[0]].input[0]]  # before a Relu
+        for name in conv.input[1:]:
+            paired = numpy_helper.to_array(constants[name])
+            first = paired[: len(paired) // 2]
+            constants[name].CopyFrom(numpy_helper.from_array(first[:, :, :-1] if first.ndim == 4 else first, name))
+        height, width = constants[conv.input[1]].dims[2:]
+        _set_sizes(conv, kernel_shape=[height, width], strides=[1, _sizes(conv, "strides")[1]])
+        _set_sizes(pool, kernel_shape=[2, 2], strides=[2, 2])
+        mean.CopyFrom(helper.make_node("Flatten", [reshape.input[0]], list(mean.output), mean.name, axis=1))
+        graph.node.remove(reshape)
+
+
+def _sizes(node: onnx.NodeProto, name: str) -> list[int]:
+    return next(list(a.ints) for a in node.attribute if a.name == name)
+
+
+def _set_sizes(node: onnx.NodeProto, **sizes: list[int]) -> None:
+    kept = [attribute for attribute in node.attribute if attribute.name not in sizes]
+    del node.attribute[:]
+    node.attribute.extend([*kept, *(helper.make_attribute(name, values) for name, values in sizes.items())])
+
+
 def to_convert(
-    original: Original, tool: str, advice: str, *, channels: Sequence[int] = (1, 3), one_image: bool = False
+    original: Original,
+    tool: str,
+    advice: str,
+    *,
+    channels: Sequence[int] = (1, 3),
+    one_image: bool = False,
+    single_rows: bool = False,
 ) -> bytes:
-    """The graph as converters take it: one output, float32 all through; with `one_image` of a batch of one.
+    """The graph as converters take it: one output, float32 all through.
+
+    With `one_image` its batch is of one; with `single_rows` a Conv computes no two rows at once.
 
     Raises DeliveryError, which names the `tool`, for int8 (with an `advice`), or another input than pixels.
     """
@@ -123,6 +168,8 @@ def to_convert(
     model = original.graph
     first_output_only(model)
     floats_all_through(model)
+    if single_rows:
+        rows_one_by_one(model)
     if one_image:
         one_image_each(model)
     return to_bytes(model, original)

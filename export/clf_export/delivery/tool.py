@@ -47,7 +47,6 @@ class Tool:
     trial: str
     converts: bool = False
     calibrates: bool = False  # on images of the user, if there are any
-    answers: bool = True  # whether the trial answers, or reads the delivery only
     tolerance: float | None = None  # of a probability, where the tool computes less exactly than the file's
 
     @property

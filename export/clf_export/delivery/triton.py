@@ -53,6 +53,4 @@ def config(original: Original, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-TOOL = Tool(
-    "triton", "tritonclient[grpc]", "NVIDIA's Triton", "", write, "tritonclient", "run_triton.py", answers=False
-)
+TOOL = Tool("triton", "nvidia-pytriton onnxruntime", "NVIDIA's Triton", "", write, "pytriton", "run_triton.py")

@@ -10,10 +10,12 @@ import pytest
 
 from clf_export.delivery.environment import find_tool
 from clf_export.delivery.original import read_original
+from clf_export.delivery.rework import to_convert
 from clf_export.delivery.tools import TOOLS, write_for
 from clf_export.errors import DeliveryError, MissingToolError, OutputError
 from clf_runtime import Classifier, ClfError, ModelCard
 from clf_runtime.model.familiarity import Familiarity
+from clf_runtime.model.file import default_model
 from clf_runtime.model.geometry import Geometry
 from clf_runtime.model.records import Golden
 
@@ -62,6 +64,10 @@ def run(model, images):
     batch = session.get_inputs()[0].shape[0]
     parts = [images[i : i + 1] for i in range(len(images))] if batch == 1 else [images]
     return first, np.concatenate([session.run(None, {first.name: part})[0] for part in parts])
+
+
+def operators(model):
+    return {node.op_type for node in onnx.ModelProto.FromString(model).graph.node}
 
 
 @pytest.mark.parametrize("tool", UNCHANGED)
@@ -132,6 +138,17 @@ def test_what_triton_reads_is_of_its_own_form(exported, tmp_path):
     write_for("triton", exported(familiar=True), tmp_path / "served")
     read = text_format.Parse((tmp_path / "served" / "config.pbtxt").read_text("utf-8"), config.ModelConfig())
     assert [output.name for output in read.output] == ["probabilities", "familiarity"]
+
+
+def test_rows_in_pairs_are_undone_where_a_converter_cannot_take_them():
+    """The model that ships computes two rows at once, for onnxruntime; ncnn loses the axis that they are folded on."""
+    original = read_original(default_model())
+    assert "ReduceMean" in operators(to_convert(original, "a tool", ""))
+    data = to_convert(original, "a tool", "", one_image=True, single_rows=True)
+    assert {"Reshape", "ReduceMean"}.isdisjoint(operators(data))
+    assert len(data) < 0.6 * len(original.data)
+    _, answers = run(data, original.images.astype(np.float32))
+    np.testing.assert_allclose(answers, original.expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("tool", [name for name, tool in TOOLS.items() if tool.converts])
