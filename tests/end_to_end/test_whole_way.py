@@ -67,7 +67,7 @@ def way(request, tmp_path_factory):
             torch.save(torch.from_numpy(split.labels).to(torch.uint8), source / f"{name}_labels_2")
     trained = run_here("clf_train", "--data", source, "--epochs", 2, "--out", "run", cwd=folder)
     if request.param == "uint8":
-        exported, _ = run("clf_export", "run", cwd=folder)
+        exported, _ = run("clf_export", "run", "--familiarity", "off", cwd=folder)
     else:
         exported = run_here("clf_export", "run", "--familiarity", "off", cwd=folder)
     return Way(read_source(source), folder / "run", trained, exported)
