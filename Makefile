@@ -28,7 +28,7 @@ demo: $(DEMO)/conv.onnx $(DEMO)/image.npy
 	$(BIN)/clf-predict $(DEMO)/image.npy --model $(DEMO)/conv.onnx --top 3
 
 test: $(READY) $(NODE)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
+	$(BIN)/python -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder
 
 test-cuda:
 	if [ -d cuda-wheels ]; then $(WITH_GPU) tests/cuda/wheels.py unpack cuda-wheels build/cuda-packages; fi

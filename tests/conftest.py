@@ -103,12 +103,44 @@ def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Files are not synced, for which a test would wait longer than for all else: no power fails in a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def no_drawing() -> Iterator[None]:
     """Trainings and sheets of samples have blank pictures."""
     from blank_pictures import blank_pictures
 
     with blank_pictures():
+        yield
+
+
+@pytest.fixture(scope="module")
+def short_proof() -> Iterator[None]:
+    """Exports are proven in small batches only, where the proof is not what is tested."""
+    from clf_export.proof import independence, proof, self_test
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(independence, "SIZES", (2, 3, 7))
+        patch.setattr(independence, "_BESIDE", (2, 7))
+        patch.setattr(proof, "BATCHES", (1, 2, 7))
+        patch.setattr(self_test, "_MOST_DAMAGES", 8)
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_exports(short_proof: None) -> Iterator[None]:
+    """Neither proof nor familiarity is what is tested: the one is short, and the other is fitted to few images."""
+    from clf_export.familiarity import images
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "_KNOWN", 400)
+        patch.setattr(images, "_A_KIND", 40)
         yield
 
 

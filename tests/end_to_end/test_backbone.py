@@ -12,7 +12,7 @@ from clf_train.models.efficientnet_lite0 import WEIGHTS
 
 pytestmark = [
     pytest.mark.skipif(WEIGHTS.missing() is not None, reason=str(WEIGHTS.missing())),
-    pytest.mark.usefixtures("no_drawing"),
+    pytest.mark.usefixtures("no_drawing", "quick_exports"),
 ]
 
 

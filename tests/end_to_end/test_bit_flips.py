@@ -25,7 +25,7 @@ FLIPS = int(os.environ.get("CLF_EDGE_FLIPS", "40"))
 
 
 @pytest.fixture(scope="module")
-def folder(no_drawing, tmp_path_factory):
+def folder(no_drawing, short_proof, tmp_path_factory):
     """A run, its model file, and beside it a training that was stopped."""
     folder = tmp_path_factory.mktemp("files")
     digits = read_source("digits")

@@ -30,7 +30,7 @@ def save_sources(folder):
     return folder / "folders", folder / "x.npz", folder / "test_batch.bin"
 
 
-@pytest.mark.usefixtures("no_drawing")
+@pytest.mark.usefixtures("no_drawing", "quick_exports")
 def test_the_accuracy_is_exactly_the_export_s_on_the_images_of_the_training(command, tmp_path):
     from clf_export.commands.export import main as export_main
     from clf_train.commands.train import main as train_main

@@ -13,6 +13,7 @@ from clf_train.commands.train import main as train
 from clf_train.runs.run import read_run
 
 
+@pytest.mark.usefixtures("quick_exports")
 def test_no_accuracy_on_its_training_images_is_claimed_of_a_net(command, tmp_path, monkeypatch):
     monkeypatch.setattr(reference, "LEAST_IMAGES", 10)
     random, labels, data = np.random.default_rng(0), np.arange(60) % 3, tmp_path / "all.npz"

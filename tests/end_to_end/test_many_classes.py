@@ -63,6 +63,7 @@ def test_the_pages_show_the_worst_classes(made):
     (run_folder / "simple").unlink()
 
 
+@pytest.mark.usefixtures("quick_exports")
 def test_the_file_answers_on_a_device(made, command, tmp_path):
     folder, dataset, run_folder, run = made
     export = export_run(run_folder, dataset, tmp_path / "m.onnx", familiarity="off")

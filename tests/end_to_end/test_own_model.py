@@ -18,7 +18,7 @@ from clf_train.commands.train import main as train_main
 GUIDE = Path(__file__).parents[2] / "docs" / "your-own-model.md"
 MAINS = {"clf-train": train_main, "clf-export": export_main, "clf-predict": predict_main}
 
-pytestmark = pytest.mark.usefixtures("no_drawing")
+pytestmark = pytest.mark.usefixtures("no_drawing", "quick_exports")
 
 BLOCKS = dict(re.findall(r"```(python|sh)\n(.*?)```", GUIDE.read_text("utf-8"), re.DOTALL))
 TRAIN, EXPORT, PREDICT = (shlex.split(line) for line in BLOCKS["sh"].splitlines())

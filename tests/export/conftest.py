@@ -35,15 +35,25 @@ def made_before():
 
 
 @pytest.fixture(scope="module")
-def translated_once(made_before):
-    """Exports of one net share its graph and its familiarity, which take most of the time of an export."""
-    build_graph, with_familiarity = exporting.build_graph, exporting.with_familiarity
+def translated_once(short_proof, made_before):
+    """Exports of one net share its graph, and have a short proof."""
+    build_graph = exporting.build_graph
 
     def build(net, *arguments):
         key = (repr(net), pack_weights(net), *arguments)
         if key not in made_before:
             made_before[key] = build_graph(net, *arguments).SerializeToString()
         return onnx.ModelProto.FromString(made_before[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "build_graph", build)
+        yield
+
+
+@pytest.fixture(scope="module")
+def exported_once(quick_exports, translated_once, made_before):
+    """Exports of one net share its graph and its familiarity, which take most of the time of an export."""
+    with_familiarity = exporting.with_familiarity
 
     def fit(model, images):
         parts = (images.known, images.held_out, *images.outliers.values(), *images.fresh.values(), images.given)
@@ -55,7 +65,6 @@ def translated_once(made_before):
         return onnx.ModelProto.FromString(made), familiar
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "build_graph", build)
         for module in (exporting, int8_export):
             patch.setattr(module, "with_familiarity", fit)
         yield

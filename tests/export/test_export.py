@@ -9,14 +9,15 @@ from clf_export.errors import OutputError
 from clf_export.export import export_run
 from clf_export.familiarity.fit import with_familiarity
 from clf_export.graph.translate import build_graph
+from clf_export.proof import proof
 from clf_runtime import Classifier
 from clf_train import RunError, read_run
 
-pytestmark = pytest.mark.usefixtures("translated_once")
+pytestmark = pytest.mark.usefixtures("exported_once")
 
 
 @pytest.fixture(scope="module")
-def exported(make_run, translated_once, tmp_path_factory):
+def exported(make_run, exported_once, tmp_path_factory):
     folder, dataset = make_run("conv")
     file = tmp_path_factory.mktemp("out") / "conv.onnx"
     return folder, dataset, export_run(folder, dataset, file)
@@ -34,7 +35,7 @@ def test_one_file_with_its_card_and_the_figures_in_the_run(exported):
     assert classifier.card == export.model.card
     assert classifier.sha256 == export.model.sha256
     assert export.model.card.parity.max_difference == export.proof.test.max_difference
-    assert export.model.card.parity.edge_images == 4 * (1 + 2 + 7 + 256) + 1
+    assert export.model.card.parity.edge_images == 4 * sum(proof.BATCHES) + 1
 
 
 def test_the_card_says_what_the_run_was(exported):

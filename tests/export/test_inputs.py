@@ -100,6 +100,7 @@ def test_the_same_names_in_another_order_count_by_name(named_run):
         assert np.bincount(getattr(straight, part).labels).tolist() == np.bincount(labels).tolist()
 
 
+@pytest.mark.usefixtures("quick_exports")
 def test_an_export_of_turned_names_says_the_accuracy_that_is_so(named_run, tmp_path):
     folder, write = named_run
     dataset, _ = find_test_images(read_run(folder), write("b.npz", ["blue", "red", "green"], (2, 0, 1)))

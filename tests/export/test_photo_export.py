@@ -22,11 +22,11 @@ from clf_runtime.model.geometry import Geometry
 from clf_runtime.pipeline import answer_files
 
 Image = pytest.importorskip("PIL.Image")
-pytestmark = pytest.mark.usefixtures("translated_once")
+pytestmark = pytest.mark.usefixtures("exported_once")
 
 
 @pytest.fixture(scope="module")
-def both(make_run, translated_once, tmp_path_factory):
+def both(make_run, exported_once, tmp_path_factory):
     """The classifier of a tensor file and that of a photo file of one run, the photo export and the test images."""
     folder, dataset = make_run("simple")
     place = tmp_path_factory.mktemp("both")

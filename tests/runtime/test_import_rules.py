@@ -1,6 +1,7 @@
 """Who may import whom, and what no command may load before it needs it."""
 
 import ast
+import functools
 import json
 import subprocess
 import sys
@@ -74,8 +75,15 @@ ROOMS = {
 }
 
 
+@functools.cache
+def nodes_of(file):
+    """What of a source file its imports and attributes are read from."""
+    kinds = (ast.Import, ast.ImportFrom, ast.Attribute)
+    return [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, kinds)]
+
+
 def modules_imported(file):
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in nodes_of(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -118,8 +126,7 @@ def test_one_room_knows_onnxruntime():
         if engine not in file.parents:
             names = [name for name in modules_imported(file) if name.split(".")[0] == "onnxruntime"]
             found += [(file.name, name) for name in names if not name.startswith("onnxruntime.quantization.")]
-            nodes = ast.walk(ast.parse(file.read_text("utf-8")))
-            attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+            attributes = {node.attr for node in nodes_of(file) if isinstance(node, ast.Attribute)}
             found += [(file.name, name) for name in attributes & OF_A_SESSION]
     assert found == []
 

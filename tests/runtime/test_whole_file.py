@@ -15,9 +15,13 @@ def test_an_error_names_the_file_and_not_the_one_beside_it(tmp_path, place):
     assert error.value.filename == str(tmp_path / place)
 
 
-def test_a_disk_that_is_full_names_the_file_too(tmp_path):
-    with pytest.raises(OSError, match="No space") as error, whole_file(tmp_path / "x"):
+def test_a_disk_that_is_full_when_the_file_is_synced_names_it_too(tmp_path, monkeypatch):
+    def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space") as error, whole_file(tmp_path / "x") as partial:
+        partial.write_bytes(b"1")
     assert error.value.filename == str(tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 

@@ -8,7 +8,7 @@ from clf_export.int8 import quantize
 from clf_runtime import Classifier
 from clf_runtime.commands.predict import main as predict
 
-pytestmark = pytest.mark.usefixtures("translated_once")
+pytestmark = pytest.mark.usefixtures("exported_once")
 QUICK = ("--familiarity", "off")  # where it is not what is tested
 
 

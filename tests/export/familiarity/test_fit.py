@@ -18,9 +18,11 @@ from clf_runtime.commands.describe import card_lines
 from clf_runtime.evaluation.self_test import self_test
 from clf_runtime.evaluation.unknown import auroc
 
+pytestmark = pytest.mark.usefixtures("translated_once")
+
 
 @pytest.fixture(scope="module")
-def exported(make_run, tmp_path_factory):
+def exported(translated_once, make_run, tmp_path_factory):
     folder, dataset = make_run("conv")
     where = tmp_path_factory.mktemp("out")
     known = export_run(folder, dataset, where / "known.onnx").model
@@ -95,6 +97,7 @@ def test_few_held_out_images_give_a_file_without_it_that_says_why(make_run, tmp_
 
 def test_features_that_tell_nothing_give_a_file_without_it(make_run, tmp_path, monkeypatch):
     folder, dataset = make_run("conv")
+    monkeypatch.setattr(images, "_A_KIND", 40)
     monkeypatch.setattr(fit, "second_output", lambda model, images: np.zeros((len(images), 200), np.float32))
     export = export_run(folder, dataset, tmp_path / "same.onnx")
     assert export.familiarity_problem == "the held-out images are all equally familiar"

@@ -11,7 +11,7 @@ from clf_export.proof import golden
 from clf_export.proof.self_test import damages
 from clf_runtime import Classifier, self_test
 
-pytestmark = pytest.mark.usefixtures("translated_once")
+pytestmark = pytest.mark.usefixtures("exported_once")
 
 
 @pytest.fixture

@@ -10,7 +10,14 @@ from torch import nn
 from clf_export.errors import ParityError, TranslationError
 from clf_export.graph import translate as graph
 from clf_export.graph.translate import build_graph
-from clf_export.proof.independence import make_pool, onnx_scores, prove_gradients, prove_independence, torch_scores
+from clf_export.proof.independence import (
+    Pool,
+    make_pool,
+    onnx_scores,
+    prove_gradients,
+    prove_independence,
+    torch_scores,
+)
 from clf_train.data.normalisation import Normalisation
 from clf_train.evaluation.inference import probabilities
 
@@ -41,7 +48,7 @@ def test_the_pool_holds_images_of_every_kind_within_the_range(dtype):
     assert len(np.unique(pool.images.reshape(len(pool.images), -1), axis=0)) == len(pool.images)
 
 
-@pytest.mark.parametrize("name", ["batch_norm", "gather_by_image", "rounded"])
+@pytest.mark.parametrize("name", ["gather_by_image", "rounded"])
 def test_a_sound_net_passes_in_pytorch_and_as_a_file(name, pool):
     net = made(name)
     prove_independence(torch_scores(net, N), pool, "the net")
@@ -70,7 +77,7 @@ def test_what_is_smaller_than_rounding_shows_beside_other_neighbours(pool):
     prove_gradients(made("leak_without_gradient"), N, pool)  # which says nothing of what has none
 
 
-@pytest.mark.parametrize("name", ["mean_of_batch", "max_of_batch", "cumsum_over_batch", "slices_at_256"])
+@pytest.mark.parametrize("name", ["max_of_batch", "cumsum_over_batch", "slices_at_256"])
 def test_a_file_is_held_to_the_same(name, pool):
     model = graph.translate(made(name), N, 1.0, SHAPE, "uint8") if name != "slices_at_256" else None
     if model is None:
@@ -88,9 +95,7 @@ def test_a_file_is_held_to_the_same(name, pool):
         ("branch_at_5", r"assumed Ne\(batch, 5\)"),
         ("even_and_odd", r"assumed Eq\(Mod\(batch, 2\), 0\)"),
         ("by_number_of_values", "depends on the batch size"),
-        ("checked_batch", "assumed 0 to 999 images"),
         ("late_rows_changed", "assumed an axis of"),
-        ("length_as_number", "for a batch of 2 only"),
     ],
 )
 def test_what_the_exporter_assumed_of_the_batch_is_refused(name, says):
@@ -100,15 +105,15 @@ def test_what_the_exporter_assumed_of_the_batch_is_refused(name, says):
 
 
 def test_large_images_are_answered_in_small_batches():
-    images = np.zeros((2, 3, 600, 800), np.uint8)
+    pool = Pool(np.zeros((8, 3, 600, 800), np.uint8), 2, (3, 4, 5, 6, 7))
     sizes = []
 
     def scores(batch):
         sizes.append(len(batch))
         return np.zeros((len(batch), 2), np.float32)
 
-    prove_independence(scores, make_pool(images, (0, 255)), "the net")
-    assert 2 <= max(sizes) <= 11
+    prove_independence(scores, pool, "the net")
+    assert max(sizes) == 7
 
 
 def test_a_net_may_change_what_it_is_given_but_not_the_images():

@@ -8,7 +8,7 @@ import pytest
 
 # Of each kind one or two: what must be found by batches, by gradients, by what the exporter assumed, and by types.
 SOME = (
-    *("plain", "top_k", "pixel_shuffle", "window_attention", "large_scores"),
+    *("top_k", "window_attention", "large_scores"),
     *("leak_of_contrast", "gain_of_contrast", "leak_below_an_offset"),
     *("max_of_batch", "max_before_conv", "detached_max", "saturated_leak", "sorted_by_brightness", "products_of_rows"),
     *("softmax_over_batch", "batch_norm_as_in_training", "rows_from_256", "branch_at_100", "at_most_100"),

@@ -30,7 +30,7 @@ COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40)}
 
 
 @pytest.fixture(scope="module")
-def exported(no_drawing, tmp_path_factory):
+def exported(no_drawing, quick_exports, tmp_path_factory):
     """Pictures of many sizes and shapes, a run that was trained on them padded to 16x16, and its export."""
     folder = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)

@@ -38,7 +38,7 @@ def weights(run):
 
 
 def test_kills_at_random_instants_do_not_change_a_bit(source, never_stopped, start_training, tmp_path):
-    kills = int(os.environ.get("CLF_EDGE_KILLS", "6"))
+    kills = int(os.environ.get("CLF_EDGE_KILLS", "4"))
     seed = random.randrange(1 << 30)
     print(f"instants drawn from seed {seed}")  # shown if the test fails
     instants = random.Random(seed)
