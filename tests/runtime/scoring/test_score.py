@@ -102,7 +102,7 @@ def test_results_inside_of_the_source_are_left_out_also_behind_a_link(photos, ti
     link.symlink_to(photos, target_is_directory=True)
     for source, out in ((photos, photos / "out"), (link, photos / "other"), (photos, link / "third")):
         for expected in (8, 0):
-            assert score(source, out, tiny_file, form="jsonl").images == expected
+            assert score(source, out, tiny_file).images == expected
         assert len(rows(out)) == 8
         shutil.rmtree(out)
 
