@@ -1,6 +1,7 @@
 """How well the head of the pretrained model does on photographs: five folds, as often as is asked for.
 
-    python benchmarks/backbone.py FOLDER [--times 3] [--fit pad|stretch|crop] [--side 224]
+    python benchmarks/backbone.py FOLDER [--model efficientnet_lite0|efficientnet_lite1] [--times 3]
+        [--fit pad|stretch|crop] [--side 224]
 
 FOLDER holds class-named folders of pictures. All of them are used: a fold is tested by a head that is fitted, with all
 that is chosen for it, to the other four.
@@ -19,6 +20,7 @@ from clf_train.data.dataset import Split
 from clf_train.data.normalisation import Normalisation
 from clf_train.loop.fit import Watcher
 from clf_train.loop.head import cross_entropy, features, folds, regress
+from clf_train.models.defaults import PHOTOGRAPHS, default_size
 from clf_train.models.registry import build_model, find_architecture
 
 
@@ -27,13 +29,15 @@ def main() -> None:
     parser.add_argument("folder")
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--fit", choices=FITS, default=USUAL.fit)
-    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--model", default=PHOTOGRAPHS)
+    parser.add_argument("--side", type=int, help="pixels; by default that of the model's weights")
     options = parser.parse_args()
-    dataset = read_source(options.folder, size=(options.side, options.side), geometry=Geometry(options.fit))
+    size = default_size([options.model]) if options.side is None else (options.side, options.side)
+    dataset = read_source(options.folder, size=size, geometry=Geometry(options.fit))
     parts = dataset.train, dataset.test
     images = Split(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels")))
-    architecture = find_architecture("efficientnet_lite0")
-    net = build_model("efficientnet_lite0", dataset.image_shape, len(dataset.names))
+    architecture = find_architecture(options.model)
+    net = build_model(options.model, dataset.image_shape, len(dataset.names))
     architecture.load(net)
     normalise = Normalisation(*architecture.pretrained.normalisation(dataset.value_range, dataset.image_shape[0]))
     began = time.perf_counter()

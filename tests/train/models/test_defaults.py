@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from clf_train.commands.train import main
-from clf_train.models.defaults import default_model
+from clf_train.models.defaults import default_model, default_size
 from clf_train.models.efficientnet_lite0 import WEIGHTS
 
 
@@ -24,6 +24,14 @@ def is_installed(monkeypatch, tmp_path):
 def test_photographs_begin_with_the_backbone_and_small_pictures_do_not(is_installed, size, recipe, model):
     found, said = default_model(size, recipe)
     assert (found, bool(said)) == (model, model is not None)
+
+
+@pytest.mark.parametrize(
+    ("models", "size"),
+    [(("simple", "conv"), None), (("efficientnet_lite0",), 224), (("efficientnet_lite1", "efficientnet_lite0"), 240)],
+)
+def test_pictures_get_the_size_that_the_weights_were_trained_on(models, size):
+    assert default_size(models) == (None if size is None else (size, size))
 
 
 @pytest.mark.usefixtures("no_drawing")

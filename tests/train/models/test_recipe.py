@@ -30,7 +30,9 @@ def test_every_recipe_is_there_for_every_model_under_its_name(name, model):
 
 
 def test_an_unknown_model_is_refused_with_those_there_are():
-    with pytest.raises(RecipeError, match=r"simple, conv, resnet8, efficientnet_lite0, or package\.module:factory"):
+    with pytest.raises(
+        RecipeError, match=r"simple, conv, resnet8, efficientnet_lite0, efficientnet_lite1, or package\.module:factory"
+    ):
         find_recipe("fast", "resnet")
 
 

@@ -60,7 +60,8 @@ def test_its_recipes_are_named_where_another_is_asked_for(command, new):
     ended = command(main, "--model", "linear", "--recipe", "fast")
     assert (
         ended.code,
-        "recipe 'fast' is for simple and conv and resnet8 and efficientnet_lite0 only" in ended.err,
+        "recipe 'fast' is for simple and conv and resnet8 and efficientnet_lite0 and efficientnet_lite1 only"
+        in ended.err,
     ) == (2, True)
     ended = command(main, "--model", "conv", "--recipe", "slow")
     assert (ended.code, "choose one of seed, fast, best, quick" in ended.err) == (2, True)

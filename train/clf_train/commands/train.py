@@ -119,8 +119,8 @@ def train(
         str | None,
         typer.Option(
             metavar="N|HxW",
-            help="Height and width in pixels that pictures get.  [default: 224 for efficientnet_lite0, else their own "
-            "if all have one, else 64, or 32 for small ones]",
+            help="Height and width in pixels that pictures get.  [default: 224 for efficientnet_lite0, 240 for "
+            "efficientnet_lite1, else their own if all have one, else 64, or 32 for small ones]",
             show_default=False,
         ),
     ] = None,

@@ -8,12 +8,19 @@ PHOTOGRAPHS = "efficientnet_lite0"
 SMALL: tuple[Model, ...] = ("simple", "conv")  # and for `both`
 _LARGER_THAN = 64  # pixels of the longer side: smaller images lack the details that its weights detect
 _LEAST_SIDE = 32  # of its input
-_SIDE = 224  # of the images that its weights were trained on
+_SIDES: dict[Model, int] = {  # of the images that these models' weights were trained on, in pixels
+    "efficientnet_lite0": 224,
+    "efficientnet_lite1": 240,
+}
 
 
 def default_size(models: Iterable[Model]) -> tuple[int, int] | None:
-    """The default (height, width) of pictures for these models; None derives it from the sizes of the pictures."""
-    return (_SIDE, _SIDE) if PHOTOGRAPHS in models else None
+    """The default (height, width) of pictures for these models; None derives it from the sizes of the pictures.
+
+    Of several pretrained models the largest size counts.
+    """
+    side = max((_SIDES[model] for model in models if model in _SIDES), default=None)
+    return None if side is None else (side, side)
 
 
 def default_model(size: tuple[int, int], recipe: str) -> tuple[Model | None, str]:

@@ -23,6 +23,7 @@ MODELS: dict[Model, str] = {  # the module of each, whose ARCHITECTURE it is
     "conv": "clf_train.models.conv",
     "resnet8": "clf_train.models.resnet8",
     "efficientnet_lite0": "clf_train.models.efficientnet_lite0",
+    "efficientnet_lite1": "clf_train.models.efficientnet_lite1",
 }
 
 

@@ -7,24 +7,27 @@ import torch
 from clf_runtime.errors import MissingExtraError
 from clf_train.errors import DataError, FactoryError
 from clf_train.models import pretrained
-from clf_train.models.efficientnet_lite0 import ARCHITECTURE, WEIGHTS, EfficientNetLite0, _same
-from clf_train.models.registry import build_model, count_parameters
+from clf_train.models.efficientnet_lite import _same
+from clf_train.models.efficientnet_lite0 import WEIGHTS
+from clf_train.models.registry import build_model, count_parameters, find_architecture
 
+PRETRAINED = "efficientnet_lite0"
 installed = pytest.mark.skipif(WEIGHTS.missing() is not None, reason=str(WEIGHTS.missing()))
 
 
-def test_its_parameters_are_those_of_the_paper_s_net_below_the_head():
-    assert count_parameters(build_model("efficientnet_lite0", (3, 32, 32), 7)) == 3_371_008 + 7 * 1473
+@pytest.mark.parametrize(("model", "parameters"), [(PRETRAINED, 3_371_008), ("efficientnet_lite1", 4_135_680)])
+def test_its_parameters_are_those_of_the_paper_s_net_below_the_head(model, parameters):
+    assert count_parameters(build_model(model, (3, 32, 32), 7)) == parameters + 7 * 1473
 
 
 @pytest.mark.parametrize(("shape", "classes"), [((1, 33, 64), 2), ((4, 64, 47), 5)])
 def test_it_takes_other_channels_and_sizes(shape, classes):
-    assert EfficientNetLite0(shape, classes).eval()(torch.rand(2, *shape)).shape == (2, classes)
+    assert build_model(PRETRAINED, shape, classes).eval()(torch.rand(2, *shape)).shape == (2, classes)
 
 
 def test_images_that_leave_it_nothing_are_refused():
     with pytest.raises(DataError, match="32x32 or more"):
-        EfficientNetLite0((3, 31, 40), 2)
+        build_model(PRETRAINED, (3, 31, 40), 2)
 
 
 def test_padding_is_tensorflow_s():
@@ -33,13 +36,15 @@ def test_padding_is_tensorflow_s():
     ]
 
 
-@installed
-def test_the_weights_know_more_than_chance():
-    """The stem and every batch norm are those of the file: the features of an image lie where ImageNet's lie."""
-    net = EfficientNetLite0((3, 64, 64), 3)
+@pytest.mark.parametrize("model", [PRETRAINED, "efficientnet_lite1"])
+def test_the_weights_are_those_of_the_file(model):
+    architecture = find_architecture(model)
+    if (missing := architecture.pretrained.missing()) is not None:
+        pytest.skip(missing)
+    net = build_model(model, (3, 64, 64), 3)
     head = net.head.weight.clone()
-    ARCHITECTURE.load(net)
-    read = list(WEIGHTS.read().values())
+    architecture.load(net)
+    read = list(architecture.pretrained.read().values())
     own = list(net.state_dict().values())
     assert all(torch.equal(a, b) for a, b in zip(own[:-2], read[:-2], strict=True))
     assert torch.equal(net.head.weight, head)
@@ -47,9 +52,9 @@ def test_the_weights_know_more_than_chance():
 
 @installed
 def test_a_grey_image_counts_as_a_coloured_one():
-    grey, coloured, alpha = (EfficientNetLite0((channels, 48, 48), 2).eval() for channels in (1, 3, 4))
+    grey, coloured, alpha = (build_model(PRETRAINED, (channels, 48, 48), 2).eval() for channels in (1, 3, 4))
     for net in (grey, coloured, alpha):
-        ARCHITECTURE.load(net)
+        find_architecture(PRETRAINED).load(net)
     x = torch.rand(2, 1, 48, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.inference_mode():
         expected = coloured.features(x.expand(-1, 3, -1, -1))
