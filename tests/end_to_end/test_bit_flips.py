@@ -36,7 +36,7 @@ def folder(no_drawing, short_proof, tmp_path_factory):
 
     def stopping():
         asked.append(True)
-        return len(asked) > 5
+        return len(asked) > 2
 
     with pytest.raises(Stopped):
         train(digits, recipes, folder / "stopped", on_start=lambda *_: Watcher(stopping=stopping))

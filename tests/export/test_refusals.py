@@ -10,6 +10,7 @@ from torch import nn
 from clf_export import export as exporting
 from clf_export.errors import ParityError
 from clf_export.export import export_run
+from clf_export.familiarity import answered
 from clf_export.proof import self_test as damaging
 from clf_export.proof.self_test import damages
 from clf_runtime import Classifier, self_test
@@ -156,13 +157,13 @@ def test_the_file_proves_itself_and_damage_is_noticed(coloured_run, tmp_path, mo
 
 def test_a_file_whose_self_test_fails_is_not_written(coloured_run, tmp_path, monkeypatch):
     folder, dataset = coloured_run
-    make = exporting.make_golden
+    make = answered.make_golden
 
     def wrong(*arguments):
         golden = make(*arguments)
         return replace(golden, probabilities=golden.probabilities[::-1])
 
-    monkeypatch.setattr(exporting, "make_golden", wrong)
+    monkeypatch.setattr(answered, "make_golden", wrong)
     with pytest.raises(ParityError, match="fails its own self-test"):
         export_run(folder, dataset, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -84,6 +84,8 @@ def train(
                 f"shift {recipe.shift} is more than half the size of the images, {height}x{width}; choose at most "
                 f"{min(height, width) // 2}"
             )
+    if init is not None:  # whose first layer is what it begins with
+        recipes = {model: replace(recipe, whiten=False) for model, recipe in recipes.items()}
     chosen, _ = select_device(device, world.local_rank)
     if open_set:
         refuse_early(open_set, len(dataset.names), world.size, init)

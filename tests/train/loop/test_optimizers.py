@@ -1,3 +1,6 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
@@ -24,6 +27,14 @@ def test_a_convolution_moves_by_the_learning_rate_whatever_the_size_of_its_gradi
         Muon([weight], lr=0.1, momentum=0.9, weight_decay=0).step()
         step = torch.linalg.svdvals(weight.detach().flatten(1))
         torch.testing.assert_close(step, torch.full((16,), 0.1 * (16 / 48) ** 0.5), rtol=1e-3, atol=0)
+
+
+def test_filters_that_no_longer_learn_do_not_lose_the_others():
+    """The momentum of resnet8's first layer in epoch 22 of `best`: rows of 0, 1e-14 and 1e-2."""
+    momentum = torch.from_numpy(np.load(Path(__file__).with_name("dying_filters.npy")))
+    step = torch.linalg.svdvals(orthogonalise(momentum))
+    torch.testing.assert_close(step[:11], torch.ones(11), atol=0.005, rtol=0)
+    assert (step[12:] < 1e-6).all()
 
 
 def test_what_is_no_matrix_follows_its_gradient_with_momentum():

@@ -66,7 +66,7 @@ def test_the_net_comes_back_with_its_weights(made):
     folder, (_, run) = made
     net = load_net(folder / "conv", run)
     assert not net.training
-    assert net.state_dict()["norm2.num_batches_tracked"] == 11
+    assert net.state_dict()["norm2.num_batches_tracked"] == 6
 
 
 def signed(raw):

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from clf_train.models.recipe import Recipe
 
+# Of the largest entry, on the diagonal: a filter that no longer learns has a momentum that goes to zero, and with rows
+# of 1e-14 beside rows of 1e-2 LAPACK's float32 eigenvectors can be NaN.
+_SHIFT = 1e-7
 _RIDGE = 1e-6  # of the largest eigenvalue, so that directions below its square root, noise, are not amplified
 
 
@@ -75,7 +78,9 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonalise(matrix.T).T
-    eigenvalues, vectors = torch.linalg.eigh(matrix @ matrix.T)
+    gram = matrix @ matrix.T
+    gram.diagonal().add_(gram.diagonal().max(), alpha=_SHIFT)
+    eigenvalues, vectors = torch.linalg.eigh(gram)
     smallest = _RIDGE * eigenvalues[-1].clamp_min(0) + torch.finfo(matrix.dtype).tiny
     nearest: Tensor = (vectors * (eigenvalues.clamp_min(0) + smallest).rsqrt()) @ (vectors.T @ matrix)
     return nearest
