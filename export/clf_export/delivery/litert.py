@@ -30,7 +30,7 @@ def write(original: Original, place: Path) -> Written:
     The int8 file is left out if a probability differs by more than any int8 file's may.
     """
     advice = "pass the float32 file, of which an int8 one is made too"
-    data = to_convert(original, "LiteRT", advice, channels=(3,), one_image=True)
+    data = to_convert(original, "LiteRT", advice, channels=(3,), one_image=True, single_rows=True)
     taken, high = original.graph.graph.input[0].name, original.card.value_range[1]
     python = needed_python(TOOL)
     known = original.labelled

@@ -114,8 +114,8 @@ def one_image_each(model: onnx.ModelProto) -> None:
 def rows_one_by_one(model: onnx.ModelProto) -> None:
     """Undo `pair_rows` of the export's graph, which lets a Conv compute two rows at once for onnxruntime's sake.
 
-    ncnn loses the axis that the pairs are folded on. Others keep them: MNN computes a Conv without pairs by Winograd's
-    algorithm, less exactly.
+    ncnn loses the axis that the pairs are folded on, and LiteRT's file is larger by them. MNN keeps them: it computes a
+    Conv without pairs less exactly.
     """
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output}

@@ -5,11 +5,13 @@ labels are what its classification extension answers with (model_configuration.m
 """
 
 import json
+import re
 from pathlib import Path
 
 from clf_export.delivery.original import Original
 from clf_export.delivery.tool import Tool, Written
 from clf_export.delivery.words import one_line_each
+from clf_export.errors import DeliveryError
 
 LABELS = "labels.txt"
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
@@ -17,7 +19,13 @@ _MOST = 64  # images in a batch; a server may be told otherwise
 
 
 def write(original: Original, place: Path) -> Written:
-    """Write `1/model.onnx`, unchanged, `config.pbtxt` and `labels.txt` into a folder."""
+    """Write `1/model.onnx`, unchanged, `config.pbtxt` and `labels.txt` into a folder.
+
+    Raises DeliveryError for a name of the folder that the server's HTTP addresses cannot have: it decodes none.
+    """
+    if not re.fullmatch(r"[\w.~-]+", place.name, re.ASCII):
+        named = f"{place.name!r} cannot be asked for over HTTP, since Triton decodes no addresses"
+        raise DeliveryError(f"{original.path}: {named}; choose another --out, of letters, digits, . _ ~ and -")
     (place / "1").mkdir()
     (place / "1" / "model.onnx").write_bytes(original.data)
     (place / LABELS).write_text(one_line_each(original.card.names), "utf-8")

@@ -191,6 +191,7 @@ def test_what_is_refused_is_one_line_and_nothing_is_written(exported, tiny_model
         (OutputError, "triton", file, holding, True, "also holds letter.txt"),
         (OutputError, "triton", file, taken, True, "is a file"),
         (DeliveryError, "triton", other, tmp_path / "x", False, "has no golden cases"),
+        (DeliveryError, "triton", file, tmp_path / "my x", False, "'my x' cannot be asked for over HTTP"),
         (ClfError, "triton", tmp_path / "none.onnx", tmp_path / "x", False, "cannot be read"),
         (DeliveryError, "ultralytics", grey, tmp_path / "x.onnx", False, "in 0..2, and Ultralytics pictures"),
     ):
