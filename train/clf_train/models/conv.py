@@ -23,7 +23,9 @@ from clf_train.models.whitening import whiten
 # Each with the mean test accuracy on the JPEG-coded CIFAR-10; the README has the commands.
 _RECIPES = {
     "seed": replace(SEED, epochs=10, batch_size=25, learning_rate=0.01),  # 58.0 %, one seed
-    "fast": replace(FAST, epochs=3, batch_size=256, learning_rate=0.1, bias_share=1, whiten=True, channels_last=True),
+    "fast": replace(  # 63.3 %, two seeds
+        FAST, epochs=3, batch_size=256, learning_rate=0.1, bias_share=1, whiten=True, channels_last=True
+    ),
     "best": replace(  # 73.8 %, three seeds
         BEST, epochs=100, learning_rate=0.06, weight_decay=0.025, channels_last=True
     ),
