@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 from contextlib import contextmanager
@@ -107,6 +108,7 @@ def hub(tmp_path, monkeypatch, tiny_model):
     hub.commits[FIRST] = {"README.md": b"# A model", "model.onnx": tiny_model(), "run.py": b"raise SystemExit"}
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)  # as in a process that nothing else imported it in
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -181,6 +183,17 @@ def test_without_huggingface_hub_the_message_is_the_install_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError, match=r'^hf://a/b: .*pip install "clf-edge\[hub\]"$'):
         find_model("hf://a/b", print)
+
+
+def test_telemetry_is_off_in_a_process_of_ours():
+    pytest.importorskip("huggingface_hub", reason='models on the Hub need huggingface_hub: pip install "clf-edge[hub]"')
+    code = (
+        "from clf_runtime.model.hub import _import, parse_address; hub = _import(parse_address('hf://a/b')); "
+        "print(hub.constants.HF_HUB_DISABLE_TELEMETRY)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 def test_only_the_model_is_fetched_once_and_nothing_is_told(hub, tmp_path):
