@@ -48,6 +48,7 @@ def test_the_first_layer_is_trained_where_the_images_are_few():
     recipe = Recipe("fast", 3, 100, 0.1, least_steps=350, whiten=True)
     assert fit_to(recipe, 50_000).whiten
     assert not fit_to(recipe, 10_000).whiten
+    assert not fit_to(change(recipe, {"epochs": 50}), 1_000).whiten
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are():

@@ -22,6 +22,7 @@ TRICKS = (
     "freeze_after",
 )  # fields that are read by a trick of the model (see architecture.py)
 LEAST_FOLDS, MOST_FOLDS = 2, 20  # of a training: see loop/folds.py
+_MANY = 30_000  # images, of which three epochs of `conv`'s fast recipe are its `least_steps`
 _WARM_UP = 0.2  # the share of a one-cycle run in which the learning rate rises
 
 
@@ -137,11 +138,12 @@ BEST = replace(FAST, name="best", epochs=50, learning_rate=0.03, least_steps=0, 
 def fit_to(recipe: Recipe, images: int) -> Recipe:
     """The recipe with the epochs that this number of training images needs for its `least_steps`.
 
-    If these are more, time is not what matters, and the first layer is trained too, which is slightly more accurate.
+    Where the images are few, time is not what matters, and the first layer is trained in any case, which is slightly
+    more accurate.
     """
     steps = -(-images // recipe.batch_size)
     epochs = max(recipe.epochs, -(-recipe.least_steps // steps))
-    return replace(recipe, epochs=epochs, whiten=recipe.whiten and epochs == recipe.epochs)
+    return replace(recipe, epochs=epochs, whiten=recipe.whiten and images >= _MANY)
 
 
 # The values that come with an optimizer when it replaces a recipe's own.
