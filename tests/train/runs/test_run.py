@@ -222,3 +222,13 @@ def test_weights_of_another_model_are_refused(copy):
     run = replace(read_run(copy), model="simple")
     with pytest.raises(RunError, match="not the weights of this run"):
         load_net(copy, run)
+
+
+def test_a_run_from_before_a_field_of_the_recipe_is_read_with_its_usual_value(copy):
+    raw = json.loads((copy / "run.json").read_text())
+    for field in ("whiten", "bias_share"):
+        del raw["recipe"][field]
+    (copy / "run.json").write_text(json.dumps(signed({**raw, "schema": 7})))
+    run = read_run(copy)
+    assert (run.recipe.whiten, run.recipe.bias_share) == (False, 0.1)
+    assert load_net(copy, run) is not None

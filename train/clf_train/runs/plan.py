@@ -13,25 +13,30 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.records import read_record, write_record
 from clf_train.runs.run import Init, Run, complete_recipe
 
-SCHEMA = 5
+SCHEMA = 6
 FILE = "plan.json"
 
 
 def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
     """A plan of schema 3 as one of this: all pictures had one size."""
-    recipes = raw.get("recipes")
-    if isinstance(recipes, dict):
-        recipes = {model: complete_recipe(recipe) for model, recipe in recipes.items()}
     how = {"size": None, "geometry": asdict(UNSTATED), "skip_bad": False, "as_before": True}
-    return {**raw, **how, "init": None, "folds": 0, "open_set": 0, "recipes": recipes}
+    return _upgrade_5({**raw, **how, "init": None, "folds": 0, "open_set": 0})
 
 
 def _upgrade_4(raw: dict[str, Any]) -> dict[str, Any]:
     """A plan of schema 4 as one of this: no class is left out."""
-    return {**raw, "open_set": 0}
+    return _upgrade_5({**raw, "open_set": 0})
 
 
-_OLDER = {3: _upgrade, 4: _upgrade_4}
+def _upgrade_5(raw: dict[str, Any]) -> dict[str, Any]:
+    """A plan of schema 5 as one of this: no first layer is computed from the images."""
+    recipes = raw.get("recipes")
+    if isinstance(recipes, dict):
+        recipes = {model: complete_recipe(recipe) for model, recipe in recipes.items()}
+    return {**raw, "recipes": recipes}
+
+
+_OLDER = {3: _upgrade, 4: _upgrade_4, 5: _upgrade_5}
 
 
 @dataclass(frozen=True)

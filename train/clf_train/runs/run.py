@@ -34,7 +34,7 @@ from clf_train.models.registry import MODELS, Model, is_own
 from clf_train.runs.metrics_file import write_metrics
 from clf_train.runs.records import read_record, write_record
 
-SCHEMA = 7
+SCHEMA = 8
 RECORD = "run.json"
 WEIGHTS = "weights.safetensors"
 _MAX_BYTES = 4 << 30  # of weights or a probe
@@ -183,10 +183,15 @@ def _upgrade(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _upgrade_6(raw: dict[str, Any]) -> dict[str, Any]:
     """A record of schema 6 as one of this: no class was left out."""
-    return {**raw, "open_set": None}
+    return _upgrade_7({**raw, "open_set": None})
 
 
-_OLDER = {4: _upgrade, 5: _upgrade, 6: _upgrade_6}
+def _upgrade_7(raw: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 7 as one of this: the first layer was not computed from the images."""
+    return {**raw, "recipe": complete_recipe(raw.get("recipe"))}
+
+
+_OLDER = {4: _upgrade, 5: _upgrade, 6: _upgrade_6, 7: _upgrade_7}
 
 
 def read_run(folder: Path) -> Run:
