@@ -3,6 +3,7 @@
 Nothing here imports torch, so that the runtime's tests run where a device's packages are all there is.
 """
 
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -95,7 +96,8 @@ def _tiny_model(
 @pytest.fixture(scope="session", autouse=True)
 def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What tests and their processes leave in the temporary folder goes with this one, whose path sockets can have."""
-    tmp_path_factory.getbasetemp()  # which is not inside
+    tmp_path_factory.getbasetemp()  # which is not inside, nor is the next one, which removes itself at the very end
+    multiprocessing.util.get_temp_dir()
     temporary = tempfile.TemporaryDirectory(prefix="clf-", ignore_cleanup_errors=True)
     with temporary as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)
@@ -128,6 +130,7 @@ def short_proof() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(independence, "SIZES", (2, 3, 7))
         patch.setattr(independence, "_BESIDE", (2, 7))
+        patch.setattr(independence, "_GRADIENTS", (2, 5))
         patch.setattr(proof, "BATCHES", (1, 2, 7))
         patch.setattr(self_test, "_MOST_DAMAGES", 8)
         yield
@@ -136,11 +139,13 @@ def short_proof() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def quick_exports(short_proof: None) -> Iterator[None]:
     """Neither proof nor familiarity is what is tested: the one is short, and the other is fitted to few images."""
-    from clf_export.familiarity import images
+    from clf_export.familiarity import control, images
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "_KNOWN", 400)
         patch.setattr(images, "_A_KIND", 40)
+        patch.setattr(images, "_FROZEN_A_KIND", 4)
+        patch.setattr(control, "_MOST_FROZEN", 20)
         yield
 
 

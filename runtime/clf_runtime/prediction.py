@@ -120,7 +120,7 @@ class Predictions(Sequence[Prediction]):
 
     @cached_property
     def _best(self) -> np.ndarray:
-        return _read_only(self._rows.argmax(axis=1))
+        return _read_only(self._rows.argmax(axis=1).astype(np.int64, copy=False))  # int32 on a 32-bit processor
 
     @cached_property
     def _records(self) -> list[Prediction]:

@@ -23,7 +23,7 @@ SNIPPETS = re.findall(r"```(python|sh)\n(.*?)```", (ROOT / "README.md").read_tex
 HERE = {"clf-train": train, "clf-export": export}  # what takes seconds to load, and is loaded in this process
 
 
-@pytest.mark.usefixtures("no_drawing")
+@pytest.mark.usefixtures("no_drawing", "quick_exports")
 @pytest.mark.skipif(shutil.which("sh") is None, reason="there is no sh here")
 def test_every_snippet_runs_as_written(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)

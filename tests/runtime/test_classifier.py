@@ -212,7 +212,7 @@ def fails_on_black(tiny_model):
     def make(how):
         model = onnx.load_from_string(tiny_model())
         nodes = model.graph.node
-        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "one"))
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1], np.int64), "one"))
         if how == "NaN":  # 0 / 0, since it divides by the brightness
             nodes.insert(2, onnx.helper.make_node("ReduceSum", ["mean", "one"], ["total"], keepdims=1))
             nodes.insert(3, onnx.helper.make_node("Div", ["mean", "total"], ["share"]))

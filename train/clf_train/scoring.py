@@ -21,7 +21,7 @@ from clf_train.evaluation.metrics import measure
 from clf_train.evaluation.suspects import find_suspects
 from clf_train.files import whole_file
 from clf_train.loop import probe
-from clf_train.loop.fit import Fit
+from clf_train.loop.fitted import Fit
 from clf_train.loop.rebuild import pack_weights, probe_rebuilt, sha256
 from clf_train.models.registry import Model, count_parameters
 from clf_train.report import explained, page, plots

@@ -19,7 +19,8 @@ from clf_train.loop.checkpoint import Epoch
 from clf_train.loop.device import Device, computes_bfloat16, select_device
 from clf_train.loop.distributed import ALONE, World, explaining_process_loss
 from clf_train.loop.exact import exact
-from clf_train.loop.fit import Fit, OutOfFold, Watcher, fit
+from clf_train.loop.fit import Watcher, fit
+from clf_train.loop.fitted import Fit, OutOfFold
 from clf_train.loop.folds import FILES, fit_folds, refuse_folds
 from clf_train.loop.head import FOLDS, fit_head, spare_few
 from clf_train.loop.net_errors import explaining_net_errors

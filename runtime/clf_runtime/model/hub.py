@@ -67,8 +67,10 @@ def fetch(text: str, most: int, note: Callable[[str], object]) -> Path:
     fetched and is not cached, or cannot be written; MissingExtraError without huggingface_hub.
     """
     address = parse_address(text)
-    with _silenced():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         hub = _import(address)
+    with _silenced():
         if address.file and address.revision and _COMMIT.fullmatch(address.revision):
             found = hub.try_to_load_from_cache(address.repository, address.file, revision=address.revision)
             if isinstance(found, str):  # a commit never changes: nothing to ask for
@@ -93,6 +95,7 @@ def _import(address: Address) -> ModuleType:
         import huggingface_hub
         import huggingface_hub.constants
         import huggingface_hub.errors
+        import huggingface_hub.utils.logging  # sets the level of its messages, which is lowered afterwards
     except ImportError as error:
         what = "is needed" if error.name == "huggingface_hub" else f"cannot be imported ({brief(error)})"
         raise MissingExtraError(f"{address}: huggingface_hub {what}: {_INSTALL}") from None

@@ -202,9 +202,9 @@ def test_damaged_files_and_our_own(foreign, saved, refused, tiny_file, tmp_path)
 def test_a_graph_that_needs_its_one_batch_size_is_refused(foreign, saved, refused):
     model = foreign(batch=1)
     model.graph.node[2].CopyFrom(helper.make_node("ReduceMean", ["r", "all"], ["mean"], keepdims=0))
-    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 2, 3]), "all"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 2, 3], np.int64), "all"))
     model.graph.node[3].CopyFrom(helper.make_node("Unsqueeze", ["mean", "first"], ["f"]))
-    model.graph.initializer.append(numpy_helper.from_array(np.array([0]), "first"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0], np.int64), "first"))
     said = refused(saved(model), *ALL)
     assert "takes batches of 1 only, and its graph cannot be changed to take any" in said
     assert "export it with a dynamic batch axis" in said

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+PATIENCE = 180_000  # milliseconds; no timing decides a test
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = [
     *("--no-sandbox", "--disable-dev-shm-usage"),  # a container's root, a container's small /dev/shm
@@ -88,6 +89,7 @@ def visit(chromium):
 
     def open_page(address, state="ready", prepare=lambda page: None, **options):
         context = chromium.new_context(**options)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -95,7 +97,7 @@ def visit(chromium):
         prepare(page)
         page.goto(address)
         if state:
-            page.wait_for_selector(f"body[data-state={state}]", timeout=60_000)
+            page.wait_for_selector(f"body[data-state={state}]")
         return page
 
     open_page.errors = errors

@@ -221,7 +221,7 @@ def test_what_has_a_row_for_each_token_is_no_feature():
     random = np.random.default_rng(0)
     for name, shape in (("w1", (4, 4)), ("w2", (4, 4)), ("w3", (4, 2))):
         model.graph.initializer.append(numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name))
-    model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "axis"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "axis"))
     featured = with_features(model)
     found = second_output(featured.SerializeToString(), random.normal(size=(5, 6, 4)).astype(np.float32))
     assert found.shape == (5, 4 + 2 + 1)  # the mean, the logits, and the largest of these

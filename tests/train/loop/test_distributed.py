@@ -110,7 +110,7 @@ def test_a_killed_process_ends_all_with_a_line_and_the_training_goes_on(source, 
     _, err = launcher.communicate(timeout=300)
     assert launcher.returncode != 0
     ours = [line for line in err.splitlines() if line.startswith("clf-train: ")]
-    assert len(ours) == 1
+    assert len(ours) == 1, err
     assert "another process of this training was lost" in ours[0]
     assert ours[0].endswith("resume with: torchrun --nproc-per-node=2 -m clf_train --resume run")
     alone = start_training("--resume", "run", "--quiet", cwd=tmp_path).ended()

@@ -9,6 +9,7 @@ from torch import nn
 from clf_train.data.dataset import Split
 from clf_train.data.normalisation import Normalisation
 from clf_train.errors import RecipeError
+from clf_train.loop import constant_half
 from clf_train.loop import fit as loop
 from clf_train.loop.fit import Watcher, fit
 from clf_train.models.conv import whitened
@@ -99,10 +100,10 @@ def test_halves_are_the_net():
 )  # fmt: skip
 def test_what_is_constant_is_computed_once_and_changes_nothing(model, recipe, monkeypatch):
     nets, prepared = [], []
-    prepare = loop._prepare
-    monkeypatch.setattr(loop, "_prepare", lambda *given: prepared.append(prepare(*given)) or prepared[-1])
-    for most in (loop._MOST_PREPARED_BYTES, 1):
-        monkeypatch.setattr(loop, "_MOST_PREPARED_BYTES", most)
+    prepare = loop.prepare
+    monkeypatch.setattr(loop, "prepare", lambda *given: prepared.append(prepare(*given)) or prepared[-1])
+    for most in (constant_half._MOST_BYTES, 1):
+        monkeypatch.setattr(constant_half, "_MOST_BYTES", most)
         torch.manual_seed(0)
         net = build_model(model, (3, 16, 16), 3)
         fit(
@@ -124,8 +125,8 @@ def test_what_is_constant_is_computed_once_and_changes_nothing(model, recipe, mo
 
 @pytest.mark.parametrize("changes", [{"flip": True}, {"shift": 1}])
 def test_images_that_are_augmented_go_through_the_whole_net(changes, monkeypatch):
-    prepare, prepared = loop._prepare, []
-    monkeypatch.setattr(loop, "_prepare", lambda *given: prepared.append(prepare(*given)) or prepared[-1])
+    prepare, prepared = loop.prepare, []
+    monkeypatch.setattr(loop, "prepare", lambda *given: prepared.append(prepare(*given)) or prepared[-1])
     net = build_model("conv", (3, 16, 16), 3)
     fit(net, labelled(), replace(WHITENING, epochs=1, **changes), AS_IS, CPU, 0, tricks=TRICKS)
     assert prepared == [None]

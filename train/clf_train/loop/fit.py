@@ -21,16 +21,16 @@ from clf_train.data.preparation import class_weights
 from clf_train.errors import RunError, Stopped, TrainError
 from clf_train.loop import checkpoint, probe
 from clf_train.loop.checkpoint import Epoch, State, new_state
+from clf_train.loop.constant_half import memory_format, prepare
 from clf_train.loop.distributed import ALONE, World
+from clf_train.loop.fitted import Fit
 from clf_train.loop.validation import validate_epoch
-from clf_train.models.architecture import Halves, Hooks, Trick, start_tricks
+from clf_train.models.architecture import Hooks, Trick, start_tricks
 from clf_train.models.recipe import Recipe, learning_rate
 
 Forward = Callable[[Tensor], Tensor]  # a batch → scores [B, K]
 
 _SAMPLE = 1024  # images, for the tricks
-_PREPARED_AT_ONCE = 128  # images, whose intermediate results stay in the cache of the processor
-_MOST_PREPARED_BYTES = 1 << 30
 _LOOK_EVERY = 20  # steps between reads of the loss, each of which synchronises the GPU and the processes
 
 
@@ -47,47 +47,6 @@ class Watcher:
     stopping: Callable[[], bool] = lambda: False
     begin: Callable[[Sequence[Epoch]], None] = lambda behind: None
     note: Callable[[str], None] = lambda text: None
-
-
-@dataclass(frozen=True)
-class HeadFit:
-    """How the head of a pretrained net was fitted: see head.py.
-
-    `penalty` is that of the weights, chosen by the predictions for `images` images that they were not fitted to: those
-    of each of so many `folds` in turn, or, where there are none (0), the images held out.
-    """
-
-    penalty: float
-    folds: int
-    images: int
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """Scores for every training image by a net that had not seen it.
-
-    `scores` are float32 [N, K], `fold` int64 [N] is which of the nets each is of, and `epochs` how many epochs each net
-    had been trained for, chosen by the other folds.
-    """
-
-    scores: np.ndarray
-    fold: np.ndarray
-    epochs: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """The result of a training: its epochs, and the one whose weights the net has.
-
-    `head` says how a head was fitted without gradient steps. `temperature` and the predictions `out_of_fold` are those
-    of a training in folds, or of a head that was fitted in folds.
-    """
-
-    history: tuple[Epoch, ...]
-    best_epoch: int
-    head: HeadFit | None = None
-    temperature: float | None = None
-    out_of_fold: OutOfFold | None = None
 
 
 def fit(
@@ -120,7 +79,7 @@ def fit(
     """
     images, labels = as_tensor(split.images), as_tensor(split.labels)
     rows = None if held_out is None else torch.from_numpy(np.setdiff1d(np.arange(len(split)), held_out))
-    net.to(memory_format=_memory_format(recipe))  # type: ignore[call-overload]
+    net.to(memory_format=memory_format(recipe))  # type: ignore[call-overload]
     net.train()
     hooks = start_tricks(tricks, net, _sample(images, rows, normalise, device), recipe)
     state = new_state(net, recipe, device, seed)
@@ -146,7 +105,8 @@ def fit(
     _go_on(job, state)
     watcher.begin(state.history)
     halves = next((hook.halves for hook in hooks if hook.halves is not None), None)
-    job = replace(job, prepared=_prepare(job, halves))
+    if halves is not None and world.size == 1:  # several processes synchronise the whole net
+        job = replace(job, prepared=prepare(halves, images, recipe, normalise, device))
     synchronised = world.synchronise(net, device)
     forward = synchronised if halves is None or job.prepared is None else halves.trained
     while not _finished(job, state):
@@ -206,31 +166,6 @@ def _sample(images: Tensor, rows: Tensor | None, normalise: Normalisation, devic
     count = len(images if rows is None else rows)
     chosen = torch.linspace(0, count - 1, min(count, _SAMPLE)).long()
     return normalise(take(images, chosen if rows is None else rows[chosen]).to(device))
-
-
-@torch.no_grad()
-def _prepare(job: "_Job", halves: Halves | None) -> Tensor | None:
-    """What the constant half of the net makes of the images [N, C, H, W]: float32 [N, ...], on the CPU.
-
-    None if there is no such half, the images are augmented, several processes train (which synchronise the whole net),
-    or it would take more than a gibibyte.
-    """
-    if halves is None or job.recipe.flip or job.recipe.shift or job.world.size > 1:
-        return None
-    prepared: Tensor | None = None
-    for start in range(0, len(job.images), _PREPARED_AT_ONCE):
-        x = job.normalise(job.images[start : start + _PREPARED_AT_ONCE].to(job.device))
-        part = halves.constant(x.contiguous(memory_format=_memory_format(job.recipe)))
-        if prepared is None:
-            if part.nbytes // len(part) * len(job.images) > _MOST_PREPARED_BYTES:
-                return None
-            prepared = torch.empty(len(job.images), *part.shape[1:])
-        prepared[start : start + len(part)] = part
-    return prepared
-
-
-def _memory_format(recipe: Recipe) -> torch.memory_format:
-    return torch.channels_last if recipe.channels_last else torch.contiguous_format
 
 
 def _go_on(job: _Job, state: State) -> None:
@@ -361,7 +296,7 @@ def _load(job: _Job, state: State, index: Tensor | slice, size: int, mine: slice
         return take(job.prepared, pick(index, mine)).to(job.device), y
     x = job.normalise(take(job.images, pick(index, mine)).to(job.device))
     x = move(x, None if moves is None else moves[:, mine], job.recipe.shift)
-    return x.contiguous(memory_format=_memory_format(job.recipe)), y
+    return x.contiguous(memory_format=memory_format(job.recipe)), y
 
 
 def _lost(loss: float, epoch: int) -> TrainError:

@@ -23,7 +23,8 @@ from clf_train.data.normalisation import Normalisation
 from clf_train.errors import RecipeError, RunError
 from clf_train.files import whole_file
 from clf_train.loop.checkpoint import Epoch
-from clf_train.loop.fit import OutOfFold, Watcher, fit
+from clf_train.loop.fit import Watcher, fit
+from clf_train.loop.fitted import OutOfFold
 from clf_train.loop.head import fit_head, folds
 from clf_train.models.architecture import Trick
 from clf_train.models.recipe import LEAST_FOLDS, MOST_FOLDS, Recipe

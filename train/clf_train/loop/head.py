@@ -22,7 +22,8 @@ from clf_train.data.preparation import class_weights, validation_rows
 from clf_train.errors import Stopped
 from clf_train.evaluation.calibration import ENOUGH_TO_CALIBRATE, fit_temperature
 from clf_train.loop.checkpoint import Epoch
-from clf_train.loop.fit import Fit, HeadFit, OutOfFold, Watcher
+from clf_train.loop.fit import Watcher
+from clf_train.loop.fitted import Fit, HeadFit, OutOfFold
 from clf_train.models.recipe import Recipe
 
 FOLDS = 5

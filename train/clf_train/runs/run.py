@@ -26,7 +26,7 @@ from clf_train.evaluation.suspects import Suspects
 from clf_train.files import whole_file
 from clf_train.loop import probe
 from clf_train.loop.checkpoint import Epoch
-from clf_train.loop.fit import HeadFit
+from clf_train.loop.fitted import HeadFit
 from clf_train.loop.probe import Probe
 from clf_train.loop.rebuild import build_from, sha256
 from clf_train.models.recipe import Recipe
