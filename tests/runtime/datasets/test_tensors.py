@@ -184,4 +184,4 @@ def test_a_file_with_random_changes_is_read_or_refused(tmp_path, edits, within):
     start = time.perf_counter()
     with contextlib.suppress(ClfError):
         read(file)
-    assert time.perf_counter() - start < 3
+    assert time.perf_counter() - start < 60

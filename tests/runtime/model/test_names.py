@@ -53,4 +53,4 @@ def test_a_hundred_thousand_names_take_no_longer_than_a_hundred_thousand_looks()
     started = time.process_time()
     assert names_fault(names) is None
     assert "class name 100000 is empty" in names_fault([*names, ""])
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 60  # a comparison of each with each would take much longer
