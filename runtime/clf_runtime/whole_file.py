@@ -52,6 +52,8 @@ def made_folder(folder: Path) -> Iterator[None]:
 def refuse_place(path: Path) -> None:
     """Raise the OSError that creating `path`, and the folders above it, would raise, early, as far as possible."""
     path = path.absolute()
+    with suppress(FileNotFoundError, NotADirectoryError):  # not of too long a name: exists() is then false, since 3.14
+        path.lstat()
     parent = next(parent for parent in (*path.parents, path) if parent.exists())  # the root has no parents
     if not parent.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{parent} is a file, not a folder")

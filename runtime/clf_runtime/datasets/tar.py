@@ -1,6 +1,7 @@
 """Read untrusted tar archives, compressed or not: nothing is extracted, so no path in them is followed."""
 
 import importlib
+import math
 import tarfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from clf_runtime.errors import ClfError, ImageError
 
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "lzma"}
 _PIECE_BYTES = 1 << 16
+_MOST_HEADER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def each_member(path: Path) -> Iterator[Member]:
     Raises ImageError if the archive is damaged, or a member is shorter than it claims.
     """
     with _told(path), _unpacked(path) as file, tarfile.open(fileobj=(pieces := _Pieces(file)), mode="r:") as archive:
-        while (info := archive.next()) is not None:
+        while (info := pieces.next_of(archive)) is not None:
             archive.members = []  # type: ignore[attr-defined] # all would stay in memory
             if info.size < 0:  # Python before 3.11.14 would loop forever (CVE-2025-8194)
                 raise ImageError(f"{path}: damaged: a member of {info.size} bytes")
@@ -66,12 +68,23 @@ def each_member(path: Path) -> Iterator[Member]:
 
 
 class _Pieces(InPieces):
-    """InPieces that keep what was read last."""
+    """InPieces that keep what was read last, and limit a header, which tarfile takes whole, in pieces too."""
 
     last = b""
+    _left: float = _MOST_HEADER_BYTES  # also when the archive is opened, which reads its first header
+
+    def next_of(self, archive: tarfile.TarFile) -> tarfile.TarInfo | None:
+        """The next member of the archive that reads this. Raises ValueError if its header is too large."""
+        self._left = _MOST_HEADER_BYTES
+        info = archive.next()
+        self._left = math.inf
+        return info
 
     def read(self, size: int | None = -1) -> bytes:
         self.last = super().read(size)
+        self._left -= len(self.last)
+        if self._left < 0:
+            raise ValueError(f"a header of more than {_MOST_HEADER_BYTES:,} bytes")
         return self.last
 
 

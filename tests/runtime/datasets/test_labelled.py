@@ -320,7 +320,7 @@ def test_a_small_archive_with_a_long_name_takes_no_memory(tmp_path):
     with gzip.open(tmp_path / "x.tar.gz", "wb") as stream:
         stream.write(name.tobuf(tarfile.USTAR_FORMAT) + bytes(64 << 20))
     tracemalloc.start()
-    with pytest.raises(ImageError, match=r"x.tar.gz: damaged or truncated: a read of 67,108,864 bytes at once"):
+    with pytest.raises(ImageError, match=r"x.tar.gz: damaged or truncated: a (read|header) of"):
         open_labelled(tmp_path / "x.tar.gz", CIFAR)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

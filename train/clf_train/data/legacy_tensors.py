@@ -3,6 +3,7 @@
 Everything else about a folder of tensors is in the runtime.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,9 @@ def _load(path: Path) -> np.ndarray:
     try:
         if path.stat().st_size > physical_memory():
             raise DataError(f"{path}: cannot be mapped and does not fit into memory; save it again with torch.save")
-        value = torch.load(str(path), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a sparse tensor, since 2.14, which is refused below
+            value = torch.load(str(path), map_location="cpu", weights_only=True)
     except DataError:
         raise
     except OSError as error:

@@ -13,6 +13,7 @@ from functools import partial
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +33,10 @@ _TRICKS = {"low_frequencies": low_frequencies, "freeze_after": freeze_first_laye
 _PLACES = sysconfig.get_paths()
 _NOT_OWN = tuple(
     str(Path(folder).resolve()) + os.sep
-    for folder in {_PLACES["stdlib"], _PLACES["platstdlib"], _PLACES["purelib"], _PLACES["platlib"]}
+    for folder in {
+        *(_PLACES[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *(str(Path(places[0]).parent) for places in (torch.__path__, np.__path__)),  # a system's may be elsewhere
+    }
 )
 _OURS = ("clf_runtime", "clf_train", "clf_export")
 

@@ -112,7 +112,7 @@ def refuse_early(folder: Path, overwrite: bool) -> None:
     _refuse_name(folder)
     try:
         refuse_existing(folder, overwrite)
-        refuse_place(folder)
+        refuse_place(partial_of(folder))
         is_at_work = partial_of(folder).exists()
     except OSError as error:
         raise _cannot_be_made(folder, error) from None
