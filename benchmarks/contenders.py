@@ -1,10 +1,8 @@
-"""Other ways to run a model, on one thread, for comparison in runtime.py.
-
-Each function returns a function that runs a batch of images, or None if it is not installed.
-"""
+"""Other ways to run a model, on one thread, for comparison in runtime.py."""
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +12,38 @@ from clf_runtime.model.card import ModelCard
 Call = Callable[[], object]
 
 
-def openvino(model: str, card: ModelCard, images: np.ndarray) -> Call | None:
-    """OpenVINO on the same file."""
-    if importlib.util.find_spec("openvino") is None:
-        return None
+@dataclass(frozen=True)
+class Contender:
+    """A way to run a batch of images, and the precision of its arithmetic."""
+
+    name: str
+    precision: str
+    call: Call
+
+
+def contenders(model: str, card: ModelCard, images: np.ndarray) -> Iterator[Contender]:
+    """Those that are installed here, and take this model and batch."""
+    if importlib.util.find_spec("openvino") is not None:
+        yield openvino("openvino", model, images, INFERENCE_PRECISION_HINT="f32")
+        as_it_comes = openvino("openvino_as_it_comes", model, images)
+        if card.precision != "float32" or as_it_comes.precision != "float32":
+            yield as_it_comes
+    for name, precision, make in (("litert", card.precision, litert), ("pytorch", "float32", pytorch)):
+        if (call := make(model, card, images)) is not None:
+            yield Contender(name, precision, call)
+
+
+def openvino(name: str, model: str, images: np.ndarray, **options: str) -> Contender:
+    """OpenVINO on the same file; the precision is that of what is not quantised."""
     import openvino
 
     core = openvino.Core()
-    options = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core.compile_model(core.read_model(model), "CPU", options)
+    compiled = core.compile_model(core.read_model(model), "CPU", {"INFERENCE_NUM_THREADS": 1, **options})
+    precision = {"f32": "float32", "bf16": "bfloat16"}.get(
+        found := compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(), found
+    )
     request = compiled.create_infer_request()
-    return lambda: request.infer([images])
+    return Contender(name, precision, lambda: request.infer([images]))
 
 
 def litert(model: str, card: ModelCard, images: np.ndarray) -> Call | None:

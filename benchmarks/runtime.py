@@ -3,7 +3,8 @@
     python benchmarks/runtime.py [MODEL.onnx...] [--seconds S]
 
 MODEL takes uint8 or float32 images; the default are models of a checkout. Every figure is a pair, measured alternately
-in one run; what matters are the ratios, ours to bare. OpenVINO, PyTorch and LiteRT are measured too if installed;
+in one run; what matters are the ratios, ours to bare. OpenVINO (in float32 and, where that is another precision, as it
+comes), PyTorch and LiteRT are measured too if installed, with the precision that each computes in;
 LiteRT needs MODEL.tflite beside MODEL.onnx, from to_litert.py. The last line is JSON.
 """
 
@@ -22,7 +23,7 @@ from pathlib import Path
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import numpy as np
 import onnxruntime
-from contenders import litert, openvino, pytorch
+from contenders import contenders
 
 from clf_runtime import Classifier, answer_files, answer_stream
 from clf_runtime.engine.threads import usable_processors
@@ -107,11 +108,12 @@ def latency(model: str, seconds: float, batch: int) -> dict:
         figures["list_to_ours"] = round(pair["single"] / pair["ours"], 4)
     found |= in_turns(seconds / 2, bare_default=lambda: default.run(None, {name: images}))
     figures |= {k: round(1e6 * v / batch, 2) for k, v in found.items()}
-    for contender in (openvino, litert, pytorch):
-        if (call := contender(model, classifier.card, images)) is not None:
-            pair = in_turns(seconds / 2, ours=ours, other=call)
-            figures[contender.__name__] = round(1e6 * pair["other"] / batch, 2)
-            figures[f"{contender.__name__}_to_ours"] = round(pair["other"] / pair["ours"], 4)
+    figures["precision"] = classifier.card.precision
+    for contender in contenders(model, classifier.card, images):
+        pair = in_turns(seconds / 2, ours=ours, other=contender.call)
+        figures[contender.name] = round(1e6 * pair["other"] / batch, 2)
+        figures[f"{contender.name}_precision"] = contender.precision
+        figures[f"{contender.name}_to_ours"] = round(pair["other"] / pair["ours"], 4)
     return figures
 
 
