@@ -56,10 +56,12 @@ def _opencv(model):  # type: ignore[no-untyped-def]
     import cv2
 
     net = cv2.dnn.readNetFromONNX(model)
+    names = sorted(net.getUnconnectedOutLayersNames(), key=lambda name: name != "probabilities")
 
     def run(images):  # type: ignore[no-untyped-def]
         net.setInput(images)
-        return net.forward(net.getUnconnectedOutLayersNames())
+        probabilities, *others = net.forward(names)
+        return [probabilities, *(other.reshape(len(other)) for other in others)]  # [batch, 1] in OpenCV 4
 
     return run
 

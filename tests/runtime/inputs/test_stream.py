@@ -270,7 +270,7 @@ def live(tiny_file):
     ) as process:
         came = bytearray()
 
-        def ask(data, seconds=20.0):
+        def ask(data, seconds=120.0):
             process.stdin.write(data)
             process.stdin.flush()
             while b"\n" not in came:
