@@ -10,6 +10,7 @@ import pytest
 CODE = """
 import os, sys, threading
 
+threads = len(os.listdir("/proc/self/task"))  # an emulator has one of its own
 seen = []
 def hook(event, arguments):
     writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
@@ -22,7 +23,7 @@ classifier = Classifier.load(sys.argv[1])
 for _ in range(3):
     classifier.predict(sys.argv[2])
 sockets = [l for f in os.listdir("/proc/self/fd") for l in [os.path.realpath("/proc/self/fd/" + f)] if "socket" in l]
-print(seen, sockets, len(os.listdir("/proc/self/task")))
+print(seen, sockets, len(os.listdir("/proc/self/task")) - threads)
 """
 
 
@@ -40,6 +41,6 @@ def test_no_socket_no_thread_no_file(tiny_file, tmp_path):
         [sys.executable, "-c", CODE, tiny_file, str(image)], env=environment, cwd=home, capture_output=True, text=True
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == "[] [] 1\n"
+    assert ended.stdout == "[] [] 0\n"
     assert os.listdir(home) == []
     assert sorted(os.listdir(tmp_path)) == before
