@@ -45,7 +45,7 @@ class Processor:
 
 
 PROCESSORS = {
-    "arm64": Processor("arm64", "aarch64", "aarch64-linux-gnu", "cortex-a76"),  # a Raspberry Pi 5; a 4 lacks half precision
+    "arm64": Processor("arm64", "aarch64", "aarch64-linux-gnu", "cortex-a76"),  # a Pi 5; a 4 lacks half precision
     "armhf": Processor("armhf", "arm", "arm-linux-gnueabihf"),  # 32-bit Raspberry Pi OS; qemu's most capable
     "cortex-a7": Processor("armhf", "arm", "arm-linux-gnueabihf", "cortex-a7"),  # a Raspberry Pi 2
     "riscv64": Processor("riscv64", "riscv64", "riscv64-linux-gnu"),

@@ -1,12 +1,13 @@
 """From a JPEG on disk to the answer, ours beside a bare script of Pillow and onnxruntime: time, memory, cold and warm.
 
-    python benchmarks/whole_cost.py [MODEL.onnx] [--pairs N]
+    python benchmarks/whole_cost.py [MODEL.onnx] [--pairs N] [--openvino FILE] [--ultralytics FILE]
 
 The photographs are drawn: 640x480 and 4000x3000. Cold is a process from its start to its end, `clf-predict` as its
 entry point starts it, beside the script below; warm is one photograph after another in a process that has answered
 some, `answer_files` beside the script's loop. Each figure is the median of the ratios of N pairs that ran alternately,
-ours to bare; times of this machine mean little. Memory is the peak (VmHWM) of the cold process. OpenVINO's Model API
-is measured warm too if it is installed (openvino-model-api). The last line is JSON.
+ours to bare; times of this machine mean little. Memory is the peak (VmHWM) of the cold process. FILE is what
+`clf-export MODEL --for openvino` or `--for ultralytics` wrote: the tool's own prediction is measured warm too, relative
+to bare, with a Python that has the tool beside numpy, onnxruntime, Pillow and typer. The last line is JSON.
 """
 
 import argparse
@@ -49,7 +50,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default=str(ROOT / "artifacts/conv.onnx"), metavar="MODEL")
     parser.add_argument("--pairs", type=int, default=15, metavar="N")
+    parser.add_argument("--openvino", metavar="FILE", help="for OpenVINO's Model API")
+    parser.add_argument("--ultralytics", metavar="FILE", help="for Ultralytics")
     options = parser.parse_args()
+    tools: dict[str, Callable[[Path], object]] = {}
+    if options.openvino:
+        tools["openvino"] = model_api(options.openvino)
+    if options.ultralytics:
+        tools["ultralytics"] = ultralytics(options.ultralytics)
     record: dict[str, object] = {"model": Path(options.model).name, "pairs": options.pairs}
     with tempfile.TemporaryDirectory(prefix="clf-whole-cost-") as folder:
         for width, height in SIZES:
@@ -59,7 +67,7 @@ def main() -> None:
                 "cold_time": cold(options.model, photo, options.pairs, "time"),
                 "cold_processor_time": cold(options.model, photo, options.pairs, "processor"),
                 "cold_memory": cold(options.model, photo, 3, "memory"),
-                **warm(options.model, photo, options.pairs),
+                **warm(options.model, photo, options.pairs, tools),
             }
             record[f"{width}x{height}"] = found
             print(f"{width}x{height}: " + ", ".join(f"{name} {ratio:.3f}" for name, ratio in found.items()))
@@ -102,8 +110,8 @@ def processor_time() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def warm(model: str, photo: Path, pairs: int) -> dict[str, float]:
-    """The median ratios of one answer in a warm process."""
+def warm(model: str, photo: Path, pairs: int, tools: dict[str, Callable[[Path], object]]) -> dict[str, float]:
+    """The median ratios of one answer in a warm process: ours to bare, and each tool's to bare."""
     from clf_runtime import Classifier, answer_files
 
     space: dict[str, object] = {}
@@ -122,27 +130,30 @@ def warm(model: str, photo: Path, pairs: int) -> dict[str, float]:
         for _ in range(count):
             bare(photo)  # type: ignore[operator]
 
-    calls = [ours, theirs]
-    if api := model_api(model):
-        calls.append(lambda: [api(photo) for _ in range(count)])
+    calls = [ours, theirs, *((lambda t=tool: [t(photo) for _ in range(count)]) for tool in tools.values())]
     ratios = paired([lambda c=call: seconds(c) for call in calls], pairs)
-    return dict(zip(("warm_time", "warm_time_model_api_to_bare"), [ratios[0], *ratios[1:]], strict=False))
+    return {"warm_time": ratios[0], **{f"warm_{n}_to_bare": r for n, r in zip(tools, ratios[1:], strict=True)}}
 
 
-def model_api(model: str) -> Callable[[Path], object] | None:
-    """OpenVINO Model API's own prediction, from a file; None where it is not installed, or refuses the model."""
-    try:
-        from model_api.models import ClassificationModel
-    except ImportError:
-        return None
+def model_api(file: str) -> Callable[[Path], object]:
+    """OpenVINO Model API's own prediction of a picture, which OpenCV reads, on one thread."""
     import cv2
+    from model_api.adapters import OpenvinoAdapter, create_core
+    from model_api.models import Model
 
-    try:
-        loaded = ClassificationModel.create_model(model, configuration={"output_raw_scores": True})
-    except Exception as error:
-        print(f"Model API does not take the model: {error}", file=sys.stderr)
-        return None
-    return lambda photo: loaded(cv2.cvtColor(cv2.imread(str(photo)), cv2.COLOR_BGR2RGB))
+    settings = {"EXECUTION_MODE_HINT": "ACCURACY", "INFERENCE_NUM_THREADS": 1}
+    loaded = Model.create_model(
+        OpenvinoAdapter(create_core(), file, device="CPU", plugin_config=settings), preload=True
+    )
+    return lambda photo: loaded(cv2.imread(str(photo)))
+
+
+def ultralytics(file: str) -> Callable[[Path], object]:
+    """Ultralytics' own prediction of a picture's file, by onnxruntime."""
+    from ultralytics import YOLO
+
+    loaded = YOLO(file, task="classify")
+    return lambda photo: loaded.predict(photo, verbose=False, device="cpu")
 
 
 def seconds(call: Callable[[], object]) -> float:

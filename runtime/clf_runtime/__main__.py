@@ -1,5 +1,5 @@
 """`python -m clf_runtime` is `clf-predict`."""
 
-from clf_runtime.commands.predict import main
+from clf_runtime.commands.predict import program
 
-main()
+program()

@@ -2,10 +2,11 @@
 
 import gc
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from clf_runtime.commands.answers import print_answers, watching_drift
 from clf_runtime.commands.heat_map import explain_image, refuse_to_explain, write_heat_map
@@ -211,6 +212,17 @@ def main() -> NoReturn:
     """Run `clf-predict`."""
     gc.set_threshold(50_000)  # imported modules stay: collecting among them costs a cold start 10 ms
     run(_main, NAME, "cpu")
+
+
+def program() -> NoReturn:
+    """Run `clf-predict` as a process that ends at once, what it printed being out: its memory need not be freed.
+
+    Taking the interpreter, onnxruntime and a model of 3 MB down takes 6 to 14 ms of a cold start of 160.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        os._exit(cast(int, end.code))
 
 
 def _main() -> Any:

@@ -240,3 +240,16 @@ def test_no_closed_or_full_stream_is_a_traceback_or_hides_an_error(tiny_file, re
     assert done.returncode == 2
     if redirection.startswith("2"):
         assert done.stdout == f"{red}: red 0.9992\n" * 2
+
+
+def test_the_program_ends_at_once_and_all_that_it_printed_is_out(tiny_file, tmp_path):
+    np.save(tmp_path / "many.npy", np.zeros((20_000, 3, 8, 8), np.uint8))
+    code = (
+        "import atexit; atexit.register(print, 'taken down')\n"
+        "from clf_runtime.commands.predict import program; program()"
+    )
+    command = [sys.executable, "-c", code, "--model", tiny_file, "--quiet"]
+    ended = subprocess.run([*command, tmp_path / "many.npy"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr, ended.stdout.count("\n")) == (0, "", 20_000)
+    assert "taken down" not in ended.stdout
+    assert subprocess.run([*command, tmp_path / "none.npy"], capture_output=True).returncode == 2
