@@ -5,7 +5,7 @@ Files, folders and streams are read by pipeline.py, which calls a Classifier ima
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from clf_runtime.errors import DeviceError, ImageError, ModelError, called
 from clf_runtime.inputs.array_like import as_array, is_array
 from clf_runtime.inputs.arrays import BLOCK, to_batch
 from clf_runtime.inputs.batching import Image, takes_as_is, to_batch_of_one, to_batches
-from clf_runtime.model.assumptions import Assumptions
 from clf_runtime.model.card import ModelCard
 from clf_runtime.model.familiarity import NO_FAMILIARITY
 from clf_runtime.model.file import find_model, read_model, refuse_key_twice
@@ -23,6 +22,9 @@ from clf_runtime.model.integrity import refuse_another, refuse_damaged, sha256_o
 from clf_runtime.model.interface import read_interface
 from clf_runtime.pipeline import Answered, predict_file
 from clf_runtime.prediction import UNKNOWN, Prediction, Predictions, Reject, check_probability
+
+if TYPE_CHECKING:
+    from clf_runtime.model.assumptions import Assumptions
 
 _NO_DISTRIBUTION = "is not a probability distribution (NaN, negative, or does not sum to 1)"
 _UINT8 = np.dtype(np.uint8)
@@ -53,7 +55,7 @@ class Classifier:
         tf32: bool = False,
         log: str | None = None,
         sha256: str | None = None,
-        assume: Assumptions | None = None,
+        assume: "Assumptions | None" = None,
     ) -> None:
         """Load the bytes of an `.onnx` file; `where` names it in errors. See `load`."""
         if threads < 0:
@@ -101,7 +103,7 @@ class Classifier:
         tf32: bool = False,
         log: str | None = None,
         sha256: str | None = None,
-        assume: Assumptions | None = None,
+        assume: "Assumptions | None" = None,
     ) -> "Classifier":
         """Load an `.onnx` file, or without `path` the CIFAR-10 model that ships with clf-edge.
 
