@@ -63,7 +63,7 @@ def test_its_extras_and_base_are_the_design_s(wheel):
     for command in (
         "clf-train = clf_train.commands.train:main",
         "clf-export = clf_export.commands.export:main",
-        "clf-predict = clf_runtime.commands.predict:main",
+        "clf-predict = clf_runtime.commands.predict:program",
         "clf-score = clf_runtime.commands.score:main",
         "clf-eval = clf_runtime.commands.eval:main",
         "clf-bench = clf_runtime.commands.bench:main",
