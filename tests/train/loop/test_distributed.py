@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from clf_train import read_run
-from clf_train.loop.distributed import ALONE, World
+from clf_train.errors import ProcessLost
+from clf_train.loop.distributed import ALONE, World, explaining_process_loss
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8])
@@ -133,3 +134,11 @@ def test_one_of_several_processes_ends_without_taking_the_interpreter_down(launc
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("clf-edge ")
     assert ("taken down" in ended.stdout) is not launched
+
+
+def test_a_pytorch_without_libuv_says_what_to_set(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    said = "use_libuv was requested but PyTorch was built without libuv support, run with USE_LIBUV=0 to disable it."
+    with pytest.raises(ProcessLost, match="set USE_LIBUV=0"), explaining_process_loss():
+        raise torch.distributed.DistStoreError(said)

@@ -120,12 +120,16 @@ def join(device: str) -> Iterator[World]:
 
 @contextmanager
 def explaining_process_loss() -> Iterator[None]:
-    """Turn PyTorch's exceptions for a lost process into ProcessLost."""
+    """Turn PyTorch's exceptions for a lost process into ProcessLost; a lack of libuv says what to set."""
     try:
         yield
     except RuntimeError as error:
         if isinstance(error, TrainError) or not is_of_the_network(error):
             raise
+        if "USE_LIBUV" in str(error):  # Debian's build
+            raise TrainError(
+                "this PyTorch was built without libuv: set USE_LIBUV=0 for torchrun and all it starts"
+            ) from None
         reason = brief(RuntimeError(re.sub(r"\[\S+:\d+\]|\[\S+\]:\d+", "", str(error))), 80)
         raise ProcessLost(f"another process of this training was lost ({reason.strip(' .:')})") from None
 
