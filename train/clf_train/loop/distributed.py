@@ -127,9 +127,7 @@ def explaining_process_loss() -> Iterator[None]:
         if isinstance(error, TrainError) or not is_of_the_network(error):
             raise
         if "USE_LIBUV" in str(error):  # Debian's build
-            raise TrainError(
-                "this PyTorch was built without libuv: set USE_LIBUV=0 for torchrun and all it starts"
-            ) from None
+            raise ProcessLost("this PyTorch was built without libuv: set USE_LIBUV=0 for torchrun") from None
         reason = brief(RuntimeError(re.sub(r"\[\S+:\d+\]|\[\S+\]:\d+", "", str(error))), 80)
         raise ProcessLost(f"another process of this training was lost ({reason.strip(' .:')})") from None
 
