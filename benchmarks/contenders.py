@@ -22,12 +22,15 @@ class Contender:
 
 
 def contenders(model: str, card: ModelCard, images: np.ndarray) -> Iterator[Contender]:
-    """Those that are installed here, and take this model and batch."""
+    """Those that are installed here, and take this model and batch; OpenVINO also the float32 file beside an int8."""
     if importlib.util.find_spec("openvino") is not None:
         yield openvino("openvino", model, images, INFERENCE_PRECISION_HINT="f32")
         as_it_comes = openvino("openvino_as_it_comes", model, images)
         if card.precision != "float32" or as_it_comes.precision != "float32":
             yield as_it_comes
+        whole = Path(model).with_name(Path(model).name.replace(".int8.", "."))
+        if card.precision == "int8" and whole.is_file():
+            yield openvino("openvino_on_float32", str(whole), images)
     for name, precision, make in (("litert", card.precision, litert), ("pytorch", "float32", pytorch)):
         if (call := make(model, card, images)) is not None:
             yield Contender(name, precision, call)

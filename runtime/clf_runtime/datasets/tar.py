@@ -15,6 +15,7 @@ from clf_runtime.errors import ClfError, ImageError
 _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "lzma"}
 _PIECE_BYTES = 1 << 16
 _MOST_HEADER_BYTES = 1 << 20
+_MOST_KEPT = 100  # entries; git archive has one
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ class _Pieces(InPieces):
         self._left = _MOST_HEADER_BYTES
         info = archive.next()
         self._left = math.inf
+        kept = archive.pax_headers  # those that hold for all members: tarfile keeps them, and copies them for each
+        if len(kept) > _MOST_KEPT or sum(len(key) + len(value) for key, value in kept.items()) > _MOST_HEADER_BYTES:
+            raise ValueError("headers for all members that exceed the limits")
         return info
 
     def read(self, size: int | None = -1) -> bytes:

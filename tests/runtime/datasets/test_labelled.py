@@ -313,6 +313,25 @@ def test_a_source_that_another_takes_the_place_of_is_refused(tmp_path, kind):
         labelled.opened.labels()
 
 
+def test_headers_for_all_members_take_no_memory(tmp_path):
+    """tarfile keeps them up to the end: 40 of a megabyte each are packed to 180 kB."""
+    with gzip.open(tmp_path / "x.tar.gz", "wb", 1) as stream:
+        for i in range(40):
+            text = b"1000020 K%04d=" % i + b"x" * 1_000_006
+            text = text[:1_000_019] + b"\n"
+            header = tarfile.TarInfo("g")
+            header.type, header.size = tarfile.XGLTYPE, len(text)
+            stream.write(header.tobuf(tarfile.USTAR_FORMAT) + text + bytes(-len(text) % 512))
+            stream.write(tarfile.TarInfo(f"{i}.png").tobuf(tarfile.USTAR_FORMAT))
+        stream.write(bytes(1024))
+    tracemalloc.start()
+    with pytest.raises(ImageError, match=r"x.tar.gz: damaged or truncated: headers for all members"):
+        open_labelled(tmp_path / "x.tar.gz", CIFAR)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
+
+
 def test_a_small_archive_with_a_long_name_takes_no_memory(tmp_path):
     """tarfile would read a name of as many bytes as its header claims, and gzip packs them to a thousandth."""
     name = tarfile.TarInfo("x")

@@ -1,16 +1,12 @@
-"""Models on the Hugging Face Hub, fetched from a local server that gives the answers of the Hub's few endpoints."""
+"""Models on the Hugging Face Hub, fetched from a local server that stands for it."""
 
 import errno
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -24,165 +20,13 @@ from clf_runtime.commands.predict import main as predict
 from clf_runtime.diagnostics import bench as benching
 from clf_runtime.diagnostics import doctor as doctoring
 from clf_runtime.diagnostics.subprocesses import Ended
-from clf_runtime.errors import MissingExtraError, ModelError
+from clf_runtime.errors import ModelError
 from clf_runtime.model.file import find_model
-from clf_runtime.model.hub import parse_address
-
-FIRST, SECOND = "1" * 40, "2" * 40
-
-
-class Hub:
-    """A repository `owner/name` as the Hub serves it: of each commit the files, and which commit `main` is."""
-
-    def __init__(self):
-        self.commits, self.main, self.asked, self.agents = {}, FIRST, [], set()
-        self.failing = None  # a status, and the error code of the Hub
-        self.sizes, self.body = {}, None
-
-    def answer(self, method, path):
-        """Status, headers and body of an answer."""
-        if self.failing is not None:
-            status, code = self.failing
-            return status, {"X-Error-Code": code} if code else {}, b"{}"
-        if self.body is not None:
-            return 200, {}, self.body
-        path = path.partition("?")[0]
-        if found := re.fullmatch(r"/api/models/owner/name(?:/revision/(.+))?", path):
-            if (commit := self._commit(found[1] or "main")) is None:
-                return 404, {"X-Error-Code": "RevisionNotFound"}, b"{}"
-            files = [
-                {"rfilename": name, "size": self.sizes.get(name, len(data)), "blobId": "b"}
-                for name, data in self.commits[commit].items()
-            ]
-            return 200, {}, json.dumps({"id": "owner/name", "sha": commit, "siblings": files}).encode()
-        if found := re.fullmatch(r"/owner/name/resolve/([^/]+)/(.+)", path):
-            if (commit := self._commit(found[1])) is None:
-                return 404, {"X-Error-Code": "RevisionNotFound"}, b""
-            if (data := self.commits[commit].get(found[2])) is None:
-                return 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}, b""
-            return 200, {"ETag": f'"{sha256(data).hexdigest()}"', "X-Repo-Commit": commit}, data
-        return 404, {"X-Error-Code": "RepoNotFound"}, b"{}"
-
-    def _commit(self, revision):
-        commit = {"main": self.main, "v1": FIRST}.get(revision.replace("%2F", "/"), revision)
-        return commit if commit in self.commits else None
-
-
-@contextmanager
-def serving(hub):
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self):
-            status, headers, body = hub.answer(self.command, self.path)
-            hub.asked.append(f"{self.command} {self.path.removesuffix('?blobs=true').removesuffix('?blobs=True')}")
-            hub.agents.add(self.headers["User-Agent"])
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
-
-        do_GET = do_HEAD  # noqa: N815
-
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch, tiny_model):
-    """A Hub with one model, asked by huggingface_hub, whose cache is empty."""
-    pytest.importorskip("huggingface_hub", reason='models on the Hub need huggingface_hub: pip install "clf-edge[hub]"')
-    from huggingface_hub import constants
-
-    hub = Hub()
-    hub.commits[FIRST] = {"README.md": b"# A model", "model.onnx": tiny_model(), "run.py": b"raise SystemExit"}
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)  # as in a process that nothing else imported it in
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "http_proxy", "HTTP_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serving(hub) as endpoint:
-        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        yield hub
-
-
-@pytest.fixture
-def unreachable(hub, monkeypatch):
-    """From now on nobody listens where the Hub was."""
-    from huggingface_hub import constants
-
-    def cut():
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            endpoint = f"http://127.0.0.1:{free.getsockname()[1]}"
-        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-
-    return cut
 
 
 def found(address):
     notes = []
     return find_model(address, notes.append), notes
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("hf://owner/name", ("owner/name", None, None)),
-        ("hf://o.w-n_er/n4me@v1.0", ("o.w-n_er/n4me", "v1.0", None)),
-        ("hf://owner/name@refs/pr/3/onnx/a-b.onnx", ("owner/name", "refs/pr/3", "onnx/a-b.onnx")),
-        (f"hf://owner/name@{FIRST}/model.onnx", ("owner/name", FIRST, "model.onnx")),
-    ],
-)
-def test_an_address_is_parsed(text, parts):
-    address = parse_address(text)
-    assert ((address.repository, address.revision, address.file), str(address)) == (parts, text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("hf://", "hf://name", "hf:///name", "hf://owner/", "hf://owner/name/", "hf://owner/name@", "hf://a b/c"),
-        *("hf://../name", "hf://owner/..", "hf://o--x/name", "hf://owner/name.git", "hf://-o/name", "hf://owner/n\n"),
-        *("hf://owner/name@../main", "hf://owner/name@a..b", "hf://owner/name@a%2F..", "hf://owner/name@-x"),
-        *("hf://owner/name/../a.onnx", "hf://owner/name//a.onnx", "hf://owner/name/.git/a.onnx", "hf://o/n/a\\b.onnx"),
-        *(
-            "hf://owner/name/model.bin",
-            "hf://owner/name/model.onnx/x",
-            "hf://owner/name/.onnx",
-            "hf://owner/name/é.onnx",
-        ),
-        *(
-            "hf://owner/name/a?b.onnx",
-            "hf://owner/name/a.onnx\n",
-            "hf://datasets/owner/name",
-            "hf://" + "a" * 200 + "/b",
-        ),
-    ],
-)
-def test_anything_else_is_refused_before_huggingface_hub_is_loaded(text, monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ModelError, match="not the address of a model on the Hugging Face Hub"):
-        find_model(text, print)
-
-
-def test_without_huggingface_hub_the_message_is_the_install_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtraError, match=r'^hf://a/b: .*pip install "clf-edge\[hub\]"$'):
-        find_model("hf://a/b", print)
 
 
 def test_telemetry_is_off_in_a_process_of_ours():
@@ -198,10 +42,10 @@ def test_telemetry_is_off_in_a_process_of_ours():
 
 def test_only_the_model_is_fetched_once_and_nothing_is_told(hub, tmp_path):
     path, notes = found("hf://owner/name")
-    assert path.read_bytes() == hub.commits[FIRST]["model.onnx"]
-    assert notes == [f"hf://owner/name: model.onnx of commit {FIRST[:12]}"]
+    assert path.read_bytes() == hub.commits[hub.first]["model.onnx"]
+    assert notes == [f"hf://owner/name: model.onnx of commit {hub.first[:12]}"]
     assert found("hf://owner/name@v1/model.onnx")[0] == path
-    assert found(f"hf://owner/name@{FIRST}/model.onnx") == (path, [])
+    assert found(f"hf://owner/name@{hub.first}/model.onnx") == (path, [])
     listing = "/api/models/owner/name"
     file = "/owner/name/resolve/{}/model.onnx"
     assert hub.asked == [
@@ -214,7 +58,8 @@ def test_only_the_model_is_fetched_once_and_nothing_is_told(hub, tmp_path):
 
 def test_a_new_commit_is_noticed_and_an_old_one_can_be_pinned(hub, tiny_model):
     found("hf://owner/name")
-    hub.commits[SECOND], hub.main = {"model.onnx": tiny_model(size=(9, 9))}, SECOND
+    second = "2" * 40
+    hub.commits[second], hub.main = {"model.onnx": tiny_model(size=(9, 9))}, second
     assert found("hf://owner/name")[0].read_bytes() == tiny_model(size=(9, 9))
     assert found("hf://owner/name@v1")[0].read_bytes() == tiny_model()
 
@@ -229,7 +74,7 @@ def test_a_new_commit_is_noticed_and_an_old_one_can_be_pinned(hub, tiny_model):
     ],
 )
 def test_a_repository_with_none_or_several_is_refused(hub, file, address, message):
-    files = hub.commits[FIRST]
+    files = hub.commits[hub.first]
     if file is None or ".." in file:
         del files["model.onnx"]
     if file:
@@ -291,7 +136,7 @@ def test_without_the_hub_a_cached_revision_is_used_and_said(hub, unreachable, mo
     for address in ("hf://owner/name@v1", "hf://owner/name@v1/model.onnx"):
         ended = command(predict, tmp_path / "x.npy", "--model", address)
         assert (ended.code, ended.out.count("\n")) == (0, 1)
-        assert f"the cached model.onnx of commit {FIRST[:12]} is used" in ended.err
+        assert f"the cached model.onnx of commit {hub.first[:12]} is used" in ended.err
         why = {"no network": "cannot be reached", "offline": "HF_HUB_OFFLINE is set", "5xx": "answers with status 500"}
         assert why[how] in ended.err
     assert Classifier.load("hf://owner/name@v1").notes[0].endswith("is used")
@@ -302,7 +147,7 @@ def test_without_the_hub_a_cached_revision_is_used_and_said(hub, unreachable, mo
 
 
 def test_another_sha256_is_refused(hub, command):
-    right = sha256(hub.commits[FIRST]["model.onnx"]).hexdigest()
+    right = sha256(hub.commits[hub.first]["model.onnx"]).hexdigest()
     assert command(predict, "--model", "hf://owner/name", "--sha256", right, "--card").code == 0
     ended = command(predict, "--model", "hf://owner/name", "--sha256", "0" * 64, "--card", "--quiet")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
@@ -354,14 +199,14 @@ def test_every_command_takes_an_address(hub, command, tmp_path, monkeypatch):
     np.savez(tmp_path / "d.npz", images=images, labels=np.arange(3), names=np.array(["red", "green", "blue"]))
     ended = command(evaluate, "hf://owner/name", tmp_path / "d.npz", "--json")
     assert (ended.code, json.loads(ended.out)["accuracy"]) == (0, 1.0), ended.err
-    assert f"model.onnx of commit {FIRST[:12]}" in ended.err
+    assert f"model.onnx of commit {hub.first[:12]}" in ended.err
     monkeypatch.setattr(benching, "COLD_STARTS", 1)
     ended = command(bench, "hf://owner/name", "--seconds", "0.1", "--quiet", "--json")
     assert (ended.code, Path(json.loads(ended.out)["model"]).name) == (0, "model.onnx"), ended.err
     monkeypatch.setattr(doctoring, "run_python", lambda arguments, seconds: Ended(1, "", "no child is started"))
     checks = json.loads(command(doctor, "hf://owner/name", "--json").out)["checks"][-2:]
     assert [(check["name"], check["text"].rpartition("; ")[2]) for check in checks] == [
-        ("hub", f"hf://owner/name: model.onnx of commit {FIRST[:12]}"),
+        ("hub", f"hf://owner/name: model.onnx of commit {hub.first[:12]}"),
         ("model", "not tried"),
     ]
     checks = json.loads(command(doctor, "hf://owner/other", "--json").out)["checks"]
