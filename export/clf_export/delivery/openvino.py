@@ -11,7 +11,7 @@ import numpy as np
 from clf_export.delivery.original import Original
 from clf_export.delivery.rework import first_output_only, pixels_as_floats, refuse_no_picture, to_bytes
 from clf_export.delivery.tool import Tool, Written
-from clf_export.delivery.words import single_words, told_fit
+from clf_export.delivery.words import describe_fit, single_words
 
 _RESIZE = {"stretch": "standard", "crop": "crop", "pad": "fit_to_window_letterbox"}
 
@@ -38,7 +38,7 @@ def write(original: Original, place: Path) -> Written:
     }
     data = to_bytes(model, original, {f"model_info {key}": value for key, value in info.items()})
     place.write_bytes(data)
-    lines = [_EXACTLY, *renamed, *told_fit(geometry, _RESIZE, "Model API")]
+    lines = [_EXACTLY, *renamed, *describe_fit(geometry, _RESIZE, "Model API")]
     if geometry.fit == "pad" and len(set(background)) > 1:
         lines.append(f"Model API pads with one grey, {info['pad_value']}, instead of {background}")
     return Written(data, lambda images: _to_255(images, card.value_range[1]), lines=tuple(lines))

@@ -18,7 +18,7 @@ from clf_export.delivery.rework import (
     to_bytes,
 )
 from clf_export.delivery.tool import Tool, Written
-from clf_export.delivery.words import told_fit
+from clf_export.delivery.words import describe_fit
 
 _BILINEAR = 2  # PIL.Image.Resampling.BILINEAR
 
@@ -54,7 +54,7 @@ def write(original: Original, place: Path) -> Written:
     for name, content in (("config.json", config), ("preprocessor_config.json", processor)):
         (place / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
     high = card.value_range[1]
-    lines = told_fit(card.picture_geometry, {"stretch"}, "transformers")
+    lines = describe_fit(card.picture_geometry, {"stretch"}, "transformers")
     return Written(data, lambda images: images.astype(np.float32) / np.float32(high), _softmax, tuple(lines))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from clf_export.delivery.original import Original
 from clf_export.delivery.rework import first_output_only, one_image_each, pixels_as_floats, refuse_no_picture, to_bytes
 from clf_export.delivery.tool import Tool, Written
-from clf_export.delivery.words import told_fit
+from clf_export.delivery.words import describe_fit
 
 
 def write(original: Original, place: Path) -> Written:
@@ -34,7 +34,7 @@ def write(original: Original, place: Path) -> Written:
     }
     data = to_bytes(model, original, keys)
     place.write_bytes(data)
-    lines = told_fit(card.picture_geometry, {"crop"} if height == width else {"stretch"}, "Ultralytics")
+    lines = describe_fit(card.picture_geometry, {"crop"} if height == width else {"stretch"}, "Ultralytics")
     high = card.value_range[1]
     return Written(data, lambda images: images.astype(np.float32) / np.float32(high), lines=tuple(lines), alone=True)
 

@@ -19,7 +19,7 @@ def one_line_each(names: Sequence[str]) -> str:
     return "".join(" ".join(name.split()) + "\n" for name in names)
 
 
-def told_fit(geometry: Geometry, fits: Container[str], tool: str) -> list[str]:
+def describe_fit(geometry: Geometry, fits: Container[str], tool: str) -> list[str]:
     """A line that says what becomes of pictures of another size, where the tool resizes them otherwise."""
     if geometry.fit in fits:
         return [f"{tool} resizes pictures itself, with its own filter: give it them at the model's size to be exact"]

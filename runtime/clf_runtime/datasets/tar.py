@@ -51,7 +51,11 @@ def each_member(path: Path) -> Iterator[Member]:
 
     Raises ImageError if the archive is damaged, or a member is shorter than it claims.
     """
-    with _told(path), _unpacked(path) as file, tarfile.open(fileobj=(pieces := _Pieces(file)), mode="r:") as archive:
+    with (
+        _naming(path),
+        _unpacked(path) as file,
+        tarfile.open(fileobj=(pieces := _Pieces(file)), mode="r:") as archive,
+    ):
         while (info := pieces.next_of(archive)) is not None:
             archive.members = []  # type: ignore[attr-defined] # all would stay in memory
             if info.size < 0:  # Python before 3.11.14 would loop forever (CVE-2025-8194)
@@ -93,7 +97,8 @@ class _Pieces(InPieces):
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what tarfile and the decompressors raise into an ImageError that names the archive."""
     try:
         yield
     except (ClfError, OSError, MemoryError):
@@ -105,7 +110,7 @@ def _told(path: Path) -> Iterator[None]:
 def _read(archive: tarfile.TarFile, info: tarfile.TarInfo, most: int, path: Path) -> bytes:
     if info.size > most:
         raise ImageError(f"{path}: {info.name} exceeds the limit of {most:,} bytes")
-    with _told(path):
+    with _naming(path):
         stream = archive.extractfile(info)
         assert stream is not None
         return b"".join(_pieces(stream))

@@ -129,7 +129,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def told_assumptions(assumed: Assumptions) -> str:
+def describe_assumptions(assumed: Assumptions) -> str:
     """The normalisation in words; empty if there is none."""
     parts = [
         f"{name} {' '.join(f'{v:g}' for v in values)}"

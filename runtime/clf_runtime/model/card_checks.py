@@ -26,7 +26,7 @@ from clf_runtime.model.records import (
     Parity,
 )
 from clf_runtime.model.reference import Reference, reference_fault
-from clf_runtime.model.values import fits, is_a, is_share, told
+from clf_runtime.model.values import fits, is_a, is_share, quoted
 
 if TYPE_CHECKING:
     from clf_runtime.model.card import ModelCard
@@ -43,7 +43,7 @@ def check_card(card: "ModelCard") -> None:
     def demand(condition: bool, field: str, wanted: str) -> None:
         if not condition:
             raise ModelError(
-                f"the model's card is invalid: {field} must be {wanted}, not {told(attrgetter(field)(card))}"
+                f"the model's card is invalid: {field} must be {wanted}, not {quoted(attrgetter(field)(card))}"
             )
 
     for check in (_texts, _names, _input, _accuracy, _parity, _int8, _golden, _golden_picture, _held_out):

@@ -7,7 +7,7 @@ import numpy as np
 
 from clf_runtime.engine.engine import Engine
 from clf_runtime.errors import ModelError
-from clf_runtime.model.assumptions import EXAMPLES, Assumptions, told_assumptions
+from clf_runtime.model.assumptions import EXAMPLES, Assumptions, describe_assumptions
 from clf_runtime.model.card import ModelCard
 from clf_runtime.model.interface import Interface, Prepare
 from clf_runtime.model.names import read_names
@@ -72,7 +72,7 @@ def assume_card(engine: Engine, where: str, assumed: Assumptions | None = None) 
         raise ModelError(f"{where}: {len(names)} names are assumed, but it has {classes} classes")
 
     colours = {1: "grey", 3: assumed.channels}.get(channels, f"of {channels} channels")
-    values = told_assumptions(assumed)
+    values = describe_assumptions(assumed)
     normalised = f"normalised by {values}" if values else "not normalised"
     notes = [
         f"{where} has no card; assuming that images are {layout}, {dtype} in "

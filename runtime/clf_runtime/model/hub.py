@@ -18,7 +18,7 @@ from typing import Any
 
 from clf_runtime import __version__
 from clf_runtime.errors import MissingExtraError, ModelError, brief
-from clf_runtime.model.values import told
+from clf_runtime.model.values import quoted
 
 SCHEME = "hf://"
 _FORM = "hf://owner/name[@revision][/file.onnx]"
@@ -54,7 +54,7 @@ def parse_address(text: str) -> Address:
     """Parse `hf://owner/name[@revision][/file.onnx]`. Raises ModelError for anything else."""
     found = _ADDRESS.fullmatch(text)
     if found is None or re.search(r"--|\.\.|\.git(?:[/@]|$)", found["repository"]) or ".." in (found["revision"] or ""):
-        raise ModelError(f"{told(text)}: not the address of a model on the Hugging Face Hub, {_FORM}")
+        raise ModelError(f"{quoted(text)}: not the address of a model on the Hugging Face Hub, {_FORM}")
     return Address(found["repository"], found["revision"], found["file"])
 
 
@@ -133,7 +133,7 @@ def _only(address: Address, files: list[str]) -> str:
         return str(parse_address(f"{address}/{files[0]}").file)
     except ModelError:
         raise ModelError(
-            f"{address}: its file {told(files[0][:_MOST_SHOWN])} has a name that is not accepted"
+            f"{address}: its file {quoted(files[0][:_MOST_SHOWN])} has a name that is not accepted"
         ) from None
 
 

@@ -10,7 +10,7 @@ from binascii import crc32
 from importlib import import_module
 
 from clf_runtime.errors import ModelError
-from clf_runtime.model.values import told
+from clf_runtime.model.values import quoted
 
 CHECKSUM_KEY, UNSEALED = "clf_edge.crc32", '"00000000"'
 _KEY = CHECKSUM_KEY.encode()
@@ -36,7 +36,7 @@ def refuse_another(found: str, wanted: str | None, where: str) -> None:
     if wanted is None:
         return
     if not re.fullmatch("[0-9a-fA-F]{64}", wanted):
-        raise ModelError(f"a SHA-256 has 64 hexadecimal digits, unlike {told(wanted)}")
+        raise ModelError(f"a SHA-256 has 64 hexadecimal digits, unlike {quoted(wanted)}")
     if found != wanted.lower():
         raise ModelError(f"{where}: another file than requested: its SHA-256 is {found}")
 

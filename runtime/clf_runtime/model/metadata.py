@@ -19,7 +19,7 @@ from clf_runtime.model.names import read_names
 from clf_runtime.model.open_set import OpenSet
 from clf_runtime.model.records import MAX_CLASSES, Golden, GoldenPicture, Int8, Parity
 from clf_runtime.model.reference import Reference
-from clf_runtime.model.values import told
+from clf_runtime.model.values import quoted
 
 PREFIX = "clf_edge."
 SCHEMA = 3
@@ -103,7 +103,7 @@ def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
     if type(schema) is not int or schema not in _READ:
         old = type(schema) is int and schema < SCHEMA
         advice = "export the model again" if old else "install a newer clf-edge"
-        raise ModelError(f"the model's card has schema {told(schema)}, but this clf-edge reads {SCHEMA}: {advice}")
+        raise ModelError(f"the model's card has schema {quoted(schema)}, but this clf-edge reads {SCHEMA}: {advice}")
     values: dict[str, Any] = {}
     for field in fields(ModelCard):
         if PREFIX + field.name in metadata and (schema == SCHEMA or field.name not in _SINCE_3):
@@ -117,7 +117,7 @@ def from_metadata(metadata: Mapping[str, str]) -> ModelCard | None:
         raise ModelError(f"the model's card is incomplete or has an unknown field: {brief(error)}") from None
     for key, text in _said_twice(card).items():
         if key in metadata and not _agrees(key, metadata[key], text, card):
-            other = f"the file's own key {key} contradicts it: {told(metadata[key])}"
+            other = f"the file's own key {key} contradicts it: {quoted(metadata[key])}"
             raise ModelError(f"the model's card is invalid: {other}; export it again")
     return card
 
@@ -149,12 +149,12 @@ def _parse(metadata: Mapping[str, str], key: str) -> Any:
         return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         why = "has a duplicate key" if str(error) == "duplicate key" else "is not JSON"
-        raise ModelError(f"the model's card is damaged: {PREFIX}{key} {why}: {told(text)}") from None
+        raise ModelError(f"the model's card is damaged: {PREFIX}{key} {why}: {quoted(text)}") from None
 
 
 def _record(name: str, kind: Any, values: Any) -> Any:
     if not isinstance(values, dict):
-        raise TypeError(f"{name} is {told(values)}")
+        raise TypeError(f"{name} is {quoted(values)}")
     field = _BYTES.get(name)
     if field is not None and isinstance(values.get(field), str):
         try:

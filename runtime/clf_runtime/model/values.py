@@ -38,7 +38,7 @@ def is_a(value: object, kind: object) -> bool:
     return value is None or is_a(value, typing.get_args(kind)[0])  # `kind` or None
 
 
-def told(value: object) -> str:
+def quoted(value: object) -> str:
     """A value for an error message, in at most 60 characters."""
     plain = str | int | float | bool | None
     if isinstance(value, plain) or (
